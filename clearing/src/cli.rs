@@ -1,0 +1,304 @@
+//! The `clearing` command.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, bail, ensure};
+use clap::{Args, Parser, Subcommand};
+use jiff::Timestamp;
+use jiff::civil::Date;
+use migrations::{Conn, Url};
+use partner_sdk::jws::VerifyingKey;
+use partner_sdk::{KeyId, PartnerId};
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::install::{self, Setup};
+use crate::network::Network;
+use crate::night::Night;
+use crate::store::{admin, books};
+use crate::{server, telemetry};
+
+/// The clearinghouse for loyalty points: partners post signed messages, every night nets what they owe each other.
+#[derive(Parser)]
+#[command(
+    version,
+    about,
+    after_help = "A first look: `clearing demo`. A clearinghouse of your own: `clearing init DIR`, edit a network file, \
+`clearing network apply FILE`, `clearing partner add`, `clearing serve`. See README.md and docs/."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make a new clearinghouse in a folder: CA, server certificate, operator key, database, configuration.
+    Init {
+        /// The folder; it is made if it isn't there.
+        #[arg(default_value = ".")]
+        folder: PathBuf,
+        /// A DNS name or address that partners reach the service by; may be given several times.
+        #[arg(long = "name", default_values_t = ["localhost".to_owned(), "127.0.0.1".to_owned()])]
+        names: Vec<String>,
+        /// A SQLite file in the folder, or a PostgreSQL URL such as postgresql://user@host/db?sslmode=verify-full&sslrootcert=ca.pem.
+        #[arg(long, default_value = "clearing.db")]
+        database: String,
+        /// Make it a sandbox, whose clock can be set; it can never become a real one.
+        #[arg(long)]
+        sandbox: bool,
+    },
+    /// Check or apply a network file: partners, programmes, agreements, rates.
+    Network {
+        #[command(subcommand)]
+        command: NetworkCommand,
+    },
+    /// Enrol partners.
+    Partner {
+        #[command(subcommand)]
+        command: PartnerCommand,
+    },
+    /// Run the service until it is told to stop (SIGTERM or Ctrl-C). Windows close by themselves.
+    Serve {
+        #[command(flatten)]
+        at: At,
+        /// In a sandbox: the instant at which its clock stands.
+        #[arg(long)]
+        sandbox_clock: Option<Timestamp>,
+        /// Write logs as JSON lines.
+        #[arg(long)]
+        log_json: bool,
+    },
+    /// Close, net and write the statements of every window whose time is over. `serve` does this by itself.
+    Night {
+        #[command(flatten)]
+        at: At,
+        /// In a sandbox: the instant at which its clock stands.
+        #[arg(long)]
+        sandbox_clock: Option<Timestamp>,
+    },
+    /// Record that all payments of a window were made; its debts no longer count against net debit caps.
+    Settle {
+        #[command(flatten)]
+        at: At,
+        /// The window's business date, e.g. 2026-11-21.
+        date: Date,
+        /// Who confirms it, for the record.
+        #[arg(long)]
+        by: String,
+    },
+    /// Measure the service: messages a second, beside what this machine's verification, writes and requests allow.
+    Bench(crate::bench::Options),
+    /// See it work: a made-up trading day, or a replay of a file of purchases, on a throwaway sandbox.
+    Demo(crate::demo::Options),
+    /// Check that the books balance. Ends with 1 where they don't.
+    Check {
+        #[command(flatten)]
+        at: At,
+    },
+}
+
+#[derive(Args)]
+struct At {
+    /// The configuration.
+    #[arg(long, default_value = "clearing.toml", env = "CLEARING_CONFIG")]
+    config: PathBuf,
+}
+
+#[derive(Subcommand)]
+enum NetworkCommand {
+    /// Read a network file and say what is wrong with it, without touching any database.
+    Check {
+        /// The network file.
+        file: PathBuf,
+    },
+    /// Make the database hold what the file states. Agreements and rates are only ever added.
+    Apply {
+        #[command(flatten)]
+        at: At,
+        /// The network file.
+        file: PathBuf,
+    },
+}
+
+#[derive(Subcommand)]
+enum PartnerCommand {
+    /// Sign a partner's certificate request and register its keys. Prints the certificate.
+    Add {
+        #[command(flatten)]
+        at: At,
+        /// The partner's id in the network file.
+        id: PartnerId,
+        /// The certificate request (PKCS#10, PEM).
+        #[arg(long)]
+        csr: PathBuf,
+        /// The id of the signing key, as it will stand in JWS headers.
+        #[arg(long)]
+        kid: KeyId,
+        /// The Ed25519 public key that messages are signed with: 32 bytes as unpadded base64url.
+        #[arg(long)]
+        key: String,
+    },
+}
+
+/// Runs the command line and says plainly what went wrong.
+pub fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("clearing: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Init {
+            folder,
+            names,
+            database,
+            sandbox,
+        } => init(Setup {
+            folder,
+            names,
+            database,
+            sandbox,
+        }),
+        Command::Network {
+            command: NetworkCommand::Check { file },
+        } => {
+            let network = Network::read(&file)?;
+            println!(
+                "{} partners, {} programmes, {} agreements, {} rates: the file can be read",
+                network.partners.len(),
+                network.programmes.len(),
+                network.agreements.len(),
+                network.rates.len()
+            );
+            Ok(())
+        }
+        Command::Network {
+            command: NetworkCommand::Apply { at, file },
+        } => {
+            let network = Network::read(&file)?;
+            let (_, mut conn) = open(&at.config)?;
+            admin::apply_network(&mut conn, &network)?;
+            println!("the database holds the network of {}", file.display());
+            Ok(())
+        }
+        Command::Partner {
+            command: PartnerCommand::Add { at, id, csr, kid, key },
+        } => add_partner(&at.config, &id, &csr, &kid, &key),
+        Command::Serve {
+            at,
+            sandbox_clock,
+            log_json,
+        } => serve(&at.config, sandbox_clock, log_json),
+        Command::Night { at, sandbox_clock } => night(&at.config, sandbox_clock),
+        Command::Settle { at, date, by } => {
+            let (_, mut conn) = open(&at.config)?;
+            settlement::settle(&mut conn, date, Timestamp::now(), &by)?;
+            println!("window {date} is settled");
+            Ok(())
+        }
+        Command::Bench(options) => crate::bench::run(&options),
+        Command::Demo(options) => crate::demo::run(&options),
+        Command::Check { at } => {
+            let (_, mut conn) = open(&at.config)?;
+            let findings = books::check(&mut conn)?;
+            findings.iter().for_each(|finding| println!("{finding}"));
+            ensure!(findings.is_empty(), "the books do not balance");
+            println!("the books balance");
+            Ok(())
+        }
+    }
+}
+
+fn open(config: &Path) -> anyhow::Result<(Config, Conn)> {
+    let config = Config::load(config)?;
+    let conn = admin::open(&Url::new(config.database.as_str()))?;
+    Ok((config, conn))
+}
+
+fn init(setup: Setup) -> anyhow::Result<()> {
+    let folder = setup.folder.clone();
+    install::init(&setup)?;
+    println!("A new clearinghouse is in {}. Next:", folder.display());
+    let config = folder.join(install::CONFIG);
+    let config = config.display();
+    println!(
+        "  1. write a network file (see docs/OPERATIONS.md and docs/examples/) and run: clearing network apply --config {config} FILE"
+    );
+    println!("  2. for each partner: clearing partner add --config {config} ID --csr FILE --kid KID --key PUBLIC_KEY");
+    println!("     give it the certificate, {} and {}", install::CA[0], install::OPERATOR_PUBLIC);
+    println!("  3. clearing serve --config {config}");
+    Ok(())
+}
+
+fn add_partner(config: &Path, id: &PartnerId, csr: &Path, kid: &KeyId, key: &str) -> anyhow::Result<()> {
+    let folder = config.parent().unwrap_or(Path::new("."));
+    let csr_pem = std::fs::read_to_string(csr).with_context(|| format!("cannot read {}", csr.display()))?;
+    let key = VerifyingKey::from_base64url(key).context("--key")?;
+    let (config, conn) = open(config)?;
+    drop(conn);
+    print!("{}", install::add_partner(folder, &config, id, &csr_pem, kid, &key)?);
+    Ok(())
+}
+
+fn clock(conn: &mut Conn, at: Option<Timestamp>) -> anyhow::Result<Clock> {
+    match (admin::is_sandbox(conn)?, at) {
+        (true, Some(at)) => Ok(Clock::sandbox(at)),
+        (false, None) => Ok(Clock::System),
+        (true, None) => bail!("this database is a sandbox: say where its clock stands, with --sandbox-clock"),
+        (false, Some(_)) => bail!("--sandbox-clock works only on a database made with `clearing init --sandbox`"),
+    }
+}
+
+fn serve(path: &Path, at: Option<Timestamp>, log_json: bool) -> anyhow::Result<()> {
+    telemetry::init(log_json);
+    let (config, mut conn) = open(path)?;
+    let clock = clock(&mut conn, at)?;
+    drop(conn);
+    let running = server::start(&config, clock, true)?;
+    println!("listening on {}", running.address);
+    if let Some(health) = running.health {
+        println!("health on {health}");
+    }
+    println!("ready");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            interrupted = tokio::signal::ctrl_c() => interrupted?,
+        }
+        anyhow::Ok(())
+    })?;
+    tracing::info!("stopping: what waits is still posted");
+    running.stop();
+    Ok(())
+}
+
+fn night(path: &Path, at: Option<Timestamp>) -> anyhow::Result<()> {
+    telemetry::init(false);
+    let (config, mut conn) = open(path)?;
+    let now = clock(&mut conn, at)?.now();
+    let calendar = admin::calendar(&mut conn)?;
+    settlement::open_first(&mut conn, &calendar, now)?;
+    let directory = Arc::new(admin::load_directory(&mut conn)?);
+    let dates = Night {
+        calendar,
+        out: config.statements.clone(),
+    }
+    .run(&mut conn, &directory, now)?;
+    match dates.as_slice() {
+        [] => println!("no window is due"),
+        dates => dates
+            .iter()
+            .for_each(|date| println!("statements of {date} are in {}", config.statements.join(date.to_string()).display())),
+    }
+    Ok(())
+}

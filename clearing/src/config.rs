@@ -1,0 +1,226 @@
+//! One TOML file; every value can be overridden by the environment (`CLEARING_LISTEN`, `CLEARING_TLS__KEY`, ...); what isn't known is refused.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, ensure};
+use serde::{Deserialize, Serialize};
+
+/// The environment variables that override values start with this; `__` goes one table down.
+const PREFIX: &str = "CLEARING_";
+
+/// Where the service listens and what it works with. Relative paths are relative to the file's folder.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Address of the mutual-TLS listener.
+    pub listen: String,
+    /// Address of the plain listener that answers only `GET /health`; empty for none.
+    pub health_listen: String,
+    /// A SQLite file, or a PostgreSQL URL.
+    pub database: String,
+    /// Where statements are written.
+    pub statements: PathBuf,
+    /// The service's certificate and the CA of its clients.
+    pub tls: Tls,
+    /// The key that signs receipts.
+    pub operator: Operator,
+    /// Group commit and bounds.
+    pub ledger: Ledger,
+}
+
+/// Files of the TLS listener, in PEM.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tls {
+    /// The server's certificate chain.
+    pub certificate: PathBuf,
+    /// The server's private key.
+    pub key: PathBuf,
+    /// The CA that signs partners' certificates.
+    pub client_ca: PathBuf,
+}
+
+/// The clearinghouse's signing key.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Operator {
+    /// The key's id, as it stands in receipts.
+    pub kid: String,
+    /// The file with the secret, as base64url.
+    pub key: PathBuf,
+}
+
+/// Bounds of the ledger's queue.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ledger {
+    /// Messages that may wait (1 to 1,000,000); more are answered 503.
+    pub queue: usize,
+    /// Messages in one transaction at most (1 to 5,000); a request's batch is never split, so it may be exceeded by one request's.
+    pub group: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:8443".into(),
+            health_listen: "127.0.0.1:8480".into(),
+            database: "clearing.db".into(),
+            statements: "statements".into(),
+            tls: Tls::default(),
+            operator: Operator::default(),
+            ledger: Ledger::default(),
+        }
+    }
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Self {
+            certificate: "server.pem".into(),
+            key: "server.key".into(),
+            client_ca: "ca.pem".into(),
+        }
+    }
+}
+
+impl Default for Operator {
+    fn default() -> Self {
+        Self {
+            kid: "clearing-1".into(),
+            key: "operator.key".into(),
+        }
+    }
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self { queue: 20_000, group: 500 }
+    }
+}
+
+impl Config {
+    /// Reads the file, then the environment over it.
+    pub fn load(path: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the configuration {}: `clearing init` makes one", path.display()))?;
+        let config = Self::merge(&text, environment()?.into_iter()).with_context(|| format!("in the configuration {}", path.display()))?;
+        Ok(config.relative_to(path.parent().unwrap_or(Path::new("."))))
+    }
+
+    fn merge(text: &str, environment: impl Iterator<Item = (String, String)>) -> anyhow::Result<Self> {
+        let mut table: toml::Table = toml::from_str(text).map_err(|error: toml::de::Error| {
+            // Its Display quotes the line, which may hold the database's password.
+            let before = error.span().map_or("", |span| text.get(..span.start).unwrap_or_default());
+            anyhow::anyhow!("line {}: {}", 1 + before.matches('\n').count(), error.message())
+        })?;
+        for (name, value) in environment {
+            // CLEARING_CONFIG says where the file itself is.
+            let Some(path) = name.strip_prefix(PREFIX).filter(|rest| *rest != "CONFIG") else {
+                continue;
+            };
+            let path = path.to_lowercase();
+            // These are numbers; all else is text, even where it looks like one.
+            let value = match value.parse::<i64>() {
+                Ok(number) if path == "ledger__queue" || path == "ledger__group" => toml::Value::Integer(number),
+                _ => toml::Value::String(value),
+            };
+            let mut at = &mut table;
+            let mut steps: Vec<&str> = path.split("__").collect();
+            let last = steps.pop().unwrap_or_default();
+            for step in steps {
+                let next = at.entry(step).or_insert_with(|| toml::Table::new().into());
+                at = next
+                    .as_table_mut()
+                    .with_context(|| format!("{name}: `{step}` is a value, not a table"))?;
+            }
+            at.insert(last.to_owned(), value);
+        }
+        let config: Self = table.try_into().context("a value from the file or a CLEARING_ variable")?;
+        ensure!((1..=1_000_000).contains(&config.ledger.queue), "ledger.queue must be 1 to 1000000");
+        ensure!((1..=5_000).contains(&config.ledger.group), "ledger.group must be 1 to 5000");
+        Ok(config)
+    }
+
+    fn relative_to(mut self, folder: &Path) -> Self {
+        for path in [
+            &mut self.statements,
+            &mut self.tls.certificate,
+            &mut self.tls.key,
+            &mut self.tls.client_ca,
+            &mut self.operator.key,
+        ] {
+            *path = folder.join(&path);
+        }
+        if let Some(path) = migrations::Url::new(self.database.as_str())
+            .sqlite_path()
+            .filter(|path| path.is_relative())
+        {
+            self.database = folder.join(path).to_string_lossy().into_owned();
+        }
+        self
+    }
+}
+
+/// The variables that override values; one that isn't text is refused by name, never shown.
+fn environment() -> anyhow::Result<Vec<(String, String)>> {
+    let ours = std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with(PREFIX));
+    let text = ours.map(|(name, value)| {
+        let name = name.to_string_lossy().into_owned();
+        let value = value.into_string().map_err(|_| anyhow::anyhow!("{name}: the value isn't UTF-8"))?;
+        Ok((name, value))
+    });
+    text.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn merge(text: &str, vars: &[(&str, &str)]) -> anyhow::Result<Config> {
+        Config::merge(text, vars.iter().map(|(k, v)| (k.to_string(), v.to_string())))
+    }
+
+    #[test]
+    fn the_environment_wins_and_the_unknown_is_refused() {
+        let config = merge(
+            "listen = \"a:1\"\n[ledger]\ngroup = 7\n",
+            &[
+                ("CLEARING_LEDGER__QUEUE", "9"),
+                ("CLEARING_OPERATOR__KID", "1"),
+                ("CLEARING_LISTEN", "b:2"),
+                ("HOME", "/"),
+                ("CLEARING_CONFIG", "x.toml"),
+            ],
+        );
+        let config = config.expect("good");
+        assert_eq!((config.listen.as_str(), config.ledger.group, config.ledger.queue), ("b:2", 7, 9));
+        for (text, vars) in [
+            ("lissten = \"a\"", vec![]),
+            ("[tls]\nkye = \"a\"", vec![]),
+            ("", vec![("CLEARING_LISSTEN", "a")]),
+            ("", vec![("CLEARING_LEDGER__GROUP", "0")]),
+        ] {
+            assert!(merge(text, &vars).is_err(), "{text} {vars:?}");
+        }
+    }
+
+    #[test]
+    fn no_password_shows_and_sqlite_urls_are_found() {
+        let error = format!(
+            "{:#}",
+            merge("\ndatabase = \"postgresql://u:s3cret@h/db\" x", &[]).expect_err("bad syntax")
+        );
+        assert!(error.contains("line 2") && !error.contains("s3cret"), "{error}");
+        let config = merge("database = \"sqlite:a.db\"", &[])
+            .expect("good")
+            .relative_to(Path::new("/srv"));
+        assert_eq!(config.database, "/srv/a.db");
+    }
+
+    #[test]
+    fn what_init_writes_is_what_is_read() {
+        let text = toml::to_string(&Config::default()).expect("writes");
+        assert_eq!(merge(&text, &[]).expect("reads").ledger.group, 500);
+    }
+}

@@ -1,0 +1,201 @@
+//! What came of it, for people.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anstyle::{AnsiColor, Style};
+use jiff::civil::Date;
+use partner_sdk::{Currency, Money, PartnerId};
+
+use super::sandbox::Sandbox;
+use super::traffic::Tally;
+use crate::network::Network;
+
+/// Counts and sums over all days played.
+pub struct Report {
+    /// What became of the messages.
+    pub tally: Tally,
+    names: BTreeMap<PartnerId, String>,
+    days: Vec<Date>,
+    closed: usize,
+    reduction: BTreeMap<Currency, [Money; 3]>,
+    nets: BTreeMap<(Currency, PartnerId), Money>,
+    payments: usize,
+    closing: Duration,
+    started: Instant,
+}
+
+impl Report {
+    /// Nothing yet.
+    pub fn new(network: &Network) -> Self {
+        Self {
+            tally: Tally::default(),
+            names: network.partners.iter().map(|p| (p.id.clone(), p.name.clone())).collect(),
+            days: vec![],
+            closed: 0,
+            reduction: BTreeMap::new(),
+            nets: BTreeMap::new(),
+            payments: 0,
+            closing: Duration::ZERO,
+            started: Instant::now(),
+        }
+    }
+
+    /// Closes what is due, records that its payments were made, and adds its sums.
+    pub fn close(&mut self, sandbox: &Sandbox) -> anyhow::Result<()> {
+        let started = Instant::now();
+        let mut conn = sandbox.database()?;
+        for date in sandbox.close_due()? {
+            settlement::settle(&mut conn, date, sandbox.clock.now(), "demo")?;
+            self.closed += 1;
+        }
+        self.closing += started.elapsed();
+        Ok(())
+    }
+
+    /// Sums up the windows from `first` to `last`, those closed in an earlier run too.
+    pub fn sum_up(&mut self, sandbox: &Sandbox, first: Date, last: Date) -> anyhow::Result<()> {
+        let mut conn = sandbox.database()?;
+        let mut date = first;
+        while date <= last {
+            if let Some(settlement) = settlement::settlement(&mut conn, date)? {
+                self.add(&settlement)?;
+                self.days.push(date);
+            }
+            date = date.tomorrow()?;
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, settlement: &settlement::Settlement) -> anyhow::Result<()> {
+        for line in &settlement.reduction {
+            let sums = self.reduction.entry(line.currency).or_default();
+            for (sum, text) in sums.iter_mut().zip([&line.gross, &line.bilateral, &line.multilateral]) {
+                *sum = add(*sum, money(text)?)?;
+            }
+        }
+        for net in &settlement.net_positions {
+            let sum = self.nets.entry((net.currency, net.partner.clone())).or_default();
+            *sum = add(*sum, money(&net.net)?)?;
+        }
+        self.payments += settlement.payments.len();
+        Ok(())
+    }
+
+    /// Prints everything, in colour on a terminal.
+    pub fn print(&self, statements: &Path) {
+        let paint = Paint::new();
+        let count = self.tally.messages();
+        let (bold, dim) = (Style::new().bold(), Style::new().dimmed());
+        println!();
+        println!(
+            "{}  {count} in {} days, {:?} in all",
+            paint.on(bold, "Messages"),
+            self.days.len(),
+            round(self.started.elapsed())
+        );
+        for (kind, n) in &self.tally.accepted {
+            println!("  {} {kind:<24} {n:>9}", paint.on(colour(AnsiColor::Green), "accepted"));
+        }
+        for (code, n) in &self.tally.rejected {
+            println!(
+                "  {} {:<24} {n:>9}  {}",
+                paint.on(colour(AnsiColor::Yellow), "rejected"),
+                code.as_str(),
+                paint.on(dim, code.title())
+            );
+        }
+        for (currency, sums) in &self.reduction {
+            println!();
+            println!(
+                "{}  in {currency}, sum over the days; {} payments in all, {:?} for the closing",
+                paint.on(bold, "Netting"),
+                self.payments,
+                round(self.closing)
+            );
+            for (name, sum) in ["gross", "bilateral", "multilateral"].iter().zip(sums) {
+                println!(
+                    "  {name:<14} {:>20} {:>6}%  {}",
+                    sum.display_micros(),
+                    percent(*sum, sums[0]),
+                    bar(*sum, sums[0])
+                );
+            }
+        }
+        println!();
+        println!("{}  positive: receives", paint.on(bold, "Net positions"));
+        for ((currency, partner), net) in &self.nets {
+            let name = self.names.get(partner).map_or("fees of the clearinghouse", String::as_str);
+            let style = colour(if net.0 < 0 { AnsiColor::Red } else { AnsiColor::Green });
+            println!(
+                "  {:<12} {:<28} {currency} {}",
+                partner.as_str(),
+                name,
+                paint.on(style, &format!("{:>16}", net.display(*currency)))
+            );
+        }
+        println!();
+        println!(
+            "The books balance. Statements of {} are in {}",
+            self.span(),
+            paint.on(bold, &statements.display().to_string())
+        );
+    }
+
+    fn span(&self) -> String {
+        match (self.days.first(), self.days.last()) {
+            (Some(first), Some(last)) if first != last => format!("{first} to {last}"),
+            (Some(day), _) => day.to_string(),
+            _ => "no day".into(),
+        }
+    }
+}
+
+fn add(a: Money, b: Money) -> anyhow::Result<Money> {
+    a.checked_add(b).ok_or_else(|| anyhow::anyhow!("a sum over all days doesn't fit"))
+}
+
+/// Reads a statement's amount, which may have a sign.
+fn money(text: &str) -> anyhow::Result<Money> {
+    let (sign, digits) = text.strip_prefix('-').map_or((1, text), |rest| (-1, rest));
+    Ok(Money(sign * digits.parse::<partner_sdk::Amount>()?.to_units(6)?))
+}
+
+fn percent(part: Money, whole: Money) -> i128 {
+    if whole.0 == 0 {
+        0
+    } else {
+        i128::from(part.0) * 100 / i128::from(whole.0)
+    }
+}
+
+fn bar(part: Money, whole: Money) -> String {
+    "█".repeat(usize::try_from(percent(part, whole) * 40 / 100).unwrap_or(0))
+}
+
+fn round(duration: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn colour(colour: AnsiColor) -> Style {
+    Style::new().fg_color(Some(colour.into()))
+}
+
+/// Colours on a terminal, unless NO_COLOR is set; plain text elsewhere.
+struct Paint(bool);
+
+impl Paint {
+    fn new() -> Self {
+        Self(std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none())
+    }
+
+    fn on(&self, style: Style, text: &str) -> String {
+        if self.0 {
+            format!("{style}{text}{style:#}")
+        } else {
+            text.to_owned()
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! A line for each request, and a count of those under way.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use actix_web::Error;
+use actix_web::body::MessageBody;
+use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
+
+use super::State;
+use crate::tls::Peer;
+
+/// A request under way; counted until it is answered, or given up.
+struct Busy(Arc<AtomicUsize>);
+
+impl Busy {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Logs each request at debug level: method, pattern, partner, status, microseconds.
+pub fn log<S, B>(request: ServiceRequest, service: &S) -> impl Future<Output = Result<ServiceResponse<B>, Error>> + use<S, B>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
+    B: MessageBody,
+{
+    let started = std::time::Instant::now();
+    let busy = request
+        .app_data::<actix_web::web::Data<State>>()
+        .map(|state| Busy::new(&state.busy));
+    let call = service.call(request);
+    async move {
+        let response = call.await?;
+        drop(busy);
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            let request = response.request();
+            let state = request.app_data::<actix_web::web::Data<State>>();
+            let partner = request
+                .conn_data::<Peer>()
+                .and_then(|peer| state?.reference.get().by_spki.get(&peer.0).cloned());
+            tracing::debug!(
+                method = %request.method(),
+                address = request.match_pattern().as_deref().unwrap_or("(none)"),
+                partner = partner.as_ref().map_or("(unknown)", |p| p.as_str()),
+                status = response.status().as_u16(),
+                micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
+                "request"
+            );
+        }
+        Ok(response)
+    }
+}

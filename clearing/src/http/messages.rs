@@ -1,0 +1,108 @@
+//! Messages in: one, many, or many under one signature.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use partner_sdk::jws::SigningKey;
+use partner_sdk::wire::{Answer, MAX_BATCH};
+use partner_sdk::{Code, PartnerId, Problem};
+use rayon::prelude::*;
+
+use super::{Failure, State, on_cpu, posted, problem_response};
+use crate::ledger::{Outcome, Verified};
+use crate::receipt;
+use crate::verify::{self, Refused};
+
+/// `POST /v1/messages`: the body is one compact JWS.
+pub async fn single(request: HttpRequest, payload: web::Payload, state: web::Data<State>) -> Result<HttpResponse, Failure> {
+    let (partner, directory, body, _held) = posted(&request, payload, &state).await?;
+    let answer = match verify::message(body.trim_end(), &partner, &directory) {
+        Err(refused) => receipt::refusal(refused, &partner, state.clock.now(), &state.key),
+        Ok(verified) => {
+            let outcomes = state.ledger.post(vec![verified.clone()]).await.map_err(Failure::new)?;
+            let outcome = outcomes.first().ok_or(Failure::new(Code::Internal))?;
+            receipt::answer(outcome, &verified, state.clock.now(), &state.key)
+        }
+    };
+    Ok(match answer.problem {
+        None => HttpResponse::Ok().json(answer),
+        Some(problem) => problem_response(&Problem {
+            receipt: answer.receipt,
+            ..problem
+        }),
+    })
+}
+
+/// `POST /v1/batches`: the body has one compact JWS a line; the answer has one JSON a line, in the same order.
+pub async fn batch(request: HttpRequest, payload: web::Payload, state: web::Data<State>) -> Result<HttpResponse, Failure> {
+    let (partner, directory, body, _held) = posted(&request, payload, &state).await?;
+    let lines = body.lines().count();
+    if lines == 0 {
+        return Err(Problem::new(Code::BadRequest, "the body has no message").into());
+    }
+    if lines > MAX_BATCH {
+        return Err(Problem::new(
+            Code::TooLarge,
+            format!("a batch takes 1 to {MAX_BATCH} messages, this one has {lines}"),
+        )
+        .into());
+    }
+    let sender = partner.clone();
+    let read = on_cpu(move || {
+        let lines: Vec<&str> = body.lines().collect();
+        lines.par_iter().map(|line| verify::message(line, &sender, &directory)).collect()
+    });
+    answer_all(&state, read.await?, partner).await
+}
+
+/// `POST /v1/signed-batches`: the body is one compact JWS over an array of messages; answered like a batch.
+pub async fn signed_batch(request: HttpRequest, payload: web::Payload, state: web::Data<State>) -> Result<HttpResponse, Failure> {
+    let (partner, directory, body, _held) = posted(&request, payload, &state).await?;
+    let sender = partner.clone();
+    match on_cpu(move || verify::batch(body.trim_end(), &sender, &directory)).await? {
+        Ok(read) => answer_all(&state, read, partner).await,
+        Err(refused) => {
+            let answer = receipt::refusal(refused, &partner, state.clock.now(), &state.key);
+            let problem = answer.problem.ok_or(Failure::new(Code::Internal))?;
+            Ok(problem_response(&Problem {
+                receipt: answer.receipt,
+                ..problem
+            }))
+        }
+    }
+}
+
+/// Posts what was verified and answers a line for each message, in order.
+async fn answer_all(state: &State, read: Vec<Result<Verified, Refused>>, partner: PartnerId) -> Result<HttpResponse, Failure> {
+    let verified: Vec<Verified> = read.iter().filter_map(|r| r.as_ref().ok().cloned()).collect();
+    let outcomes = state.ledger.post(verified).await;
+    if let (Err(code), true) = (&outcomes, read.iter().all(Result::is_ok)) {
+        return Err(Failure::new(*code));
+    }
+    let (key, now) = (state.key.clone(), state.clock.now());
+    let lines = on_cpu(move || answer_lines(read, outcomes, &partner, now, &key)).await?;
+    Ok(HttpResponse::Ok().content_type("application/x-ndjson").body(lines))
+}
+
+fn answer_lines(
+    read: Vec<Result<Verified, Refused>>,
+    outcomes: Result<Vec<Outcome>, Code>,
+    partner: &PartnerId,
+    now: jiff::Timestamp,
+    key: &SigningKey,
+) -> String {
+    // Outcomes come in the order of those that were verified.
+    let mut next = outcomes.map(Vec::into_iter);
+    let paired: Vec<_> = read
+        .into_iter()
+        .map(|r| r.map(|verified| (verified, next.as_mut().map(Iterator::next).map_err(|code| *code))))
+        .collect();
+    let answers = paired.into_par_iter().map(|paired| -> Answer {
+        match paired {
+            Err(refused) => receipt::refusal(refused, partner, now, key),
+            Ok((verified, Ok(Some(outcome)))) => receipt::answer(&outcome, &verified, now, key),
+            Ok((_, Ok(None))) => receipt::failure(Code::OutcomeUnknown),
+            Ok((_, Err(code))) => receipt::failure(code),
+        }
+    });
+    let lines: Vec<String> = answers.map(|answer| serde_json::to_string(&answer).unwrap_or_default()).collect();
+    lines.join("\n") + "\n"
+}

@@ -1,0 +1,244 @@
+//! The edge: who calls, what with, and how errors look. Domain errors know no HTTP; they are mapped here.
+//!
+//! | address | who may call | answers |
+//! |---|---|---|
+//! | `POST /v1/messages` | the partner of the certificate | one receipt, or a problem |
+//! | `POST /v1/batches` | the same | a line for each message |
+//! | `POST /v1/signed-batches` | the same | a line for each message |
+//! | `GET /v1/accounts/{programme}/{member}` | issuer, or a partner with an agreement in the programme | the balance |
+//! | `GET /v1/positions` | the partner of the certificate | what it owes and is owed now |
+//! | `GET /v1/statements/{date}` and `/csv` | the partner of the certificate | its own statement |
+//! | `GET /v1/health` | any admitted partner | that the service lives |
+//! | `GET /health` on the plain listener | anybody who reaches it | the same |
+
+pub mod log;
+mod messages;
+mod queries;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CONTENT_ENCODING, RETRY_AFTER};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use partner_sdk::jws::SigningKey;
+use partner_sdk::{Code, PartnerId, Problem};
+
+use crate::clock::Clock;
+use crate::directory::{Directory, Status};
+use crate::store::{DbError, Pool};
+use crate::tls::Peer;
+use crate::writer::{Ledger, Reference};
+
+/// The largest body, in bytes: a thousand messages of 4 KiB.
+pub const MAX_BODY: usize = 4 * 1024 * 1024;
+/// All bodies in memory together, in bytes.
+const MAX_BODIES: usize = 256 * 1024 * 1024;
+/// How long a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// What the handlers share.
+#[derive(Clone)]
+pub struct State {
+    /// The reference data.
+    pub reference: Reference,
+    /// The way into the ledger.
+    pub ledger: Ledger,
+    /// The clock.
+    pub clock: Clock,
+    /// Connections for reading.
+    pub pool: Pool,
+    /// The key that signs receipts.
+    pub key: Arc<SigningKey>,
+    /// Requests under way.
+    pub busy: Arc<AtomicUsize>,
+    /// Bytes of bodies in memory.
+    pub bodies: Arc<AtomicUsize>,
+}
+
+/// A request that ends with a problem.
+#[derive(Debug)]
+pub struct Failure(Box<Problem>);
+
+impl Failure {
+    fn new(code: Code) -> Self {
+        Problem::new(code, code.title()).into()
+    }
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        Self(Box::new(problem))
+    }
+}
+
+impl From<DbError> for Failure {
+    fn from(error: DbError) -> Self {
+        tracing::error!(error = crate::telemetry::chain(&error), "reading failed");
+        Self::new(Code::Internal)
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl actix_web::ResponseError for Failure {
+    fn status_code(&self) -> StatusCode {
+        StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        problem_response(&self.0)
+    }
+}
+
+/// RFC 9457, with Retry-After where waiting helps.
+fn problem_response(problem: &Problem) -> HttpResponse {
+    let mut response = HttpResponseBuilder::new(StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR));
+    if problem.retryable {
+        response.insert_header((RETRY_AFTER, "1"));
+    }
+    response
+        .content_type("application/problem+json")
+        .body(serde_json::to_string(problem).unwrap_or_default())
+}
+
+/// The partner behind the connection's certificate, looked up for each request, and the reference data by which it was.
+fn caller(request: &HttpRequest, state: &State) -> Result<(PartnerId, Arc<Directory>), Failure> {
+    let directory = state.reference.get();
+    let peer = request.conn_data::<Peer>();
+    let partner = peer.and_then(|peer| directory.by_spki.get(&peer.0)).cloned();
+    partner
+        .map(|partner| (partner, directory))
+        .ok_or_else(|| Failure::new(Code::CertificateUnknown))
+}
+
+/// The same, for a partner that may post.
+fn poster(request: &HttpRequest, state: &State) -> Result<(PartnerId, Arc<Directory>), Failure> {
+    let (partner, directory) = caller(request, state)?;
+    let active = directory.partners.get(&partner).is_some_and(|p| p.status == Status::Active);
+    if active {
+        Ok((partner, directory))
+    } else {
+        Err(Failure::new(Code::PartnerSuspended))
+    }
+}
+
+/// A body's share of the memory for all bodies, until its request is answered.
+struct Held {
+    all: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+impl Held {
+    fn grow(&mut self, by: usize) -> Result<(), Failure> {
+        self.bytes += by;
+        let all = self.all.fetch_add(by, Ordering::SeqCst) + by;
+        if all > MAX_BODIES {
+            Err(Failure::new(Code::Overloaded))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.bytes, Ordering::SeqCst);
+    }
+}
+
+/// Reads a body within its bounds of size, time and memory. It is never decompressed.
+async fn body(request: &HttpRequest, mut payload: web::Payload, state: &State) -> Result<(Bytes, Held), Failure> {
+    let mut codings = request.headers().get_all(CONTENT_ENCODING);
+    if codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Err(Failure::new(Code::UnsupportedMedia));
+    }
+    let mut held = Held {
+        all: state.bodies.clone(),
+        bytes: 0,
+    };
+    let read = async {
+        let mut bytes = BytesMut::new();
+        while let Some(chunk) = payload.next().await {
+            let chunk = chunk.map_err(|_| Failure::new(Code::BadRequest))?;
+            if bytes.len() + chunk.len() > MAX_BODY {
+                return Err(Failure::new(Code::TooLarge));
+            }
+            held.grow(chunk.len())?;
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(bytes.freeze())
+    };
+    let read = tokio::time::timeout(BODY_TIMEOUT, read).await;
+    Ok((read.unwrap_or_else(|_| Err(Failure::new(Code::TooSlow)))?, held))
+}
+
+/// The body of a partner that may post, as text, with its share of the memory; and the partner as it is once the body is there.
+async fn posted(request: &HttpRequest, payload: web::Payload, state: &State) -> Result<(PartnerId, Arc<Directory>, String, Held), Failure> {
+    poster(request, state)?;
+    let (bytes, held) = body(request, payload, state).await?;
+    let text = String::from_utf8(bytes.into()).map_err(|_| Problem::new(Code::MalformedJws, "the body isn't text"))?;
+    let (partner, directory) = poster(request, state)?;
+    Ok((partner, directory, text, held))
+}
+
+/// Runs `work` on the processors' own threads, so that it doesn't hold up other requests.
+async fn on_cpu<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
+    let (done, result) = tokio::sync::oneshot::channel();
+    rayon::spawn(move || {
+        // A caller that went away needs no result.
+        let _ = done.send(work());
+    });
+    result.await.map_err(|_| Failure::new(Code::Internal))
+}
+
+/// Runs a read of the database on a thread that may block.
+async fn on_database<T: Send + 'static>(
+    state: &State,
+    read: impl FnOnce(&mut migrations::Conn) -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    let pool = state.pool.clone();
+    let result = web::block(move || pool.with(read)).await;
+    result.map_err(|_| Failure::new(Code::Internal))?
+}
+
+/// All addresses of the service.
+pub fn routes(config: &mut web::ServiceConfig) {
+    config
+        .service(only("/v1/messages", web::post().to(messages::single)))
+        .service(only("/v1/batches", web::post().to(messages::batch)))
+        .service(only("/v1/signed-batches", web::post().to(messages::signed_batch)))
+        .service(only("/v1/accounts/{programme}/{member}", web::get().to(queries::account)))
+        .service(only("/v1/positions", web::get().to(queries::positions)))
+        .service(only("/v1/statements/{date}", web::get().to(queries::statement_json)))
+        .service(only("/v1/statements/{date}/csv", web::get().to(queries::statement_csv)))
+        .service(only("/v1/health", web::get().to(queries::partner_health)))
+        .default_service(web::to(not_found));
+}
+
+/// The plain listener's only address.
+pub fn health_routes(config: &mut web::ServiceConfig) {
+    config
+        .service(only("/health", web::get().to(queries::health)))
+        .default_service(web::to(not_found));
+}
+
+/// One address with one method; any other method is answered as such.
+fn only(path: &str, route: actix_web::Route) -> actix_web::Resource {
+    web::resource(path).route(route).default_service(web::to(method_not_allowed))
+}
+
+async fn not_found() -> Result<HttpResponse, Failure> {
+    Err(Failure::new(Code::NotFound))
+}
+
+async fn method_not_allowed() -> Result<HttpResponse, Failure> {
+    Err(Failure::new(Code::MethodNotAllowed))
+}

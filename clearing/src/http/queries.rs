@@ -1,0 +1,164 @@
+//! What partners may read.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use jiff::civil::Date;
+use partner_sdk::amount::format_units;
+use partner_sdk::{Code, Currency, MemberNumber, Money, PartnerId, Problem, ProgrammeCode};
+use serde::Serialize;
+use settlement::SettlementError;
+
+use super::{Failure, State, caller, on_database};
+use crate::directory::Directory;
+use crate::store::queries::{self, Balance, PositionRow};
+
+/// A member's points, as text with the programme's decimals; `balance` may be below zero.
+#[derive(Debug, Serialize)]
+struct AccountAnswer {
+    programme: ProgrammeCode,
+    balance: String,
+    held: String,
+    available: String,
+}
+
+/// `GET /v1/accounts/{programme}/{member}`: for the issuer, and partners with an agreement in the programme.
+pub async fn account(request: HttpRequest, path: web::Path<(String, String)>, state: web::Data<State>) -> Result<HttpResponse, Failure> {
+    let (partner, directory) = caller(&request, &state)?;
+    let (programme, member) = path.into_inner();
+    let bad = |field: &'static str| Problem::new(Code::BadValue, format!("the {field} in the path isn't one")).at(Some(field));
+    let programme = ProgrammeCode::new(programme).map_err(|_| bad("programme"))?;
+    let member = MemberNumber::new(member).map_err(|_| bad("member"))?;
+    let scale = directory
+        .programmes
+        .get(&programme)
+        .ok_or_else(|| Failure::new(Code::UnknownProgramme))?
+        .terms
+        .scale;
+    if !may_see(&directory, &partner, &programme) {
+        return Err(Failure::new(Code::Forbidden));
+    }
+    let (code, now) = (programme.clone(), state.clock.now().as_microsecond());
+    let Balance { balance, held, available } = on_database(&state, move |conn| {
+        conn.snapshot(|conn| Ok(queries::balance(conn, code.as_str(), member.as_str(), now)?))
+    })
+    .await?;
+    let [balance, held, available] = [balance, held, available].map(|n| format_units(n, scale));
+    Ok(HttpResponse::Ok().json(AccountAnswer {
+        programme,
+        balance,
+        held,
+        available,
+    }))
+}
+
+fn may_see(directory: &Directory, partner: &PartnerId, programme: &ProgrammeCode) -> bool {
+    let issuer = directory.programmes.get(programme).is_some_and(|p| p.terms.issuer == *partner);
+    let concerns = |t: &partner_sdk::agreement::Terms| {
+        t.partner == *partner && (t.programme == *programme || t.to_programme.as_ref() == Some(programme))
+    };
+    issuer || directory.agreements().any(|a| concerns(&a.item.terms))
+}
+
+/// What the caller owes and is owed now.
+#[derive(Debug, Serialize)]
+struct PositionsAnswer {
+    partner: PartnerId,
+    positions: Vec<PositionAnswer>,
+    net: Vec<NetAnswer>,
+}
+
+/// One pair, window and direction: money with six decimals.
+#[derive(Debug, Serialize)]
+struct PositionAnswer {
+    window: String,
+    state: String,
+    debtor: String,
+    creditor: String,
+    currency: String,
+    amount: String,
+}
+
+/// Over all windows not yet settled: positive means that the caller owes.
+#[derive(Debug, Serialize)]
+struct NetAnswer {
+    currency: String,
+    owes: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    net_debit_cap: Option<String>,
+}
+
+/// `GET /v1/positions`: the caller's own.
+pub async fn positions(request: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, Failure> {
+    let (partner, directory) = caller(&request, &state)?;
+    let id = partner.clone();
+    let (rows, net) = on_database(&state, move |conn| conn.snapshot(|conn| Ok(queries::positions(conn, id.as_str())?))).await?;
+    let position = |row: PositionRow| PositionAnswer {
+        window: row.business_date,
+        state: row.state,
+        debtor: row.debtor,
+        creditor: row.creditor,
+        currency: row.currency,
+        amount: Money(row.micros).display_micros(),
+    };
+    let cap = |currency: &str| {
+        let currency = Currency::new(currency).ok()?;
+        directory
+            .partners
+            .get(&partner)?
+            .caps
+            .get(&currency)
+            .map(|cap| cap.display_micros())
+    };
+    let net = net.into_iter().map(|(currency, micros)| NetAnswer {
+        owes: Money(micros).display_micros(),
+        net_debit_cap: cap(&currency),
+        currency,
+    });
+    let (positions, net) = (rows.into_iter().map(position).collect(), net.collect());
+    Ok(HttpResponse::Ok().json(PositionsAnswer {
+        partner: partner.clone(),
+        positions,
+        net,
+    }))
+}
+
+impl From<SettlementError> for Failure {
+    fn from(error: SettlementError) -> Self {
+        tracing::error!(error = crate::telemetry::chain(&error), "reading a statement failed");
+        Self::new(Code::Internal)
+    }
+}
+
+async fn statement(request: &HttpRequest, date: String, state: &State) -> Result<settlement::Statement, Failure> {
+    let (partner, _) = caller(request, state)?;
+    let date: Date = date
+        .parse()
+        .map_err(|_| Problem::new(Code::BadValue, "the date in the path isn't of the form 2017-01-31").at(Some("date")))?;
+    let statement = on_database(state, move |conn| Ok(settlement::statement(conn, date, &partner)?)).await?;
+    statement.ok_or_else(|| Problem::new(Code::NotFound, "this window isn't netted yet, or there is none").into())
+}
+
+/// `GET /v1/statements/{date}`: the caller's own, the same bytes as the file.
+pub async fn statement_json(request: HttpRequest, date: web::Path<String>, state: web::Data<State>) -> Result<HttpResponse, Failure> {
+    let statement = statement(&request, date.into_inner(), &state).await?;
+    let text = settlement::render::to_json(&statement).map_err(SettlementError::from)?;
+    Ok(HttpResponse::Ok().content_type("application/json").body(text))
+}
+
+/// `GET /v1/statements/{date}/csv`: the caller's own, the same bytes as the file.
+pub async fn statement_csv(request: HttpRequest, date: web::Path<String>, state: web::Data<State>) -> Result<HttpResponse, Failure> {
+    let statement = statement(&request, date.into_inner(), &state).await?;
+    let text = settlement::render::to_csv(&statement).map_err(SettlementError::from)?;
+    Ok(HttpResponse::Ok().content_type("text/csv; charset=utf-8").body(text))
+}
+
+/// `GET /v1/health`: for any admitted partner.
+pub async fn partner_health(request: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, Failure> {
+    caller(&request, &state)?;
+    health(state).await
+}
+
+/// That the service lives and its database answers.
+pub async fn health(state: web::Data<State>) -> Result<HttpResponse, Failure> {
+    let window = on_database(&state, |conn| Ok(settlement::open_window(conn)?)).await?;
+    Ok(HttpResponse::Ok().json(serde_json::json!({ "status": "ok", "window": window.business_date.to_string() })))
+}

@@ -1,0 +1,111 @@
+//! A new clearinghouse in a folder, and partners' enrolment in it.
+
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, ensure};
+use jiff::Timestamp;
+use migrations::{Conn, Url};
+use partner_sdk::jws::VerifyingKey;
+use partner_sdk::{KeyId, PartnerId};
+
+use crate::config::Config;
+use crate::pki::{self, Issued};
+use crate::store::admin;
+
+/// The name of the configuration in its folder.
+pub const CONFIG: &str = "clearing.toml";
+/// The CA's certificate and private key in the folder; the key may be kept elsewhere between enrolments.
+pub const CA: [&str; 2] = ["ca.pem", "ca.key"];
+/// The public half of the operator's key, for partners.
+pub const OPERATOR_PUBLIC: &str = "operator.pub";
+
+/// What a new clearinghouse is made with.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// The folder.
+    pub folder: PathBuf,
+    /// The names and addresses that partners reach the service by.
+    pub names: Vec<String>,
+    /// A SQLite file relative to the folder, or a PostgreSQL URL.
+    pub database: String,
+    /// Whether the clock may be set, for trying things out.
+    pub sandbox: bool,
+}
+
+/// Makes a CA, a server certificate, an operator key, a database and the configuration. What is there already is never overwritten.
+pub fn init(setup: &Setup) -> anyhow::Result<Config> {
+    let folder = &setup.folder;
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    let file = |name: &str| folder.join(name);
+    ensure!(
+        !file(CONFIG).exists(),
+        "{} exists: this folder holds a clearinghouse already",
+        file(CONFIG).display()
+    );
+    let now = Timestamp::now();
+    let config = Config {
+        database: setup.database.clone(),
+        ..Config::default()
+    };
+    let ca = pki::new_ca("Points clearinghouse CA", now)?;
+    let server = pki::issue_server(&ca, &setup.names, now)?;
+    let key = pki::random_key(KeyId::new(&config.operator.kid)?)?;
+    put(&file(CA[0]), &ca.cert_pem)?;
+    pki::write_secret(&file(CA[1]), &ca.key_pem)?;
+    put(&folder.join(&config.tls.certificate), &server.cert_pem)?;
+    pki::write_secret(&folder.join(&config.tls.key), &server.key_pem)?;
+    pki::write_secret(&folder.join(&config.operator.key), &key.secret_base64url())?;
+    put(&file(OPERATOR_PUBLIC), &key.verifying_key().to_base64url())?;
+    // The database may hold a password, and the configuration is written last: until then, nothing is a clearinghouse.
+    let text = toml::to_string(&config)?;
+    let database = Url::new(setup.database.as_str())
+        .sqlite_path()
+        .map(|path| folder.join(path).to_string_lossy().into_owned());
+    if let Some(path) = &database {
+        // SQLite gives its other files the database's own permissions.
+        let mut options = std::fs::OpenOptions::new();
+        options.write(true).create(true).truncate(false).mode(0o600);
+        options.open(path).with_context(|| format!("cannot make {path}"))?;
+    }
+    let mut conn = Conn::open(&Url::new(database.unwrap_or_else(|| setup.database.clone()))).context("the database")?;
+    admin::init(&mut conn, setup.sandbox)?;
+    pki::write_secret(&file(CONFIG), &text)?;
+    Config::load(&file(CONFIG))
+}
+
+fn put(path: &Path, text: &str) -> anyhow::Result<()> {
+    ensure!(!path.exists(), "{} exists: it is not overwritten", path.display());
+    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Registers a partner of the network: signs its certificate request and records both of its keys. Returns the certificate.
+pub fn add_partner(
+    folder: &Path,
+    config: &Config,
+    id: &PartnerId,
+    csr_pem: &str,
+    kid: &KeyId,
+    key: &VerifyingKey,
+) -> anyhow::Result<String> {
+    let read = |name: &str| {
+        std::fs::read_to_string(folder.join(name))
+            .with_context(|| format!("cannot read {}: signing needs the CA", folder.join(name).display()))
+    };
+    let ca = Issued {
+        cert_pem: read(CA[0])?,
+        key_pem: read(CA[1])?,
+    };
+    let certificate = pki::sign_request(&ca, csr_pem, id, Timestamp::now())?;
+    let spki = spki_of_pem(&certificate)?;
+    let mut conn = Conn::open(&Url::new(config.database.as_str()))?;
+    admin::register_partner(&mut conn, id, &spki, kid, key)?;
+    Ok(certificate)
+}
+
+/// The SHA-256 of the public key in a PEM certificate.
+pub fn spki_of_pem(certificate: &str) -> anyhow::Result<[u8; 32]> {
+    use rustls::pki_types::{CertificateDer, pem::PemObject};
+    let der = CertificateDer::from_pem_slice(certificate.as_bytes()).context("the certificate just signed")?;
+    Ok(pki::spki_sha256(&der)?)
+}

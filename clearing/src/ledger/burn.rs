@@ -1,0 +1,168 @@
+//! Points are spent: at once, or held first and captured or voided later.
+
+use partner_sdk::agreement::{Agreement, AgreementKind};
+use partner_sdk::{Amount, Body, Code, Message, MessageId, PartnerId, Points};
+
+use super::plan::{Effect, owe};
+use super::types::{AccountKey, Hold, Line, Moved, Posted};
+use super::{Plan, Reject, Rejected, WorkingSet, agreement_behind, agreement_of, fresh, points_of, target_of};
+use crate::directory::Numbered;
+
+pub(super) fn burn(set: &WorkingSet, message: &Message) -> Rejected<Plan> {
+    let Body::Burn { programme, member, points } = &message.body else {
+        return Err(Reject::new(Code::Internal));
+    };
+    let agreement = agreement_of(set, message, AgreementKind::Burn, programme, None)?;
+    let points = points_of(set, programme, *points)?;
+    let account = AccountKey {
+        programme: programme.clone(),
+        member: member.clone(),
+    };
+    let mut effects: Vec<_> = set.limits(agreement, member, points)?.into_iter().collect();
+    enough(set, &account, points)?;
+    effects.extend(pay_out(set, &message.sender, agreement, &account, points, set.now)?);
+    let moved = Moved {
+        account: Some(account),
+        points: points.0,
+        agreement: Some(agreement.no),
+        ..Moved::default()
+    };
+    Ok(Plan {
+        moved,
+        effects,
+        facts: vec![],
+    })
+}
+
+pub(super) fn authorise(set: &WorkingSet, message: &Message) -> Rejected<Plan> {
+    let Body::Authorise {
+        programme,
+        member,
+        points,
+        expires_at,
+    } = &message.body
+    else {
+        return Err(Reject::new(Code::Internal));
+    };
+    let agreement = agreement_of(set, message, AgreementKind::Burn, programme, None)?;
+    let points = points_of(set, programme, *points)?;
+    let account = AccountKey {
+        programme: programme.clone(),
+        member: member.clone(),
+    };
+    let latest = set.now.saturating_add(i64::from(agreement.item.terms.hold_minutes) * 60_000_000);
+    let expires_at = expires_at.map_or(latest, |at| at.as_microsecond());
+    if !(set.now + 1..=latest).contains(&expires_at) {
+        return Err(Reject::at(Code::BadValue, "expires_at"));
+    }
+    let mut effects: Vec<_> = set.limits(agreement, member, points)?.into_iter().collect();
+    enough(set, &account, points)?;
+    effects.push(Effect::Hold(Hold {
+        seq: 0,
+        account: account.clone(),
+        points: points.0,
+        expires_at,
+        open: true,
+    }));
+    let moved = Moved {
+        account: Some(account),
+        points: points.0,
+        agreement: Some(agreement.no),
+        ..Moved::default()
+    };
+    Ok(Plan {
+        moved,
+        effects,
+        facts: vec![],
+    })
+}
+
+pub(super) fn capture(set: &WorkingSet, message: &Message, authorisation: &MessageId, points: Amount) -> Rejected<Plan> {
+    let (target, account, hold) = open_hold(set, message, authorisation)?;
+    let agreement = agreement_behind(set, &target)?;
+    let points = points_of(set, &account.programme, points)?;
+    if points.0 > hold.points {
+        return Err(Reject::at(Code::HoldExceeded, "points"));
+    }
+    let mut effects = vec![Effect::CloseHold(hold.seq)];
+    // What was alive when it was held stays spendable for this hold.
+    effects.extend(pay_out(set, &message.sender, agreement, &account, points, target.posted_at)?);
+    let moved = Moved {
+        account: Some(account),
+        points: points.0,
+        agreement: Some(agreement.no),
+        ..Moved::default()
+    };
+    Ok(Plan {
+        moved,
+        effects,
+        facts: vec![],
+    })
+}
+
+pub(super) fn void(set: &WorkingSet, message: &Message, authorisation: &MessageId) -> Rejected<Plan> {
+    let (target, account, hold) = open_hold(set, message, authorisation)?;
+    let moved = Moved {
+        account: Some(account),
+        points: hold.points,
+        agreement: target.moved.agreement,
+        ..Moved::default()
+    };
+    Ok(Plan {
+        moved,
+        effects: vec![Effect::CloseHold(hold.seq)],
+        facts: vec![],
+    })
+}
+
+fn enough(set: &WorkingSet, account: &AccountKey, points: Points) -> Rejected<()> {
+    if set.available(account) < i128::from(points.0) {
+        Err(Reject::at(Code::InsufficientBalance, "points"))
+    } else {
+        Ok(())
+    }
+}
+
+/// Points leave the member; the issuer owes the sender for them.
+fn pay_out(
+    set: &WorkingSet,
+    sender: &PartnerId,
+    agreement: &Numbered<Agreement>,
+    account: &AccountKey,
+    points: Points,
+    alive_at: i64,
+) -> Rejected<Vec<Effect>> {
+    let mut effects = set.spend(Line::Burn, account, points.0, alive_at)?;
+    let (issuer, item) = (set.issuer_of(account)?, &agreement.item);
+    effects.extend(owe(
+        Line::Burn,
+        &issuer,
+        sender,
+        points.0,
+        item.price,
+        item.terms.currency,
+        agreement.no,
+    )?);
+    Ok(effects)
+}
+
+fn open_hold<'a>(
+    set: &'a WorkingSet,
+    message: &Message,
+    authorisation: &MessageId,
+) -> Rejected<(std::sync::Arc<Posted>, AccountKey, &'a Hold)> {
+    let unknown = || Reject::at(Code::HoldUnknown, "authorisation");
+    let target = target_of(set, &message.sender, authorisation)
+        .filter(|t| t.kind == "authorise")
+        .ok_or_else(unknown)?;
+    let account = target.moved.account.clone().ok_or_else(unknown)?;
+    fresh(set, &agreement_behind(set, &target)?.item, message)?;
+    let hold = set.holds.get(&target.seq).ok_or_else(unknown)?;
+    if !hold.open {
+        return Err(Reject::at(Code::HoldClosed, "authorisation"));
+    }
+    if hold.expires_at <= set.now {
+        return Err(Reject::at(Code::HoldExpired, "authorisation"));
+    }
+    Ok((target, account, hold))
+}

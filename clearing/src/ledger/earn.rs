@@ -1,0 +1,78 @@
+//! Points are issued to a member, at the sender's cost.
+
+use partner_sdk::agreement::{AgreementKind, Settle};
+use partner_sdk::{Body, Code, Message};
+
+use super::plan::owe;
+use super::types::{AccountKey, Line, Lot, LotKey, Moved};
+use super::{Plan, Reject, Rejected, WorkingSet, agreement_of, points_of};
+
+pub(super) fn earn(set: &WorkingSet, message: &Message) -> Rejected<Plan> {
+    let Body::Earn {
+        programme,
+        member,
+        points,
+        spend,
+    } = &message.body
+    else {
+        return Err(Reject::new(Code::Internal));
+    };
+    let agreement = agreement_of(set, message, AgreementKind::Earn, programme, None)?;
+    let points = points_of(set, programme, *points)?;
+    let terms = &agreement.item.terms;
+    let spend = spend.map(|s| s.to_units(terms.currency.minor_digits()).map(|_| s).and_then(|s| s.to_units(6)));
+    let spend = spend.transpose().map_err(|_| Reject::at(Code::BadAmount, "spend"))?;
+    if spend == Some(0) {
+        return Err(Reject::at(Code::BadAmount, "spend"));
+    }
+    let account = AccountKey {
+        programme: programme.clone(),
+        member: member.clone(),
+    };
+    let at_redemption = terms.settle == Settle::Redemption;
+    let issuer = set.issuer_of(&account)?;
+    let rules = set
+        .directory
+        .programmes
+        .get(programme)
+        .ok_or(Reject::at(Code::UnknownProgramme, "programme"))?;
+    let lot = Lot {
+        key: LotKey { seq: 0, leg: 0 },
+        account: account.clone(),
+        agreement: agreement.no,
+        funder: message.sender.clone(),
+        price: agreement.item.price,
+        currency: terms.currency,
+        at_redemption,
+        issued: points.0,
+        remaining: points.0,
+        charged: if at_redemption { 0 } else { points.0 },
+        reversed: 0,
+        expires_at: rules.expiry(message.occurred_at, &set.directory.zone),
+    };
+    let mut effects: Vec<_> = set.limits(agreement, member, points)?.into_iter().collect();
+    set.issue(Line::Earn, lot, 0, &mut effects)?;
+    if !at_redemption {
+        effects.extend(owe(
+            Line::Earn,
+            &message.sender,
+            &issuer,
+            points.0,
+            agreement.item.price,
+            terms.currency,
+            agreement.no,
+        )?);
+    }
+    let moved = Moved {
+        account: Some(account),
+        points: points.0,
+        spend,
+        agreement: Some(agreement.no),
+        ..Moved::default()
+    };
+    Ok(Plan {
+        moved,
+        effects,
+        facts: vec![],
+    })
+}

@@ -1,0 +1,237 @@
+//! The ledger's rules, pure: no clock, no I/O, no randomness. [`apply`] takes a working set and one verified message and says what became of it.
+//!
+//! | step | what | where |
+//! |---|---|---|
+//! | same id before? | the same bytes: the same receipt; other bytes: `id_reused` | [`apply`] |
+//! | may the sender? | the partner is active, `issued_at` isn't ahead | `check` |
+//! | the kind's own rules | agreement, freshness, limits, balance -> effects | `earn`, `burn`, `exchange`, `reverse` |
+//! | net debit caps | of everybody whose debt grows | `plan` |
+//! | after the last check | effects change the working set; nothing can fail | `working_set` |
+//!
+//! Messages of one batch go through one after the other, so each sees the effects of those before it, limits and caps included (DESIGN section 9).
+
+mod burn;
+mod earn;
+mod exchange;
+mod expiry;
+mod plan;
+mod reverse;
+pub mod types;
+mod working_set;
+
+use std::sync::Arc;
+
+use partner_sdk::agreement::{Agreement, AgreementKind};
+use partner_sdk::amount::AmountError;
+use partner_sdk::{Amount, Body, Code, PartnerId, Points, ProgrammeCode};
+
+pub use expiry::expire;
+pub use plan::Effect;
+pub use types::{AccountKey, Hold, Line, Lot, LotKey, MEMBER, Moved, Posted, Posting, Signed, SignedBatch, Verified};
+pub use working_set::{Changes, WorkingSet};
+
+use crate::directory::Numbered;
+
+/// How far ahead of the clearinghouse's clock `issued_at` may be, in microseconds (DESIGN section 5).
+const MAX_AHEAD: i64 = 10_000_000;
+
+/// The most points in one message, in smallest units: far above any real one, and low enough that sums over a window fit.
+const MAX_POINTS: i64 = 1_000_000_000_000_000;
+
+/// Why a message is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reject {
+    /// The code of the catalogue.
+    pub code: Code,
+    /// The field at fault.
+    pub field: Option<&'static str>,
+    /// Facts for the receipt.
+    pub facts: Vec<(String, String)>,
+}
+
+impl Reject {
+    fn new(code: Code) -> Self {
+        Self {
+            code,
+            field: None,
+            facts: vec![],
+        }
+    }
+
+    fn at(code: Code, field: &'static str) -> Self {
+        Self {
+            code,
+            field: Some(field),
+            facts: vec![],
+        }
+    }
+}
+
+/// A value, or the first check that failed.
+pub type Rejected<T> = Result<T, Reject>;
+
+/// What a kind's rules made of a message.
+#[derive(Debug, Default)]
+struct Plan {
+    moved: Moved,
+    effects: Vec<Effect>,
+    facts: Vec<(String, String)>,
+}
+
+/// What became of a message.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// It has a place in the ledger: from now, or from before if the same bytes came again.
+    Kept(Arc<Posted>),
+    /// Its id is another message's; this one leaves no trace.
+    IdReused,
+}
+
+/// Applies one message. Accepted or rejected, it gets a sequence number and is kept, so that the same bytes always get the same answer.
+pub fn apply(set: &mut WorkingSet, verified: &Verified) -> Outcome {
+    let message = &verified.message;
+    let name = (message.sender.clone(), message.id.clone());
+    if let Some(known) = set.messages.get(&name) {
+        return if known.sha256 == verified.sha256 {
+            Outcome::Kept(known.clone())
+        } else {
+            Outcome::IdReused
+        };
+    }
+    let planned = check(set, verified).and_then(|plan| set.check_caps(&plan.effects).map(|()| plan));
+    // After this point nothing can fail.
+    let seq = set.next_seq;
+    set.next_seq += 1;
+    let mut posted = Posted {
+        seq,
+        sender: name.0.clone(),
+        id: name.1.clone(),
+        kind: message.body.kind().to_owned(),
+        window: set.window,
+        posted_at: set.now,
+        code: None,
+        field: None,
+        facts: vec![],
+        sha256: verified.sha256.clone(),
+        moved: Moved::default(),
+    };
+    match planned {
+        Ok(plan) => {
+            posted.moved = plan.moved;
+            posted.facts = plan.facts;
+            set.commit(seq, plan.effects);
+        }
+        Err(reject) => {
+            posted.code = Some(reject.code);
+            posted.field = reject.field.map(str::to_owned);
+            posted.facts = reject.facts;
+        }
+    }
+    let posted = Arc::new(posted);
+    set.messages.insert(name, posted.clone());
+    set.changes.messages.push((posted.clone(), verified.signed.clone()));
+    Outcome::Kept(posted)
+}
+
+fn check(set: &WorkingSet, verified: &Verified) -> Rejected<Plan> {
+    let message = &verified.message;
+    let partner = set
+        .directory
+        .partners
+        .get(&message.sender)
+        .ok_or(Reject::at(Code::SenderMismatch, "sender"))?;
+    if partner.status != crate::directory::Status::Active {
+        return Err(Reject::at(Code::PartnerSuspended, "sender"));
+    }
+    if message.issued_at.as_microsecond() > set.now.saturating_add(MAX_AHEAD) {
+        return Err(Reject::at(Code::IssuedInFuture, "issued_at"));
+    }
+    if message.occurred_at > message.issued_at {
+        return Err(Reject::at(Code::Stale, "occurred_at"));
+    }
+    match &message.body {
+        Body::Earn { .. } => earn::earn(set, message),
+        Body::Burn { .. } => burn::burn(set, message),
+        Body::Authorise { .. } => burn::authorise(set, message),
+        Body::Capture { authorisation, points } => burn::capture(set, message, authorisation, *points),
+        Body::Void { authorisation } => burn::void(set, message, authorisation),
+        Body::Exchange { .. } => exchange::exchange(set, message),
+        Body::Reverse { message: target, quantity } => reverse::reverse(set, message, target, *quantity),
+    }
+}
+
+/// Points as the programme counts them, above zero.
+fn points_of(set: &WorkingSet, programme: &ProgrammeCode, amount: Amount) -> Rejected<Points> {
+    let scale = set
+        .directory
+        .programmes
+        .get(programme)
+        .ok_or(Reject::at(Code::UnknownProgramme, "programme"))?
+        .terms
+        .scale;
+    match amount.to_units(scale) {
+        Ok(units) if units > MAX_POINTS => Err(Reject::at(Code::Overflow, "points")),
+        Ok(units) if units > 0 => Ok(Points(units)),
+        Ok(_) | Err(AmountError::Grammar | AmountError::Decimals | AmountError::Overflow) => Err(Reject::at(Code::BadAmount, "points")),
+    }
+}
+
+/// Points as they travel.
+fn text_of(set: &WorkingSet, programme: &ProgrammeCode, points: i64) -> String {
+    let scale = set.directory.programmes.get(programme).map_or(0, |p| p.terms.scale);
+    Amount::from_units(points, scale).map_or_else(String::new, |a| a.to_string())
+}
+
+/// The sender's agreement in force when it happened, and the check that the message isn't older than the agreement's allowance.
+fn agreement_of<'a>(
+    set: &'a WorkingSet,
+    message: &partner_sdk::Message,
+    kind: AgreementKind,
+    programme: &ProgrammeCode,
+    to: Option<&ProgrammeCode>,
+) -> Rejected<&'a Arc<Numbered<Agreement>>> {
+    if !set.directory.programmes.contains_key(programme) {
+        return Err(Reject::at(Code::UnknownProgramme, "programme"));
+    }
+    if to.is_some_and(|to| !set.directory.programmes.contains_key(to)) {
+        return Err(Reject::at(Code::UnknownProgramme, "to_programme"));
+    }
+    let key = (kind, message.sender.clone(), programme.clone(), to.cloned());
+    let agreement = set
+        .directory
+        .agreement(&key, message.occurred_at)
+        .ok_or(Reject::new(Code::NoAgreement))?;
+    fresh(set, &agreement.item, message)?;
+    Ok(agreement)
+}
+
+/// Neither `issued_at` nor `occurred_at` is older than the agreement's store-and-forward allowance: a message that came from a till without a line says
+/// when it happened, but nobody can reach back for an old rate.
+fn fresh(set: &WorkingSet, agreement: &Agreement, message: &partner_sdk::Message) -> Rejected<()> {
+    let allowance = i64::from(agreement.terms.store_and_forward_minutes) * 60_000_000;
+    let oldest = set.now.saturating_sub(allowance);
+    if message.issued_at.as_microsecond() < oldest {
+        return Err(Reject::at(Code::Stale, "issued_at"));
+    }
+    if message.occurred_at.as_microsecond() < oldest {
+        return Err(Reject::at(Code::Stale, "occurred_at"));
+    }
+    Ok(())
+}
+
+/// An accepted earlier message of the same sender.
+fn target_of(set: &WorkingSet, sender: &PartnerId, id: &partner_sdk::MessageId) -> Option<Arc<Posted>> {
+    set.messages
+        .get(&(sender.clone(), id.clone()))
+        .filter(|p| p.code.is_none())
+        .cloned()
+}
+
+/// The agreement under which an earlier message was posted.
+fn agreement_behind<'a>(set: &'a WorkingSet, target: &Posted) -> Rejected<&'a Arc<Numbered<Agreement>>> {
+    target
+        .moved
+        .agreement
+        .and_then(|no| set.directory.agreement_no(no))
+        .ok_or(Reject::new(Code::NoAgreement))
+}

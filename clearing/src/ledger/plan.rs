@@ -1,0 +1,435 @@
+//! What a message will do, worked out before anything changes; and the moves that several kinds share.
+
+use std::collections::BTreeMap;
+
+use partner_sdk::agreement::Agreement;
+use partner_sdk::{Code, Currency, MemberNumber, Money, PartnerId, Points};
+
+use super::types::{AccountKey, Hold, Line, Lot, LotKey};
+use super::working_set::WorkingSet;
+use super::{Reject, Rejected};
+use crate::directory::Numbered;
+
+/// A lot that is there already, or one that this message issues.
+#[derive(Debug, Clone, Copy)]
+pub enum LotRef {
+    /// In the working set.
+    Known(LotKey),
+    /// The message's own, by its leg.
+    New(i32),
+}
+
+impl LotRef {
+    /// The lot's name, once the message has its sequence number.
+    pub fn of(self, seq: i64) -> LotKey {
+        match self {
+            Self::Known(key) => key,
+            Self::New(leg) => LotKey { seq, leg },
+        }
+    }
+}
+
+/// `debtor` owes `creditor`.
+#[derive(Debug, Clone)]
+pub struct MoneyMove {
+    /// What for.
+    pub line: Line,
+    /// Who owes.
+    pub debtor: PartnerId,
+    /// Whom.
+    pub creditor: PartnerId,
+    /// In which currency.
+    pub currency: Currency,
+    /// How much, in micros, above 0.
+    pub amount: i64,
+    /// For how many points.
+    pub points: i64,
+    /// At how many micros each.
+    pub price: i64,
+    /// Under which agreement.
+    pub agreement: i32,
+}
+
+/// One change of the books.
+#[derive(Debug, Clone)]
+pub enum Effect {
+    /// A new lot; its `seq` is the message's.
+    Issue {
+        /// What for.
+        line: Line,
+        /// The lot.
+        lot: Lot,
+    },
+    /// Points leave a lot and the member.
+    Take {
+        /// What for.
+        line: Line,
+        /// The lot.
+        lot: LotKey,
+        /// How many.
+        points: i64,
+        /// What the funder had paid for each; stated only where the statement shows it (expiry).
+        price: i64,
+    },
+    /// Points come back to a lot and the member.
+    Restore {
+        /// What for.
+        line: Line,
+        /// The lot.
+        lot: LotKey,
+        /// How many.
+        points: i64,
+    },
+    /// Points of a lot repay the member's debt: the balance stays.
+    Repay {
+        /// The lot.
+        lot: LotRef,
+        /// How many.
+        points: i64,
+    },
+    /// The member owes points from now on.
+    Owe {
+        /// What for.
+        line: Line,
+        /// The account.
+        account: AccountKey,
+        /// How many.
+        points: i64,
+    },
+    /// The funder has been charged for so many more points of a lot (or fewer).
+    Charge {
+        /// The lot.
+        lot: LotRef,
+        /// How many.
+        points: i64,
+    },
+    /// So many more points of an earn that is paid for at redemption were taken back.
+    TakenBack {
+        /// Its lot.
+        lot: LotKey,
+        /// How many.
+        points: i64,
+    },
+    /// A new hold; its `seq` is the message's.
+    Hold(Hold),
+    /// A hold ends.
+    CloseHold(i64),
+    /// So much more of a message has been reversed.
+    Reversed {
+        /// The message.
+        target: i64,
+        /// In points.
+        points: i64,
+        /// In micros of spend.
+        spend: i64,
+    },
+    /// So much more of a limit has been used.
+    Count {
+        /// The agreement.
+        agreement: i32,
+        /// The member.
+        member: MemberNumber,
+        /// How many points.
+        points: i64,
+    },
+    /// Money is owed.
+    Money(MoneyMove),
+}
+
+/// Money for points, unless a party would owe itself or nothing is owed.
+pub fn owe(
+    line: Line,
+    debtor: &PartnerId,
+    creditor: &PartnerId,
+    points: i64,
+    price: Money,
+    currency: Currency,
+    agreement: i32,
+) -> Rejected<Option<Effect>> {
+    let amount = Points(points).at(price).ok_or(Reject::at(Code::Overflow, "points"))?.0;
+    if amount == 0 || debtor == creditor {
+        return Ok(None);
+    }
+    let (debtor, creditor) = (debtor.clone(), creditor.clone());
+    Ok(Some(Effect::Money(MoneyMove {
+        line,
+        debtor,
+        creditor,
+        currency,
+        amount,
+        points,
+        price: price.0,
+        agreement,
+    })))
+}
+
+impl WorkingSet {
+    /// The programme's issuer.
+    pub(super) fn issuer_of(&self, account: &AccountKey) -> Rejected<PartnerId> {
+        let programme = self
+            .directory
+            .programmes
+            .get(&account.programme)
+            .ok_or(Reject::at(Code::UnknownProgramme, "programme"))?;
+        Ok(programme.terms.issuer.clone())
+    }
+
+    /// The funder pays for points of a lot that are being used up, if it hasn't paid at issue: for what it issued and hasn't taken back, once.
+    pub(super) fn charge(&self, lot: &Lot, at: LotRef, points: i64) -> Rejected<Vec<Effect>> {
+        let points = points.min(lot.issued - lot.reversed - lot.charged);
+        if !lot.at_redemption || points <= 0 {
+            return Ok(vec![]);
+        }
+        let issuer = self.issuer_of(&lot.account)?;
+        let money = owe(
+            Line::Redemption,
+            &lot.funder,
+            &issuer,
+            points,
+            lot.price,
+            lot.currency,
+            lot.agreement,
+        )?;
+        Ok([Some(Effect::Charge { lot: at, points }), money].into_iter().flatten().collect())
+    }
+
+    /// Takes points from lots that hadn't expired at `alive_at`, oldest expiry first. The caller has checked that there are enough.
+    pub(super) fn spend(&self, line: Line, account: &AccountKey, points: i64, alive_at: i64) -> Rejected<Vec<Effect>> {
+        let (mut effects, mut left) = (vec![], points);
+        for lot in self.lots_of(account).filter(|l| l.expires_at > alive_at) {
+            if left == 0 {
+                break;
+            }
+            let taken = left.min(lot.remaining);
+            effects.push(Effect::Take {
+                line,
+                lot: lot.key,
+                points: taken,
+                price: 0,
+            });
+            effects.extend(self.charge(lot, LotRef::Known(lot.key), taken)?);
+            left -= taken;
+        }
+        if left > 0 {
+            Err(Reject::at(Code::InsufficientBalance, "points"))
+        } else {
+            Ok(effects)
+        }
+    }
+
+    /// A new lot (its `remaining` is what it issues); the member's debt, less what `repaid` says is gone already, is repaid first. Returns how much was.
+    pub(super) fn issue(&self, line: Line, lot: Lot, repaid: i64, effects: &mut Vec<Effect>) -> Rejected<i64> {
+        let (points, debt) = self.accounts.get(&lot.account).map_or((0, 0), |a| (a.points, a.debt));
+        // Twice the room, because an exchange may issue a bonus too.
+        lot.issued
+            .checked_mul(2)
+            .and_then(|twice| points.checked_add(twice))
+            .ok_or(Reject::at(Code::Overflow, "points"))?;
+        let (at, repay) = (LotRef::New(lot.key.leg), (debt - repaid).clamp(0, lot.issued));
+        let charges = if repay > 0 { self.charge(&lot, at, repay)? } else { vec![] };
+        effects.push(Effect::Issue { line, lot });
+        if repay > 0 {
+            effects.push(Effect::Repay { lot: at, points: repay });
+            effects.extend(charges);
+        }
+        Ok(repay)
+    }
+
+    /// Points that no open hold needs: (in lots that have not expired, in lots that have). A hold lives on the first, and on the second for what it lacks.
+    fn spare(&self, account: &AccountKey) -> (i128, i128) {
+        let (mut alive, mut expired) = (0i128, 0i128);
+        for lot in self.lots_of(account) {
+            *(if lot.expires_at > self.now { &mut alive } else { &mut expired }) += i128::from(lot.remaining);
+        }
+        let held = self.held(account);
+        ((alive - held).max(0), (expired - (held - alive).max(0)).max(0))
+    }
+
+    /// How many points a reversal can take from the member, as far below zero as the programme allows.
+    pub(super) fn recoverable(&self, account: &AccountKey) -> i128 {
+        let debt = self.accounts.get(account).map_or(0, |a| a.debt);
+        let limit = self.directory.programmes.get(&account.programme).map_or(0, |p| p.negative_limit.0);
+        let (alive, expired) = self.spare(account);
+        alive + expired + i128::from(limit.saturating_sub(debt).max(0))
+    }
+
+    /// Takes issued points back: from their own lots first, then from the member's others, then as debt; the funder gets its money back at the price of
+    /// the own lot. The caller has checked [`WorkingSet::recoverable`].
+    pub(super) fn claw_back(&self, account: &AccountKey, own: &[(LotKey, i64, Line)]) -> Rejected<Vec<Effect>> {
+        let issuer = self.issuer_of(account)?;
+        let (mut alive, mut expired) = self.spare(account);
+        // Takes from a lot what is wanted, as far as no hold needs it.
+        let mut take_from = |lot: &Lot, wanted: i64, rest: i64| {
+            let spare = if lot.expires_at > self.now { &mut alive } else { &mut expired };
+            let take = i64::try_from(*spare).unwrap_or(i64::MAX).min(wanted).min(rest);
+            *spare -= i128::from(take);
+            take
+        };
+        let (mut effects, mut missing, mut taken_from) = (vec![], 0i64, std::collections::HashMap::new());
+        for (key, points, line) in own {
+            let lot = self.lots.get(key).ok_or(Reject::new(Code::Internal))?;
+            let take = take_from(lot, *points, lot.remaining);
+            if take > 0 {
+                effects.push(Effect::Take {
+                    line: *line,
+                    lot: *key,
+                    points: take,
+                    price: 0,
+                });
+                taken_from.insert(*key, take);
+            }
+            missing += points - take;
+            let refund = if lot.at_redemption {
+                (points - take).min(lot.charged)
+            } else {
+                *points
+            };
+            if lot.at_redemption {
+                effects.push(Effect::TakenBack {
+                    lot: *key,
+                    points: *points,
+                });
+            }
+            if refund > 0 {
+                effects.push(Effect::Charge {
+                    lot: LotRef::Known(*key),
+                    points: -refund,
+                });
+            }
+            effects.extend(owe(*line, &issuer, &lot.funder, refund, lot.price, lot.currency, lot.agreement)?);
+        }
+        let line = own.first().map_or(Line::EarnReversal, |o| o.2);
+        for lot in self.lots_of(account) {
+            let rest = lot.remaining - taken_from.get(&lot.key).copied().unwrap_or(0);
+            let take = take_from(lot, missing, rest);
+            if take > 0 {
+                effects.push(Effect::Take {
+                    line,
+                    lot: lot.key,
+                    points: take,
+                    price: 0,
+                });
+                effects.extend(self.charge(lot, LotRef::Known(lot.key), take)?);
+            }
+            missing -= take;
+        }
+        if missing > 0 {
+            effects.push(Effect::Owe {
+                line,
+                account: account.clone(),
+                points: missing,
+            });
+        }
+        Ok(effects)
+    }
+
+    /// Gives spent points back to the lots that they came from, those taken last first: `points` of them, after `before` were given back. Debt is repaid
+    /// first, and funders that paid at redemption get their money back for what the member gets.
+    pub(super) fn give_back(&self, line: Line, account: &AccountKey, target: i64, before: i64, points: i64) -> Rejected<Vec<Effect>> {
+        let issuer = self.issuer_of(account)?;
+        let (mut skip, mut left) = (before, points);
+        let mut debt = self.accounts.get(account).map_or(0, |a| a.debt);
+        let held = self.accounts.get(account).map_or(0, |a| a.points);
+        held.checked_add(points).ok_or(Reject::at(Code::Overflow, "points"))?;
+        let mut effects = vec![];
+        for (key, taken) in self.takes.get(&target).into_iter().flatten().rev() {
+            let passed = skip.min(*taken);
+            skip -= passed;
+            let back = left.min(taken - passed);
+            if back == 0 {
+                continue;
+            }
+            left -= back;
+            let lot = self.lots.get(key).ok_or(Reject::new(Code::Internal))?;
+            effects.push(Effect::Restore {
+                line,
+                lot: *key,
+                points: back,
+            });
+            let repay = debt.min(back);
+            debt -= repay;
+            if repay > 0 {
+                effects.push(Effect::Repay {
+                    lot: LotRef::Known(*key),
+                    points: repay,
+                });
+            }
+            // What was refunded when the earn itself was taken back isn't refunded again.
+            let refund = (back - repay).min(lot.charged);
+            if lot.at_redemption && refund > 0 {
+                effects.push(Effect::Charge {
+                    lot: LotRef::Known(*key),
+                    points: -refund,
+                });
+                effects.extend(owe(
+                    Line::RedemptionReversal,
+                    &issuer,
+                    &lot.funder,
+                    refund,
+                    lot.price,
+                    lot.currency,
+                    lot.agreement,
+                )?);
+            }
+        }
+        if left > 0 { Err(Reject::new(Code::Internal)) } else { Ok(effects) }
+    }
+
+    /// Checks the agreement's limits and returns what counts towards them.
+    pub(super) fn limits(&self, agreement: &Numbered<Agreement>, member: &MemberNumber, points: Points) -> Rejected<Option<Effect>> {
+        if agreement.item.per_message.is_some_and(|limit| points > limit) {
+            return Err(Reject::at(Code::LimitPerMessage, "points"));
+        }
+        let Some(limit) = agreement.item.per_member_day else {
+            return Ok(None);
+        };
+        let used = self.limit_use.get(&(agreement.no, member.clone())).copied().unwrap_or(0);
+        match Points(used).checked_add(points) {
+            Some(total) if total <= limit => Ok(Some(Effect::Count {
+                agreement: agreement.no,
+                member: member.clone(),
+                points: points.0,
+            })),
+            _ => Err(Reject::at(Code::LimitMemberDay, "points")),
+        }
+    }
+
+    /// Checks that nobody whose debt grows would owe more than its net debit cap.
+    pub(super) fn check_caps(&self, effects: &[Effect]) -> Rejected<()> {
+        for ((partner, currency), (up, down)) in self.check_sums(effects)? {
+            let owed = i128::from(self.exposure.get(&(partner.clone(), currency)).copied().unwrap_or(0)) + up - down;
+            let cap = self.directory.partners.get(partner).and_then(|p| p.caps.get(&currency));
+            if up > down && cap.is_some_and(|cap| owed > i128::from(cap.0)) {
+                return Err(Reject::new(Code::NetDebitCap));
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that every sum of money fits, on its way too; returns how much each partner comes to owe and to be owed.
+    pub(super) fn check_sums<'a>(&self, effects: &'a [Effect]) -> Rejected<Swings<'a>> {
+        let mut pairs: BTreeMap<(&PartnerId, &PartnerId, Currency), i128> = BTreeMap::new();
+        let mut swings = Swings::new();
+        for effect in effects {
+            let Effect::Money(money) = effect else { continue };
+            let amount = i128::from(money.amount);
+            *pairs.entry((&money.debtor, &money.creditor, money.currency)).or_default() += amount;
+            swings.entry((&money.debtor, money.currency)).or_default().0 += amount;
+            swings.entry((&money.creditor, money.currency)).or_default().1 += amount;
+        }
+        let fits = |sum: i128| i64::try_from(sum).map_err(|_| Reject::at(Code::Overflow, "points"));
+        for ((debtor, creditor, currency), sum) in pairs {
+            let pair = (debtor.clone(), creditor.clone(), currency);
+            fits(i128::from(self.positions.get(&pair).copied().unwrap_or(0)) + sum)?;
+        }
+        for ((partner, currency), (up, down)) in &swings {
+            let owed = i128::from(self.exposure.get(&((*partner).clone(), *currency)).copied().unwrap_or(0));
+            fits(owed + up)?;
+            fits(owed - down)?;
+        }
+        Ok(swings)
+    }
+}
+
+/// Per partner and currency: how much it comes to owe, and to be owed, in micros.
+type Swings<'a> = BTreeMap<(&'a PartnerId, Currency), (i128, i128)>;

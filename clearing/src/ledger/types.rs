@@ -1,0 +1,243 @@
+//! What the ledger holds, as values.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use jiff::civil::Date;
+use partner_sdk::{Code, Currency, MemberNumber, Message, MessageId, Money, PartnerId, ProgrammeCode};
+
+/// A member's account in one programme.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AccountKey {
+    /// The programme.
+    pub programme: ProgrammeCode,
+    /// The member's number there.
+    pub member: MemberNumber,
+}
+
+/// A lot's name: the message that issued it, and which of that message's lots it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LotKey {
+    /// The issuing message's sequence number.
+    pub seq: i64,
+    /// 0, or 1 for the bonus of an exchange.
+    pub leg: i32,
+}
+
+/// Points issued together.
+#[derive(Debug, Clone)]
+pub struct Lot {
+    /// Its name.
+    pub key: LotKey,
+    /// Whose points these are.
+    pub account: AccountKey,
+    /// The number of the agreement under which they were issued.
+    pub agreement: i32,
+    /// Who pays for them.
+    pub funder: PartnerId,
+    /// What the funder pays for each, in micros of `currency`.
+    pub price: Money,
+    /// The currency of `price`.
+    pub currency: Currency,
+    /// Whether the funder owes when they are spent instead of when they are issued.
+    pub at_redemption: bool,
+    /// How many were issued.
+    pub issued: i64,
+    /// How many are left to spend.
+    pub remaining: i64,
+    /// How many the funder has been charged for.
+    pub charged: i64,
+    /// Where the funder pays at redemption: how many of its earn were taken back. It is liable for `issued - reversed`.
+    pub reversed: i64,
+    /// When they expire, in microseconds since 1970; `i64::MAX` for never.
+    pub expires_at: i64,
+}
+
+/// Points set aside by an authorise message.
+#[derive(Debug, Clone)]
+pub struct Hold {
+    /// The authorise message.
+    pub seq: i64,
+    /// Whose points.
+    pub account: AccountKey,
+    /// How many.
+    pub points: i64,
+    /// When the hold ends by itself, in microseconds since 1970.
+    pub expires_at: i64,
+    /// Neither captured nor voided.
+    pub open: bool,
+}
+
+/// A member's points: `balance = points - debt`.
+#[derive(Debug, Clone, Default)]
+pub struct Account {
+    /// The sum of what remains in the lots.
+    pub points: i64,
+    /// Points owed after a clawback that found too few; later earns repay it first.
+    pub debt: i64,
+    /// Lots with points left, in the order in which they are spent.
+    pub lots: BTreeSet<(i64, LotKey)>,
+    /// Open holds.
+    pub holds: Vec<i64>,
+}
+
+/// A message that passed verification, with the bytes that were signed.
+#[derive(Debug, Clone)]
+pub struct Verified {
+    /// What it says.
+    pub message: Message,
+    /// SHA-256 of the bytes, in hexadecimal.
+    pub sha256: String,
+    /// The bytes.
+    pub signed: Signed,
+}
+
+/// The bytes behind a message; empty for what the clearinghouse does by itself (expiry, fees).
+#[derive(Clone, Default)]
+pub struct Signed {
+    /// The compact JWS, or the message's own bytes inside a signed batch.
+    pub bytes: Arc<str>,
+    /// The signed batch that it came in.
+    pub batch: Option<Arc<SignedBatch>>,
+}
+
+impl std::fmt::Debug for Signed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The bytes hold a member number.
+        f.write_str("Signed(..)")
+    }
+}
+
+/// A signed batch as received.
+pub struct SignedBatch {
+    /// SHA-256 of `bytes`, in hexadecimal.
+    pub sha256: String,
+    /// Who signed it.
+    pub sender: PartnerId,
+    /// The compact JWS.
+    pub bytes: String,
+}
+
+/// What is kept of a message that was answered with a sequence number.
+#[derive(Debug, Clone)]
+pub struct Posted {
+    /// Its place in the ledger.
+    pub seq: i64,
+    /// Who sent it.
+    pub sender: PartnerId,
+    /// Its id.
+    pub id: MessageId,
+    /// Its kind as on the wire.
+    pub kind: String,
+    /// The window that it belongs to.
+    pub window: Date,
+    /// The clearinghouse's time, in microseconds since 1970.
+    pub posted_at: i64,
+    /// Why it was rejected; `None` for an accepted one.
+    pub code: Option<Code>,
+    /// The field at fault.
+    pub field: Option<String>,
+    /// What came of it, for the receipt.
+    pub facts: Vec<(String, String)>,
+    /// SHA-256 of the bytes, in hexadecimal.
+    pub sha256: String,
+    /// What it moved.
+    pub moved: Moved,
+}
+
+/// What an accepted message moved: what a later reversal or capture needs to know.
+#[derive(Debug, Clone, Default)]
+pub struct Moved {
+    /// The account.
+    pub account: Option<AccountKey>,
+    /// Points earned, burned, held, given away in an exchange, or reversed.
+    pub points: i64,
+    /// The spend that an earn stated, in micros.
+    pub spend: Option<i64>,
+    /// The account that an exchange credited.
+    pub to_account: Option<AccountKey>,
+    /// Points that an exchange credited, without bonus.
+    pub credited: i64,
+    /// Bonus points that an exchange credited.
+    pub bonus: i64,
+    /// The number of the agreement.
+    pub agreement: Option<i32>,
+    /// The number of the rate.
+    pub rate: Option<i32>,
+}
+
+/// What a line of postings is about; the names stand in statements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Line {
+    /// Points issued, or their price.
+    Earn,
+    /// Points spent, or their price.
+    Burn,
+    /// The price of points that are paid for when they are spent.
+    Redemption,
+    /// Points that left or arrived in an exchange, or their price.
+    Exchange,
+    /// The bonus of an exchange.
+    Bonus,
+    /// An earn taken back.
+    EarnReversal,
+    /// A burn taken back.
+    BurnReversal,
+    /// A redemption taken back.
+    RedemptionReversal,
+    /// An exchange taken back.
+    ExchangeReversal,
+    /// A bonus taken back.
+    BonusReversal,
+    /// Points whose time was over.
+    Expiry,
+}
+
+impl Line {
+    /// The name in the database and on statements.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Earn => "earn",
+            Self::Burn => "burn",
+            Self::Redemption => "redemption",
+            Self::Exchange => "exchange",
+            Self::Bonus => "bonus",
+            Self::EarnReversal => "earn_reversal",
+            Self::BurnReversal => "burn_reversal",
+            Self::RedemptionReversal => "redemption_reversal",
+            Self::ExchangeReversal => "exchange_reversal",
+            Self::BonusReversal => "bonus_reversal",
+            Self::Expiry => "expiry",
+        }
+    }
+}
+
+/// The side of a points posting that isn't the issuer.
+pub const MEMBER: &str = "member";
+
+/// One entry: `debit` gives to `credit`, so it sums to zero by its form.
+#[derive(Debug, Clone)]
+pub struct Posting {
+    /// The message.
+    pub seq: i64,
+    /// Its place among the message's postings.
+    pub leg: i32,
+    /// What it is about.
+    pub line: Line,
+    /// A programme for points, a currency for money.
+    pub unit: String,
+    /// Who gives, or owes.
+    pub debit: String,
+    /// Who takes, or is owed.
+    pub credit: String,
+    /// Smallest units of the programme, or micros.
+    pub amount: i64,
+    /// The points that are priced.
+    pub points: i64,
+    /// Micros for each.
+    pub price: i64,
+    /// The number of the agreement.
+    pub agreement: Option<i32>,
+    /// The lot that gave or took.
+    pub lot: Option<LotKey>,
+}

@@ -1,0 +1,304 @@
+//! All that a batch may touch, loaded before it is applied; and what it changed, to be persisted.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use jiff::civil::Date;
+use partner_sdk::{Currency, MemberNumber, MessageId, PartnerId};
+
+use super::plan::Effect;
+use super::types::{Account, AccountKey, Hold, Lot, LotKey, MEMBER, Posted, Posting, Signed};
+use crate::directory::Directory;
+
+/// Rows by key, and which of them changed.
+#[derive(Debug)]
+pub struct WorkingSet {
+    /// The reference data.
+    pub directory: Arc<Directory>,
+    /// The window that takes what is posted.
+    pub window: Date,
+    /// The clearinghouse's time, in microseconds since 1970.
+    pub now: i64,
+    /// The next message's place in the ledger.
+    pub next_seq: i64,
+    /// Every account that the batch names, or its targets do; one that isn't here is empty.
+    pub accounts: HashMap<AccountKey, Account>,
+    /// Their lots with points left, and those of targets.
+    pub lots: HashMap<LotKey, Lot>,
+    /// Their open holds, and those of targets.
+    pub holds: HashMap<i64, Hold>,
+    /// Messages of the same ids as the batch's, and their targets.
+    pub messages: HashMap<(PartnerId, MessageId), Arc<Posted>>,
+    /// The lots that targets spent from, in order.
+    pub takes: HashMap<i64, Vec<(LotKey, i64)>>,
+    /// How much of targets has been reversed: points, micros of spend.
+    pub reversals: HashMap<i64, (i64, i64)>,
+    /// Points under agreements with a limit per member and window.
+    pub limit_use: HashMap<(i32, MemberNumber), i64>,
+    /// What partners owe net over all windows not yet settled, in micros.
+    pub exposure: HashMap<(PartnerId, Currency), i64>,
+    /// What debtor owes creditor from this window, gross, in micros.
+    pub positions: HashMap<(PartnerId, PartnerId, Currency), i64>,
+    /// What the batch changed.
+    pub changes: Changes,
+}
+
+/// What is to be written; sets are ordered, so that rows are always locked in one order.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// New messages with their bytes.
+    pub messages: Vec<(Arc<Posted>, Signed)>,
+    /// New postings, in order.
+    pub postings: Vec<Posting>,
+    /// Accounts that changed.
+    pub accounts: BTreeSet<AccountKey>,
+    /// Lots that changed or are new.
+    pub lots: BTreeSet<LotKey>,
+    /// Holds that changed or are new.
+    pub holds: BTreeSet<i64>,
+    /// Targets whose reversed amount changed.
+    pub reversals: BTreeSet<i64>,
+    /// Limits that were used.
+    pub limit_use: BTreeSet<(i32, MemberNumber)>,
+    /// Partners whose exposure changed.
+    pub exposure: BTreeSet<(PartnerId, Currency)>,
+    /// Pairs whose position changed.
+    pub positions: BTreeSet<(PartnerId, PartnerId, Currency)>,
+}
+
+impl WorkingSet {
+    /// An empty set at a time, in a window.
+    pub fn new(directory: Arc<Directory>, window: Date, now: i64, next_seq: i64) -> Self {
+        Self {
+            directory,
+            window,
+            now,
+            next_seq,
+            accounts: HashMap::new(),
+            lots: HashMap::new(),
+            holds: HashMap::new(),
+            messages: HashMap::new(),
+            takes: HashMap::new(),
+            reversals: HashMap::new(),
+            limit_use: HashMap::new(),
+            exposure: HashMap::new(),
+            positions: HashMap::new(),
+            changes: Changes::default(),
+        }
+    }
+
+    /// Adds a lot as loaded.
+    pub fn load_lot(&mut self, lot: Lot) {
+        if lot.remaining > 0 {
+            self.accounts
+                .entry(lot.account.clone())
+                .or_default()
+                .lots
+                .insert((lot.expires_at, lot.key));
+        }
+        self.lots.insert(lot.key, lot);
+    }
+
+    /// Adds a hold as loaded.
+    pub fn load_hold(&mut self, hold: Hold) {
+        if hold.open {
+            let holds = &mut self.accounts.entry(hold.account.clone()).or_default().holds;
+            if !holds.contains(&hold.seq) {
+                holds.push(hold.seq);
+            }
+        }
+        self.holds.insert(hold.seq, hold);
+    }
+
+    /// The account's lots with points left, in the order in which they are spent: oldest expiry first, then oldest.
+    pub fn lots_of(&self, key: &AccountKey) -> impl Iterator<Item = &Lot> {
+        let lots = self.accounts.get(key).into_iter().flat_map(|a| a.lots.iter());
+        lots.filter_map(|(_, lot)| self.lots.get(lot))
+    }
+
+    /// Points under holds that have not ended.
+    pub fn held(&self, key: &AccountKey) -> i128 {
+        let holds = self.accounts.get(key).into_iter().flat_map(|a| a.holds.iter());
+        holds
+            .filter_map(|seq| self.holds.get(seq))
+            .filter(|h| h.open && h.expires_at > self.now)
+            .map(|h| i128::from(h.points))
+            .sum()
+    }
+
+    /// Points that may be spent now: in lots that haven't expired, not held, after debt. Below zero where the member owes.
+    pub fn available(&self, key: &AccountKey) -> i128 {
+        let unexpired: i128 = self
+            .lots_of(key)
+            .filter(|l| l.expires_at > self.now)
+            .map(|l| i128::from(l.remaining))
+            .sum();
+        let debt = self.accounts.get(key).map_or(0, |a| a.debt);
+        unexpired - self.held(key) - i128::from(debt)
+    }
+
+    /// Makes a plan's effects true. Every check was made before: sums are known to fit, rows to be there.
+    pub(super) fn commit(&mut self, seq: i64, effects: Vec<Effect>) {
+        let mut leg = 0;
+        for effect in effects {
+            if let Some(posting) = self.posting(seq, leg, &effect) {
+                self.changes.postings.push(posting);
+                leg += 1;
+            }
+            self.change(seq, effect);
+        }
+    }
+
+    fn change(&mut self, seq: i64, effect: Effect) {
+        match effect {
+            Effect::Issue { mut lot, .. } => {
+                lot.key.seq = seq;
+                let account = self.accounts.entry(lot.account.clone()).or_default();
+                account.points += lot.remaining;
+                account.lots.insert((lot.expires_at, lot.key));
+                self.changes.accounts.insert(lot.account.clone());
+                self.changes.lots.insert(lot.key);
+                self.lots.insert(lot.key, lot);
+            }
+            Effect::Take { lot, points, .. } => {
+                self.move_lot(lot, -points);
+                self.takes.entry(seq).or_default().push((lot, points));
+            }
+            Effect::Restore { lot, points, .. } => self.move_lot(lot, points),
+            Effect::Repay { lot, points } => {
+                let lot = lot.of(seq);
+                self.move_lot(lot, -points);
+                self.move_debt_of(lot, -points);
+            }
+            Effect::Owe { account, points, .. } => {
+                self.accounts.entry(account.clone()).or_default().debt += points;
+                self.changes.accounts.insert(account);
+            }
+            Effect::Charge { lot, points } => {
+                let lot = lot.of(seq);
+                if let Some(lot) = self.lots.get_mut(&lot) {
+                    lot.charged += points;
+                }
+                self.changes.lots.insert(lot);
+            }
+            Effect::TakenBack { lot, points } => {
+                if let Some(lot) = self.lots.get_mut(&lot) {
+                    lot.reversed += points;
+                }
+                self.changes.lots.insert(lot);
+            }
+            Effect::Hold(mut hold) => {
+                hold.seq = seq;
+                self.changes.accounts.insert(hold.account.clone());
+                self.changes.holds.insert(seq);
+                self.load_hold(hold);
+            }
+            Effect::CloseHold(hold) => {
+                if let Some(hold) = self.holds.get_mut(&hold) {
+                    hold.open = false;
+                }
+                self.changes.holds.insert(hold);
+            }
+            Effect::Reversed { target, points, spend } => {
+                let total = self.reversals.entry(target).or_default();
+                *total = (total.0 + points, total.1 + spend);
+                self.changes.reversals.insert(target);
+            }
+            Effect::Count { agreement, member, points } => {
+                *self.limit_use.entry((agreement, member.clone())).or_default() += points;
+                self.changes.limit_use.insert((agreement, member));
+            }
+            Effect::Money(money) => {
+                let pair = (money.debtor.clone(), money.creditor.clone(), money.currency);
+                *self.positions.entry(pair.clone()).or_default() += money.amount;
+                self.changes.positions.insert(pair);
+                for (partner, amount) in [(money.debtor, money.amount), (money.creditor, -money.amount)] {
+                    let key = (partner, money.currency);
+                    *self.exposure.entry(key.clone()).or_default() += amount;
+                    self.changes.exposure.insert(key);
+                }
+            }
+        }
+    }
+
+    fn move_lot(&mut self, key: LotKey, points: i64) {
+        let Some(lot) = self.lots.get_mut(&key) else { return };
+        lot.remaining += points;
+        let account = self.accounts.entry(lot.account.clone()).or_default();
+        account.points += points;
+        if lot.remaining > 0 {
+            account.lots.insert((lot.expires_at, key));
+        } else {
+            account.lots.remove(&(lot.expires_at, key));
+        }
+        self.changes.accounts.insert(lot.account.clone());
+        self.changes.lots.insert(key);
+    }
+
+    fn move_debt_of(&mut self, lot: LotKey, points: i64) {
+        if let Some(account) = self.lots.get(&lot).and_then(|l| self.accounts.get_mut(&l.account)) {
+            account.debt += points;
+        }
+    }
+
+    fn issuer(&self, account: &AccountKey) -> String {
+        self.directory
+            .programmes
+            .get(&account.programme)
+            .map_or_else(String::new, |p| p.terms.issuer.to_string())
+    }
+
+    fn posting(&self, seq: i64, leg: i32, effect: &Effect) -> Option<Posting> {
+        let of_points = |line, account: &AccountKey, points: i64, price: i64, lot: Option<LotKey>, agreement, to_member: bool| {
+            let (issuer, member) = (self.issuer(account), MEMBER.to_owned());
+            let (debit, credit) = if to_member { (issuer, member) } else { (member, issuer) };
+            Posting {
+                seq,
+                leg,
+                line,
+                unit: account.programme.to_string(),
+                debit,
+                credit,
+                amount: points,
+                points,
+                price,
+                agreement,
+                lot,
+            }
+        };
+        match effect {
+            Effect::Issue { line, lot } => Some(of_points(
+                *line,
+                &lot.account,
+                lot.issued,
+                0,
+                Some(LotKey { seq, ..lot.key }),
+                Some(lot.agreement),
+                true,
+            )),
+            Effect::Take { line, lot, points, price } => self
+                .lots
+                .get(lot)
+                .map(|l| of_points(*line, &l.account, *points, *price, Some(*lot), Some(l.agreement), false)),
+            Effect::Restore { line, lot, points } => self
+                .lots
+                .get(lot)
+                .map(|l| of_points(*line, &l.account, *points, 0, Some(*lot), Some(l.agreement), true)),
+            Effect::Owe { line, account, points } => Some(of_points(*line, account, *points, 0, None, None, false)),
+            Effect::Money(m) => Some(Posting {
+                seq,
+                leg,
+                line: m.line,
+                unit: m.currency.to_string(),
+                debit: m.debtor.to_string(),
+                credit: m.creditor.to_string(),
+                amount: m.amount,
+                points: m.points,
+                price: m.price,
+                agreement: Some(m.agreement),
+                lot: None,
+            }),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! The clearinghouse's own small PKI: a CA, its server certificate, and partners' certificates from their requests.
+//!
+//! A certificate only opens the door; who a partner is follows from the pinned hash of its public key, so nothing that a request says
+//! about names or rights is taken over. All times here are real ones: the TLS stack compares them with the machine's clock.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use partner_sdk::jws::{SigningKey, sha256};
+use partner_sdk::{KeyId, PartnerId};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, PublicKeyData, SerialNumber,
+};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+const CA_DAYS: i64 = 3653;
+const SERVER_DAYS: i64 = 825;
+const CLIENT_DAYS: i64 = 397;
+
+/// A certificate and its private key.
+#[derive(Clone)]
+pub struct Issued {
+    /// The certificate.
+    pub cert_pem: String,
+    /// The private key, PKCS#8.
+    pub key_pem: String,
+}
+
+impl std::fmt::Debug for Issued {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Issued(..)")
+    }
+}
+
+/// Why there is no certificate.
+#[derive(Debug, thiserror::Error)]
+pub enum PkiError {
+    /// The request can't be read, its signature isn't good, or it asks for extensions that aren't known here.
+    #[error("not a certificate request that can be taken: it has to be PKCS#10 in PEM, signed by its own key, without special extensions")]
+    Request(#[source] rcgen::Error),
+    /// The request's key isn't of a kind that is accepted.
+    #[error("the key must be ECDSA P-256 with SHA-256, ECDSA P-384 with SHA-384, Ed25519, or RSA of 2048 bits and more with SHA-2")]
+    Key,
+    /// The CA's certificate and key can't be read, or don't belong together.
+    #[error("the CA's certificate and key can't be used together")]
+    Ca,
+    /// A server certificate needs a name.
+    #[error("a server certificate needs at least one DNS name or IP address")]
+    NoName,
+    /// A validity would begin before 1970 or end after 9999.
+    #[error("the time is out of range")]
+    Time,
+    /// The operating system gave no random bytes.
+    #[error("no random bytes from the operating system")]
+    Random,
+    /// A certificate can't be made.
+    #[error("the certificate can't be made")]
+    Issue(#[source] rcgen::Error),
+    /// A certificate can't be read.
+    #[error("not a certificate")]
+    Certificate(#[source] webpki::Error),
+}
+
+/// A new CA that signs end-entity certificates only, valid for ten years.
+pub fn new_ca(name: &str, now: Timestamp) -> Result<Issued, PkiError> {
+    let key = KeyPair::generate().map_err(PkiError::Issue)?;
+    let mut params = parameters(name, now, CA_DAYS)?;
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    let cert = params.self_signed(&key).map_err(PkiError::Issue)?;
+    Ok(Issued {
+        cert_pem: cert.pem(),
+        key_pem: key.serialize_pem(),
+    })
+}
+
+/// A server certificate for DNS names and IP addresses, with a new key, valid for 825 days.
+pub fn issue_server(ca: &Issued, names: &[String], now: Timestamp) -> Result<Issued, PkiError> {
+    let first = names.first().ok_or(PkiError::NoName)?;
+    let key = KeyPair::generate().map_err(PkiError::Issue)?;
+    let mut params = parameters(first, now, SERVER_DAYS)?;
+    params.subject_alt_names = CertificateParams::new(names).map_err(PkiError::Issue)?.subject_alt_names;
+    let cert_pem = issue_leaf(ca, params, ExtendedKeyUsagePurpose::ServerAuth, &key)?;
+    Ok(Issued {
+        cert_pem,
+        key_pem: key.serialize_pem(),
+    })
+}
+
+/// A client certificate for a partner, valid for 397 days. The request's signature is checked, and nothing but its key is taken.
+pub fn sign_request(ca: &Issued, csr_pem: &str, partner: &PartnerId, now: Timestamp) -> Result<String, PkiError> {
+    let request = CertificateSigningRequestParams::from_pem(csr_pem).map_err(PkiError::Request)?;
+    if !is_accepted(&request.public_key) {
+        return Err(PkiError::Key);
+    }
+    issue_leaf(
+        ca,
+        parameters(partner.as_str(), now, CLIENT_DAYS)?,
+        ExtendedKeyUsagePurpose::ClientAuth,
+        &request.public_key,
+    )
+}
+
+/// A new key and a certificate request for it: (request, private key), both PEM.
+pub fn new_request(partner: &PartnerId) -> Result<(String, String), PkiError> {
+    let key = KeyPair::generate().map_err(PkiError::Issue)?;
+    let mut params = CertificateParams::default();
+    params.distinguished_name = common_name(partner.as_str());
+    let request = params
+        .serialize_request(&key)
+        .and_then(|request| request.pem())
+        .map_err(PkiError::Issue)?;
+    Ok((request, key.serialize_pem()))
+}
+
+/// The SHA-256 of a certificate's SubjectPublicKeyInfo (DER): what is pinned to a partner. A new certificate for the same key has the same.
+pub fn spki_sha256(cert_der: &[u8]) -> Result<[u8; 32], PkiError> {
+    let der = CertificateDer::from(cert_der);
+    let cert = webpki::EndEntityCert::try_from(&der).map_err(PkiError::Certificate)?;
+    Ok(sha256(&cert.subject_public_key_info()))
+}
+
+/// A new signing key.
+pub fn random_key(kid: KeyId) -> Result<SigningKey, PkiError> {
+    Ok(SigningKey::from_bytes(kid, &random()?))
+}
+
+/// Writes a secret to a new file that only its owner can read, and makes it durable. Fails where the file exists.
+pub fn write_secret(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    // The file's name is durable only with its folder.
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
+        _ => File::open(".")?.sync_all(),
+    }
+}
+
+fn common_name(name: &str) -> DistinguishedName {
+    let mut subject = DistinguishedName::new();
+    subject.push(DnType::CommonName, name);
+    subject
+}
+
+/// A random serial number, and a validity that begins an hour ago, so that clocks may differ.
+fn parameters(name: &str, now: Timestamp, days: i64) -> Result<CertificateParams, PkiError> {
+    let since_1970 = |hours| {
+        let at = now.checked_add(SignedDuration::from_hours(hours)).map_err(|_| PkiError::Time)?;
+        u64::try_from(at.as_second()).map(Duration::from_secs).map_err(|_| PkiError::Time)
+    };
+    let epoch = rcgen::date_time_ymd(1970, 1, 1);
+    // RFC 5280: positive, at most 20 bytes, never twice. The first bits make it positive and of fixed length.
+    let mut serial = random()?;
+    serial[0] = (serial[0] & 0x7f) | 0x40;
+    let mut params = CertificateParams::default();
+    params.not_before = epoch + since_1970(-1)?;
+    params.not_after = epoch + since_1970(24 * days)?;
+    params.serial_number = Some(SerialNumber::from_slice(&serial[..16]));
+    params.distinguished_name = common_name(name);
+    Ok(params)
+}
+
+fn issue_leaf(
+    ca: &Issued,
+    mut params: CertificateParams,
+    usage: ExtendedKeyUsagePurpose,
+    key: &impl PublicKeyData,
+) -> Result<String, PkiError> {
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![usage];
+    params.use_authority_key_identifier_extension = true;
+    params.signed_by(key, &issuer(ca)?).map(|cert| cert.pem()).map_err(PkiError::Issue)
+}
+
+fn issuer(ca: &Issued) -> Result<Issuer<'static, KeyPair>, PkiError> {
+    let cert = CertificateDer::from_pem_slice(ca.cert_pem.as_bytes()).map_err(|_| PkiError::Ca)?;
+    let key = KeyPair::from_pem(&ca.key_pem).map_err(|_| PkiError::Ca)?;
+    if spki_sha256(&cert)? != sha256(&key.subject_public_key_info()) {
+        return Err(PkiError::Ca);
+    }
+    Issuer::from_ca_cert_der(&cert, key).map_err(|_| PkiError::Ca)
+}
+
+/// Whether a request's key may be certified. rcgen names a key by the algorithm of the request's signature, so a P-256 key that signs with
+/// SHA-384 would be certified as a P-384 one: the lengths tell them apart. A short RSA key doesn't get here, its signature isn't accepted.
+fn is_accepted(key: &rcgen::PublicKey) -> bool {
+    let (algorithm, length) = (key.algorithm(), key.der_bytes().len());
+    let is = |known| algorithm == known;
+    is(&rcgen::PKCS_ECDSA_P256_SHA256) && length == 65
+        || is(&rcgen::PKCS_ECDSA_P384_SHA384) && length == 97
+        || is(&rcgen::PKCS_ED25519) && length == 32
+        || [&rcgen::PKCS_RSA_SHA256, &rcgen::PKCS_RSA_SHA384, &rcgen::PKCS_RSA_SHA512]
+            .into_iter()
+            .any(is)
+}
+
+fn random() -> Result<[u8; 32], PkiError> {
+    let mut bytes = [0; 32];
+    rustls::crypto::ring::default_provider()
+        .secure_random
+        .fill(&mut bytes)
+        .map_err(|_| PkiError::Random)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use partner_sdk::jws::to_hex;
+    use rustls::pki_types::CertificateSigningRequestDer;
+
+    use super::*;
+
+    fn der(pem: &str) -> CertificateDer<'static> {
+        CertificateDer::from_pem_slice(pem.as_bytes()).expect("a certificate")
+    }
+
+    fn partner() -> PartnerId {
+        "wellcome".parse().expect("a partner")
+    }
+
+    fn ca() -> Issued {
+        new_ca("Clearing CA", Timestamp::now()).expect("a CA")
+    }
+
+    fn holds(cert: &[u8], text: &str) -> bool {
+        cert.windows(text.len()).any(|part| part == text.as_bytes())
+    }
+
+    #[test]
+    fn a_request_becomes_a_certificate_for_its_key() {
+        let (ca, now) = (ca(), Timestamp::now());
+        let (request, key) = new_request(&partner()).expect("a request");
+        let cert = |at| der(&sign_request(&ca, &request, &partner(), at).expect("a certificate"));
+        let (first, renewed) = (cert(now), cert(now));
+        let key = KeyPair::from_pem(&key).expect("a key");
+        assert_eq!(spki_sha256(&first).expect("read"), sha256(&key.subject_public_key_info()));
+        assert_eq!(spki_sha256(&first).expect("read"), spki_sha256(&renewed).expect("read"));
+        assert_ne!(first, renewed, "serial numbers differ");
+    }
+
+    #[test]
+    fn the_name_is_ours_not_the_requests() {
+        let mallory: PartnerId = "mallory".parse().expect("a partner");
+        let mut asks = CertificateParams::new(["evil.example".to_owned()]).expect("names");
+        asks.distinguished_name = common_name("wellcome");
+        asks.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let request = asks
+            .serialize_request(&KeyPair::generate().expect("a key"))
+            .expect("a request")
+            .pem()
+            .expect("pem");
+        let cert = der(&sign_request(&ca(), &request, &mallory, Timestamp::now()).expect("a certificate"));
+        assert!(holds(&cert, "mallory") && !holds(&cert, "wellcome") && !holds(&cert, "evil.example"));
+    }
+
+    #[test]
+    fn bad_requests_are_refused() {
+        let sign = |csr: &str| sign_request(&ca(), csr, &partner(), Timestamp::now());
+        for bad in [
+            "",
+            "hello",
+            "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n",
+            &ca().cert_pem,
+            RSA_1024,
+        ] {
+            assert!(matches!(sign(bad), Err(PkiError::Request(_))), "{bad}");
+        }
+        assert!(matches!(sign(P256_WITH_SHA384), Err(PkiError::Key)));
+        // A changed byte in the name: well formed, but no longer signed.
+        let request = new_request(&partner()).expect("a request").0;
+        let mut der = CertificateSigningRequestDer::from_pem_slice(request.as_bytes())
+            .expect("pem")
+            .to_vec();
+        let name = der.windows(8).position(|part| part == b"wellcome").expect("the name");
+        der[name] ^= 1;
+        let error = CertificateSigningRequestParams::from_der(&der.into()).expect_err("forged");
+        assert_eq!(error, rcgen::Error::InvalidCertificationRequestSignature);
+    }
+
+    #[test]
+    fn a_ca_works_only_with_its_own_key() {
+        let mixed = Issued {
+            key_pem: ca().key_pem,
+            ..ca()
+        };
+        assert!(matches!(
+            issue_server(&mixed, &["localhost".into()], Timestamp::now()),
+            Err(PkiError::Ca)
+        ));
+        assert!(matches!(issue_server(&ca(), &[], Timestamp::now()), Err(PkiError::NoName)));
+        assert!(matches!(new_ca("x", Timestamp::MAX), Err(PkiError::Time)));
+        assert!(matches!(new_ca("x", Timestamp::MIN), Err(PkiError::Time)));
+        assert!(!format!("{:?}", ca()).contains("BEGIN"));
+    }
+
+    #[test]
+    fn secrets_are_their_owners() {
+        let folder = std::env::temp_dir().join(to_hex(&random().expect("random")));
+        std::fs::create_dir(&folder).expect("a folder");
+        let path = folder.join("key.pem");
+        write_secret(&path, "secret").expect("written");
+        assert_eq!(std::fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            write_secret(&path, "other").expect_err("exists").kind(),
+            io::ErrorKind::AlreadyExists
+        );
+        assert_eq!(std::fs::read_to_string(&path).expect("read"), "secret");
+        std::fs::remove_dir_all(&folder).expect("removed");
+        let [one, other] = [(); 2].map(|()| random_key("k".parse().expect("kid")).expect("a key").secret_base64url());
+        assert_ne!(one, other);
+    }
+
+    // Made with `openssl req`.
+    const RSA_1024: &str = "
+-----BEGIN CERTIFICATE REQUEST-----
+MIIBSzCBtQIBADAMMQowCAYDVQQDDAF4MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCB
+iQKBgQDbTPgQAG1HcBFfodWAP3Z8RB5hw2MFrwktMznI1tv2spHycq7RhGZrarJp
+AgtgeQCATnUVRLYUFBHTE6lwguvxJJDxqLJaOSpkhqVJKBITGLaA8BYw+ncqB6Px
+DOxEzWwCChWi8GiFGUFwWCsHTPKNHsWmYoO/Qh3uiXxCvSVJKwIDAQABoAAwDQYJ
+KoZIhvcNAQELBQADgYEAZm0RMdHGpbHndNCmJKl7ecPPG/dD0Do1oxO2M7CznFQS
+9ztJpXmE1vYA9ilmx9swj7nh2V2xJH6JKFRT7QinuU1K+yzvKHVyg71BPmij/dpH
+zMt/PDuKG/9vUnRjpk7DH6fE1dE2wnDpgWVYN/ghmpXp3KQP3cMIlEsaQ5xu4Xc=
+-----END CERTIFICATE REQUEST-----
+";
+    const P256_WITH_SHA384: &str = "
+-----BEGIN CERTIFICATE REQUEST-----
+MIHFMG4CAQAwDDEKMAgGA1UEAwwBeDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IA
+BBAR9OsqW/ANPgkBvTVTL3vs3ebMp3Vh+0ECKcYLDUX47A40fPgACcatijz0yg1G
+wtynyQ+2ilmZXA6JuWBgW9KgADAKBggqhkjOPQQDAwNHADBEAiBBiDVPiZg2AVe8
+2y/LGj0MQyZCF+VBcV9i9Sk2DfgEBAIgVED9/pOH3BMt9kSDj1d89GcUZ+pjSqo3
+4/GLg7d1i3g=
+-----END CERTIFICATE REQUEST-----
+";
+}

@@ -1,0 +1,118 @@
+//! The books must balance: what the balances say is what the postings sum to. Run after every test, and by `clearing check`.
+
+use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::{BigInt, Text};
+use migrations::{Conn, DbError, each_backend};
+
+#[derive(QueryableByName)]
+struct Finding {
+    #[diesel(sql_type = Text)]
+    subject: String,
+    #[diesel(sql_type = BigInt)]
+    books: i64,
+    #[diesel(sql_type = BigInt)]
+    postings: i64,
+}
+
+/// Each rule: what it is, and a query for the rows that break it.
+const RULES: &[(&str, &str)] = &[
+    (
+        "an account's points are what remains in its lots",
+        "SELECT a.programme AS subject, a.points AS books, CAST(COALESCE(l.sum, 0) AS BIGINT) AS postings FROM account a \
+         LEFT JOIN (SELECT programme, member, SUM(remaining) AS sum FROM lot GROUP BY programme, member) l \
+         ON l.programme = a.programme AND l.member = a.member WHERE a.points <> COALESCE(l.sum, 0)",
+    ),
+    (
+        "a lot belongs to an account",
+        "SELECT l.programme AS subject, l.remaining AS books, CAST(0 AS BIGINT) AS postings FROM lot l WHERE NOT EXISTS \
+         (SELECT 1 FROM account a WHERE a.programme = l.programme AND a.member = l.member)",
+    ),
+    (
+        "nothing is below zero, and no lot holds more than it issued",
+        "SELECT programme AS subject, remaining AS books, issued AS postings FROM lot WHERE remaining < 0 OR remaining > issued OR charged < 0 OR reversed < 0 OR charged + reversed > issued \
+         UNION ALL SELECT programme, points, debt FROM account WHERE points < 0 OR debt < 0",
+    ),
+    (
+        "a lot's points are those issued and given back, less those taken and those that repaid a debt",
+        "SELECT l.programme AS subject, l.remaining AS books, CAST(p.sum AS BIGINT) AS postings FROM lot l JOIN \
+         (SELECT lot_seq, lot_leg, SUM(CASE WHEN credit = 'member' THEN amount ELSE -amount END) AS sum FROM posting WHERE lot_seq IS NOT NULL GROUP BY lot_seq, lot_leg) p \
+         ON p.lot_seq = l.seq AND p.lot_leg = l.leg WHERE l.remaining > p.sum",
+    ),
+    (
+        "a programme's balances are what its postings sum to",
+        "SELECT a.programme AS subject, CAST(a.sum AS BIGINT) AS books, CAST(COALESCE(p.sum, 0) AS BIGINT) AS postings FROM \
+         (SELECT programme, SUM(points) - SUM(debt) AS sum FROM account GROUP BY programme) a LEFT JOIN \
+         (SELECT unit, SUM(CASE WHEN credit = 'member' THEN amount ELSE -amount END) AS sum FROM posting WHERE credit = 'member' OR debit = 'member' GROUP BY unit) p \
+         ON p.unit = a.programme WHERE a.sum <> COALESCE(p.sum, 0)",
+    ),
+    (
+        "an account's balance is what the points of its messages sum to",
+        "SELECT a.programme AS subject, a.points - a.debt AS books, CAST(p.sum AS BIGINT) AS postings FROM account a JOIN \
+         (SELECT l.programme AS programme, l.member AS member, SUM(CASE WHEN p.credit = 'member' THEN p.amount ELSE -p.amount END) AS sum \
+         FROM posting p JOIN lot l ON l.seq = p.lot_seq AND l.leg = p.lot_leg GROUP BY l.programme, l.member) p \
+         ON p.programme = a.programme AND p.member = a.member WHERE a.debt = 0 AND a.points > p.sum",
+    ),
+    (
+        "a position is what the money postings of its window sum to",
+        "SELECT p.debtor AS subject, p.micros AS books, CAST(COALESCE(s.sum, 0) AS BIGINT) AS postings FROM position p LEFT JOIN \
+         (SELECT business_date, debit, credit, unit, SUM(amount) AS sum FROM posting WHERE credit <> 'member' AND debit <> 'member' GROUP BY business_date, debit, credit, unit) s \
+         ON s.business_date = p.business_date AND s.debit = p.debtor AND s.credit = p.creditor AND s.unit = p.currency WHERE p.micros <> COALESCE(s.sum, 0)",
+    ),
+    (
+        "a money posting has a position",
+        "SELECT s.debit AS subject, CAST(0 AS BIGINT) AS books, s.amount AS postings FROM posting s WHERE s.credit <> 'member' AND s.debit <> 'member' AND NOT EXISTS \
+         (SELECT 1 FROM position p WHERE s.business_date = p.business_date AND s.debit = p.debtor AND s.credit = p.creditor AND s.unit = p.currency)",
+    ),
+    (
+        "a money posting is points times price",
+        "SELECT debit AS subject, amount AS books, points * price AS postings FROM posting WHERE credit <> 'member' AND debit <> 'member' AND kind <> 'fee' AND amount <> points * price",
+    ),
+    (
+        "an exposure is the net of the positions of the windows not yet settled",
+        "SELECT e.partner AS subject, e.micros AS books, CAST(COALESCE(s.sum, 0) AS BIGINT) AS postings FROM exposure e LEFT JOIN \
+         (SELECT partner, currency, SUM(micros) AS sum FROM ( \
+         SELECT p.debtor AS partner, p.currency AS currency, p.micros AS micros FROM position p JOIN settlement_window w ON w.business_date = p.business_date AND w.state <> 'settled' \
+         UNION ALL SELECT p.creditor, p.currency, -p.micros FROM position p JOIN settlement_window w ON w.business_date = p.business_date AND w.state <> 'settled') x \
+         GROUP BY partner, currency) s ON s.partner = e.partner AND s.currency = e.currency WHERE e.micros <> COALESCE(s.sum, 0)",
+    ),
+    (
+        "the exposures of a currency sum to zero",
+        "SELECT currency AS subject, CAST(SUM(micros) AS BIGINT) AS books, CAST(0 AS BIGINT) AS postings FROM exposure GROUP BY currency HAVING SUM(micros) <> 0",
+    ),
+    (
+        "sequence numbers have no gap",
+        "SELECT 'message' AS subject, h.next_seq - 1 AS books, CAST(m.n AS BIGINT) AS postings FROM head h, \
+         (SELECT COUNT(*) AS n, COALESCE(MAX(seq), 0) AS last FROM message) m WHERE h.next_seq - 1 <> m.n OR m.last <> m.n",
+    ),
+    (
+        "a posting belongs to an accepted message of the same window",
+        "SELECT p.kind AS subject, p.seq AS books, CAST(0 AS BIGINT) AS postings FROM posting p WHERE NOT EXISTS \
+         (SELECT 1 FROM message m WHERE m.seq = p.seq AND m.business_date = p.business_date AND m.code IS NULL)",
+    ),
+    (
+        "once there are windows, exactly one is open",
+        "SELECT 'settlement_window' AS subject, CAST(n AS BIGINT) AS books, CAST(1 AS BIGINT) AS postings FROM \
+         (SELECT COUNT(*) AS n FROM settlement_window WHERE state = 'open') w WHERE n <> 1 AND EXISTS (SELECT 1 FROM settlement_window)",
+    ),
+];
+
+/// Every rule that doesn't hold, with an example; empty when the books balance. Names no member.
+pub fn check(conn: &mut Conn) -> Result<Vec<String>, DbError> {
+    conn.snapshot(|conn| {
+        let mut findings = vec![];
+        for (rule, query) in RULES {
+            let rows: Vec<Finding> = each_backend!(conn, |c| sql_query(*query).load(c))?;
+            if let Some(first) = rows.first() {
+                findings.push(format!(
+                    "{rule}: broken {} times, first at {}: {} against {}",
+                    rows.len(),
+                    first.subject,
+                    first.books,
+                    first.postings
+                ));
+            }
+        }
+        Ok(findings)
+    })
+}

@@ -1,0 +1,20 @@
+//! Every SQL statement of the service: loading a working set, persisting its changes, and the operator's reference data.
+
+pub mod admin;
+pub mod books;
+mod expire;
+mod head;
+mod load;
+mod persist;
+mod pool;
+pub mod queries;
+mod rows;
+mod scratch;
+
+pub use expire::expire_lots;
+pub use head::{directory_version, lock_head};
+pub use load::load;
+pub use migrations::{Conn, DbError, Url};
+pub use persist::persist;
+pub use pool::{Pool, Pooled};
+pub use scratch::Scratch;

@@ -1,0 +1,253 @@
+//! Writes what a batch changed. Rows go in key order, in chunks that fit the database's bind limit.
+
+use std::collections::BTreeMap;
+
+use diesel::prelude::*;
+use diesel::upsert::excluded;
+use migrations::schema::{account, exposure, head, hold, limit_use, lot, message, position, posting, reversal, signed_batch};
+use migrations::{Conn, DbError, each_backend};
+
+use super::rows::{HoldRow, LotRow, NewMessage, NewPosting};
+use crate::ledger::{Posted, Signed, WorkingSet};
+
+/// Persists the changes of a working set in the transaction that loaded it.
+pub fn persist(conn: &mut Conn, set: &WorkingSet) -> Result<(), DbError> {
+    let changes = &set.changes;
+    if changes.messages.is_empty() && changes.postings.is_empty() {
+        return Ok(());
+    }
+    each_backend!(conn, |c| diesel::update(head::table.filter(head::id.eq(1)))
+        .set(head::next_seq.eq(set.next_seq))
+        .execute(c))?;
+    write_messages(conn, &changes.messages)?;
+    write_postings(conn, set)?;
+    write_points(conn, set)?;
+    write_marks(conn, set)?;
+    write_money(conn, set)
+}
+
+/// Runs an insert for each chunk of rows that the bind limit allows.
+macro_rules! in_chunks {
+    ($conn:expr, $rows:expr, $columns:literal, |$c:ident, $chunk:ident| $insert:expr) => {{
+        let size = $conn.bind_limit() / $columns;
+        for $chunk in $rows.chunks(size) {
+            each_backend!($conn, |$c| $insert.execute($c))?;
+        }
+    }};
+}
+
+fn write_messages(conn: &mut Conn, messages: &[(std::sync::Arc<Posted>, Signed)]) -> Result<(), DbError> {
+    let dates: Vec<String> = messages.iter().map(|(posted, _)| posted.window.to_string()).collect();
+    let rows: Vec<NewMessage<'_>> = messages
+        .iter()
+        .zip(&dates)
+        .map(|((posted, signed), date)| new_message(posted, signed, date))
+        .collect();
+    in_chunks!(conn, rows, 22, |c, chunk| diesel::insert_into(message::table).values(chunk));
+    let batches: BTreeMap<&str, _> = messages
+        .iter()
+        .filter_map(|(_, s)| s.batch.as_ref())
+        .map(|b| (b.sha256.as_str(), b))
+        .collect();
+    for batch in batches.values() {
+        let row = (
+            signed_batch::sha256.eq(&batch.sha256),
+            signed_batch::sender.eq(batch.sender.as_str()),
+            signed_batch::bytes.eq(&batch.bytes),
+        );
+        each_backend!(conn, |c| diesel::insert_into(signed_batch::table)
+            .values(row)
+            .on_conflict_do_nothing()
+            .execute(c))?;
+    }
+    Ok(())
+}
+
+fn new_message<'a>(posted: &'a Posted, signed: &'a Signed, business_date: &'a str) -> NewMessage<'a> {
+    let moved = &posted.moved;
+    NewMessage {
+        seq: posted.seq,
+        sender: posted.sender.as_str(),
+        id: posted.id.as_str(),
+        kind: &posted.kind,
+        business_date,
+        posted_at: posted.posted_at,
+        code: posted.code.map(partner_sdk::Code::as_str),
+        field: posted.field.as_deref(),
+        // Pairs of strings always serialize.
+        facts: if posted.facts.is_empty() {
+            "[]".to_owned()
+        } else {
+            serde_json::to_string(&posted.facts).unwrap_or_default()
+        },
+        programme: moved.account.as_ref().map(|a| a.programme.as_str()),
+        member: moved.account.as_ref().map(|a| a.member.as_str()),
+        points: moved.points,
+        spend: moved.spend,
+        to_programme: moved.to_account.as_ref().map(|a| a.programme.as_str()),
+        to_member: moved.to_account.as_ref().map(|a| a.member.as_str()),
+        credited: moved.credited,
+        bonus: moved.bonus,
+        agreement: moved.agreement,
+        rate: moved.rate,
+        batch: signed.batch.as_ref().map(|b| b.sha256.as_str()),
+        sha256: &posted.sha256,
+        bytes: &signed.bytes,
+    }
+}
+
+fn write_postings(conn: &mut Conn, set: &WorkingSet) -> Result<(), DbError> {
+    let date = set.window.to_string();
+    let row = |p| NewPosting::of(p, &date);
+    let rows: Vec<NewPosting<'_>> = set.changes.postings.iter().map(row).collect();
+    in_chunks!(conn, rows, 13, |c, chunk| diesel::insert_into(posting::table).values(chunk));
+    Ok(())
+}
+
+impl<'a> NewPosting<'a> {
+    fn of(posting: &'a crate::ledger::Posting, business_date: &'a str) -> Self {
+        Self {
+            business_date,
+            seq: posting.seq,
+            leg: posting.leg,
+            kind: posting.line.as_str(),
+            unit: &posting.unit,
+            debit: &posting.debit,
+            credit: &posting.credit,
+            amount: posting.amount,
+            points: posting.points,
+            price: posting.price,
+            agreement: posting.agreement,
+            lot_seq: posting.lot.map(|l| l.seq),
+            lot_leg: posting.lot.map(|l| l.leg),
+        }
+    }
+}
+
+/// Accounts, lots and holds.
+fn write_points(conn: &mut Conn, set: &WorkingSet) -> Result<(), DbError> {
+    let changed = set.changes.accounts.iter().filter_map(|key| Some((key, set.accounts.get(key)?)));
+    let rows: Vec<_> = changed
+        .map(|(key, a)| {
+            (
+                account::programme.eq(key.programme.as_str()),
+                account::member.eq(key.member.as_str()),
+                account::points.eq(a.points),
+                account::debt.eq(a.debt),
+            )
+        })
+        .collect();
+    in_chunks!(conn, rows, 4, |c, chunk| {
+        let insert = diesel::insert_into(account::table)
+            .values(chunk.to_vec())
+            .on_conflict((account::programme, account::member));
+        insert.do_update().set((
+            account::points.eq(excluded(account::points)),
+            account::debt.eq(excluded(account::debt)),
+        ))
+    });
+    let rows: Vec<LotRow> = set
+        .changes
+        .lots
+        .iter()
+        .filter_map(|key| set.lots.get(key))
+        .map(LotRow::of)
+        .collect();
+    in_chunks!(conn, rows, 14, |c, chunk| {
+        let insert = diesel::insert_into(lot::table).values(chunk).on_conflict((lot::seq, lot::leg));
+        insert.do_update().set((
+            lot::remaining.eq(excluded(lot::remaining)),
+            lot::charged.eq(excluded(lot::charged)),
+            lot::reversed.eq(excluded(lot::reversed)),
+        ))
+    });
+    let rows: Vec<HoldRow> = set
+        .changes
+        .holds
+        .iter()
+        .filter_map(|seq| set.holds.get(seq))
+        .map(HoldRow::of)
+        .collect();
+    in_chunks!(conn, rows, 6, |c, chunk| {
+        diesel::insert_into(hold::table)
+            .values(chunk)
+            .on_conflict(hold::seq)
+            .do_update()
+            .set(hold::is_open.eq(excluded(hold::is_open)))
+    });
+    Ok(())
+}
+
+/// How much of targets is reversed, and how much of limits is used.
+fn write_marks(conn: &mut Conn, set: &WorkingSet) -> Result<(), DbError> {
+    let changed = set.changes.reversals.iter().filter_map(|seq| Some((seq, set.reversals.get(seq)?)));
+    let rows: Vec<_> = changed
+        .map(|(seq, (points, spend))| (reversal::seq.eq(*seq), reversal::points.eq(*points), reversal::spend.eq(*spend)))
+        .collect();
+    in_chunks!(conn, rows, 3, |c, chunk| {
+        let insert = diesel::insert_into(reversal::table)
+            .values(chunk.to_vec())
+            .on_conflict(reversal::seq);
+        insert.do_update().set((
+            reversal::points.eq(excluded(reversal::points)),
+            reversal::spend.eq(excluded(reversal::spend)),
+        ))
+    });
+    let date = set.window.to_string();
+    let changed = set.changes.limit_use.iter().filter_map(|key| Some((key, set.limit_use.get(key)?)));
+    let rows: Vec<_> = changed
+        .map(|((no, member), points)| {
+            (
+                limit_use::agreement.eq(*no),
+                limit_use::member.eq(member.as_str()),
+                limit_use::business_date.eq(date.as_str()),
+                limit_use::points.eq(*points),
+            )
+        })
+        .collect();
+    in_chunks!(conn, rows, 4, |c, chunk| {
+        let insert = diesel::insert_into(limit_use::table).values(chunk.to_vec());
+        let conflict = insert.on_conflict((limit_use::agreement, limit_use::member, limit_use::business_date));
+        conflict.do_update().set(limit_use::points.eq(excluded(limit_use::points)))
+    });
+    Ok(())
+}
+
+/// Positions of the window, and exposures.
+fn write_money(conn: &mut Conn, set: &WorkingSet) -> Result<(), DbError> {
+    let date = set.window.to_string();
+    let changed = set.changes.positions.iter().filter_map(|key| Some((key, set.positions.get(key)?)));
+    let rows: Vec<_> = changed
+        .map(|((debtor, creditor, currency), micros)| {
+            (
+                position::business_date.eq(date.as_str()),
+                position::debtor.eq(debtor.as_str()),
+                position::creditor.eq(creditor.as_str()),
+                position::currency.eq(currency.as_str()),
+                position::micros.eq(*micros),
+            )
+        })
+        .collect();
+    in_chunks!(conn, rows, 5, |c, chunk| {
+        let insert = diesel::insert_into(position::table).values(chunk.to_vec());
+        let conflict = insert.on_conflict((position::business_date, position::debtor, position::creditor, position::currency));
+        conflict.do_update().set(position::micros.eq(excluded(position::micros)))
+    });
+    let changed = set.changes.exposure.iter().filter_map(|key| Some((key, set.exposure.get(key)?)));
+    let rows: Vec<_> = changed
+        .map(|((partner, currency), micros)| {
+            (
+                exposure::partner.eq(partner.as_str()),
+                exposure::currency.eq(currency.as_str()),
+                exposure::micros.eq(*micros),
+            )
+        })
+        .collect();
+    in_chunks!(conn, rows, 3, |c, chunk| {
+        let insert = diesel::insert_into(exposure::table)
+            .values(chunk.to_vec())
+            .on_conflict((exposure::partner, exposure::currency));
+        insert.do_update().set(exposure::micros.eq(excluded(exposure::micros)))
+    });
+    Ok(())
+}

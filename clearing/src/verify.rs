@@ -1,0 +1,142 @@
+//! From bytes to a verified message: size, JWS, key, signature, then a strict reading. No database.
+
+use std::sync::Arc;
+
+use partner_sdk::jws::{Compact, JwsError, MAX_MESSAGE_BYTES, TYP_BATCH, TYP_MESSAGE, sha256_hex};
+use partner_sdk::wire::{MAX_BATCH, split_batch};
+use partner_sdk::{Code, Message, PartnerId, Problem};
+
+use crate::directory::Directory;
+use crate::ledger::{Signed, SignedBatch, Verified};
+
+/// A message that doesn't reach the ledger.
+#[derive(Debug, Clone)]
+pub struct Refused {
+    /// Why.
+    pub problem: Box<Problem>,
+    /// SHA-256 of the bytes where the signature was good: then the refusal is signed too.
+    pub signed_sha256: Option<String>,
+}
+
+impl Refused {
+    fn unsigned(code: Code, detail: impl Into<String>) -> Self {
+        Self {
+            problem: Box::new(Problem::new(code, detail)),
+            signed_sha256: None,
+        }
+    }
+}
+
+impl From<JwsError> for Refused {
+    fn from(error: JwsError) -> Self {
+        let (code, field) = match &error {
+            JwsError::Malformed => (Code::MalformedJws, None),
+            JwsError::Header(fault) => (Code::BadHeader, fault.field().map(str::to_owned)),
+            JwsError::Critical => (Code::BadHeader, Some("crit".to_owned())),
+            JwsError::Algorithm => (Code::BadHeader, Some("alg".to_owned())),
+            JwsError::Signature => (Code::BadSignature, None),
+        };
+        Self {
+            problem: Box::new(Problem::new(code, error.to_string()).at(field)),
+            signed_sha256: None,
+        }
+    }
+}
+
+/// Verifies one compact JWS that `partner`, known by its certificate, has sent.
+pub fn message(text: &str, partner: &PartnerId, directory: &Directory) -> Result<Verified, Refused> {
+    if text.len() > MAX_MESSAGE_BYTES {
+        return Err(Refused::unsigned(
+            Code::TooLarge,
+            format!("the message has {} bytes, at most {MAX_MESSAGE_BYTES} are taken", text.len()),
+        ));
+    }
+    let (jws, owner) = signature(text, TYP_MESSAGE, partner, directory)?;
+    read(&jws.payload, text, partner, &owner, None)
+}
+
+/// Verifies a signed batch; each of its messages then has an outcome of its own.
+pub fn batch(text: &str, partner: &PartnerId, directory: &Directory) -> Result<Vec<Result<Verified, Refused>>, Refused> {
+    let (jws, owner) = signature(text, TYP_BATCH, partner, directory)?;
+    let sha256 = sha256_hex(text.as_bytes());
+    let signed = |code, detail: String| Refused {
+        problem: Box::new(Problem::new(code, detail)),
+        signed_sha256: Some(sha256.clone()),
+    };
+    if owner != *partner {
+        return Err(signed(
+            Code::SenderMismatch,
+            "the key isn't a key of the certificate's partner".into(),
+        ));
+    }
+    let messages = split_batch(&jws.payload).map_err(|e| signed(e.code, "the payload isn't an array of messages".into()))?;
+    if messages.is_empty() || messages.len() > MAX_BATCH {
+        return Err(signed(
+            Code::TooLarge,
+            format!("a batch takes 1 to {MAX_BATCH} messages, this one has {}", messages.len()),
+        ));
+    }
+    let batch = Arc::new(SignedBatch {
+        sha256: sha256.clone(),
+        sender: owner.clone(),
+        bytes: text.to_owned(),
+    });
+    let each = messages
+        .into_iter()
+        .map(|bytes| read(bytes.as_bytes(), bytes, partner, &owner, Some(batch.clone())));
+    Ok(each.collect())
+}
+
+/// Takes the JWS apart and verifies it with the key that its `kid` names; returns that key's owner.
+fn signature<'a>(text: &'a str, typ: &str, partner: &PartnerId, directory: &Directory) -> Result<(Compact<'a>, PartnerId), Refused> {
+    let jws = Compact::parse(text)?;
+    if jws.typ != typ {
+        return Err(Refused {
+            problem: Box::new(Problem::new(Code::BadHeader, format!("JWS header: `typ` must be {typ}")).at(Some("typ"))),
+            signed_sha256: None,
+        });
+    }
+    let unknown = || Refused {
+        problem: Box::new(Problem::new(Code::UnknownKey, "the `kid` is not registered").at(Some("kid"))),
+        signed_sha256: None,
+    };
+    let (owner, key) = directory.keys.get(&jws.kid).ok_or_else(unknown)?;
+    // Nobody learns from a bad signature which keys others have.
+    jws.verify(key)
+        .map_err(|error| if owner == partner { error.into() } else { unknown() })?;
+    Ok((jws, owner.clone()))
+}
+
+/// Reads a payload whose signature was good, and checks that certificate, key and sender are the same partner.
+fn read(payload: &[u8], bytes: &str, partner: &PartnerId, owner: &PartnerId, batch: Option<Arc<SignedBatch>>) -> Result<Verified, Refused> {
+    let sha256 = sha256_hex(bytes.as_bytes());
+    let refused = |problem| Refused {
+        problem: Box::new(problem),
+        signed_sha256: Some(sha256.clone()),
+    };
+    if bytes.len() > MAX_MESSAGE_BYTES {
+        return Err(refused(Problem::new(
+            Code::TooLarge,
+            format!("the message has {} bytes, at most {MAX_MESSAGE_BYTES} are taken", bytes.len()),
+        )));
+    }
+    if owner != partner {
+        return Err(refused(
+            Problem::new(Code::SenderMismatch, "the key isn't a key of the certificate's partner").at(Some("kid")),
+        ));
+    }
+    let message = Message::parse(payload).map_err(|e| refused(Problem::new(e.code, e.to_string()).at(e.source.field())))?;
+    if message.sender != *owner {
+        return Err(refused(
+            Problem::new(Code::SenderMismatch, "the sender isn't the partner that signed").at(Some("sender")),
+        ));
+    }
+    Ok(Verified {
+        message,
+        sha256,
+        signed: Signed {
+            bytes: bytes.into(),
+            batch,
+        },
+    })
+}

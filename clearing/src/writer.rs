@@ -1,0 +1,203 @@
+//! Group commit: one thread takes whatever waits, applies it in order, and commits it in one transaction. Answers leave after the commit.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, RwLock, mpsc};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use migrations::{Conn, DbError, Url};
+use partner_sdk::Code;
+use tokio::sync::oneshot;
+
+use crate::clock::Clock;
+use crate::directory::Directory;
+use crate::ledger::{Outcome, Verified, apply};
+use crate::{store, telemetry};
+
+/// The reference data as last seen; replaced whenever a newer version is read.
+#[derive(Debug, Clone)]
+pub struct Reference(Arc<RwLock<Arc<Directory>>>);
+
+impl Reference {
+    /// Starts from a directory.
+    pub fn new(directory: Arc<Directory>) -> Self {
+        Self(Arc::new(RwLock::new(directory)))
+    }
+
+    /// The latest.
+    pub fn get(&self) -> Arc<Directory> {
+        self.0.read().unwrap_or_else(|e| e.into_inner()).clone()
+    }
+
+    /// Puts a newer version in place; an older one is ignored.
+    pub fn put(&self, new: &Arc<Directory>) {
+        let mut current = self.0.write().unwrap_or_else(|e| e.into_inner());
+        if new.version > current.version {
+            *current = new.clone();
+        }
+    }
+}
+
+struct Job {
+    messages: Vec<Verified>,
+    reply: oneshot::Sender<Result<Vec<Outcome>, Code>>,
+}
+
+/// The way into the ledger. Cheap to clone.
+#[derive(Clone)]
+pub struct Ledger {
+    jobs: mpsc::Sender<Job>,
+    waiting: Arc<AtomicUsize>,
+    capacity: usize,
+    draining: Arc<AtomicBool>,
+}
+
+impl Ledger {
+    /// Posts messages of one request, in order, in one transaction (perhaps with others'). The error says what is known: nothing was posted, unless it is
+    /// `outcome_unknown`.
+    pub async fn post(&self, messages: Vec<Verified>) -> Result<Vec<Outcome>, Code> {
+        if messages.is_empty() {
+            return Ok(vec![]);
+        }
+        if self.draining.load(Ordering::SeqCst) {
+            return Err(Code::ShuttingDown);
+        }
+        let count = messages.len();
+        if self.waiting.fetch_add(count, Ordering::SeqCst) + count > self.capacity.max(count) {
+            self.waiting.fetch_sub(count, Ordering::SeqCst);
+            return Err(Code::Overloaded);
+        }
+        let (reply, answer) = oneshot::channel();
+        if self.jobs.send(Job { messages, reply }).is_err() {
+            self.waiting.fetch_sub(count, Ordering::SeqCst);
+            return Err(Code::ShuttingDown);
+        }
+        answer.await.unwrap_or(Err(Code::OutcomeUnknown))
+    }
+
+    /// From now on new messages are refused; those that wait are still posted.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Starts the thread. It ends when every [`Ledger`] is gone and the queue is empty.
+pub fn start(url: Url, reference: Reference, clock: Clock, capacity: usize, group: usize) -> Result<(Ledger, JoinHandle<()>), DbError> {
+    let (jobs, queue) = mpsc::channel();
+    let waiting = Arc::new(AtomicUsize::new(0));
+    let ledger = Ledger {
+        jobs,
+        waiting: waiting.clone(),
+        capacity,
+        draining: Arc::default(),
+    };
+    let conn = Conn::open(&url)?;
+    let writer = Writer {
+        url,
+        conn: Some(conn),
+        reference,
+        clock,
+        group,
+    };
+    let thread = std::thread::Builder::new()
+        .name("ledger".into())
+        .spawn(move || writer.run(&queue, &waiting));
+    thread
+        .map(|thread| (ledger, thread))
+        .map_err(|e| DbError::Corrupt(format!("cannot start the ledger's thread: {e}")))
+}
+
+struct Writer {
+    url: Url,
+    conn: Option<Conn>,
+    reference: Reference,
+    clock: Clock,
+    group: usize,
+}
+
+impl Writer {
+    fn run(mut self, queue: &mpsc::Receiver<Job>, waiting: &AtomicUsize) {
+        while let Ok(first) = queue.recv() {
+            let (mut replies, mut messages) = (vec![], vec![]);
+            let mut job = Some(first);
+            while let Some(next) = job {
+                replies.push((next.reply, next.messages.len()));
+                messages.extend(next.messages);
+                job = if messages.len() < self.group { queue.try_recv().ok() } else { None };
+            }
+            let result = self.post(&messages);
+            waiting.fetch_sub(messages.len(), Ordering::SeqCst);
+            let mut outcomes = result.map(Vec::into_iter);
+            for (reply, count) in replies {
+                // A client that went away needs no answer.
+                let _ = reply.send(outcomes.as_mut().map(|o| o.by_ref().take(count).collect()).map_err(|code| *code));
+            }
+        }
+    }
+
+    /// One transaction. After any failure the connection is thrown away, so the next transaction reads everything anew.
+    fn post(&mut self, messages: &[Verified]) -> Result<Vec<Outcome>, Code> {
+        // A panic is a fault of ours: the connection goes, and with it the transaction.
+        let posted = catch_unwind(AssertUnwindSafe(|| self.try_post(messages)));
+        let posted = posted.unwrap_or_else(|_| Err(DbError::Corrupt("posting panicked".into())));
+        posted.map_err(|error| {
+            self.conn = None;
+            let code = if matches!(error, DbError::Commit(_)) {
+                Code::OutcomeUnknown
+            } else {
+                Code::Internal
+            };
+            tracing::error!(error = telemetry::chain(&error), messages = messages.len(), %code, "posting failed");
+            code
+        })
+    }
+
+    fn try_post(&mut self, messages: &[Verified]) -> Result<Vec<Outcome>, DbError> {
+        let conn = match &mut self.conn {
+            Some(conn) => conn,
+            none => none.insert(Conn::open(&self.url)?),
+        };
+        let (known, now) = (self.reference.get(), self.clock.now().as_microsecond());
+        let mut phases = Phases::start();
+        let (outcomes, directory) = conn.transaction(|conn| -> Result<_, DbError> {
+            let mut set = store::load(conn, &known, messages, now)?;
+            phases.end();
+            let outcomes = messages.iter().map(|message| apply(&mut set, message)).collect();
+            phases.end();
+            store::persist(conn, &set)?;
+            phases.end();
+            Ok((outcomes, set.directory))
+        })?;
+        phases.end();
+        phases.log(messages.len());
+        self.reference.put(&directory);
+        Ok(outcomes)
+    }
+}
+
+/// How long the phases of one transaction took, for the debug log.
+struct Phases {
+    last: Instant,
+    micros: Vec<u128>,
+}
+
+impl Phases {
+    fn start() -> Self {
+        Self {
+            last: Instant::now(),
+            micros: Vec::with_capacity(4),
+        }
+    }
+
+    fn end(&mut self) {
+        self.micros.push(self.last.elapsed().as_micros());
+        self.last = Instant::now();
+    }
+
+    fn log(&self, messages: usize) {
+        if let [load, apply, persist, commit] = self.micros[..] {
+            tracing::debug!(messages, load, apply, persist, commit, "posted; phases in microseconds");
+        }
+    }
+}

@@ -1,0 +1,196 @@
+-- The ledger on PostgreSQL. sqlite/0001_ledger is its twin: same tables, columns, keys and indexes, in the same order (a test holds them equal).
+-- Keys lead with what tells rows apart best (member, id): with few programmes and senders in front, PostgreSQL would read all rows of one.
+-- Times are microseconds since 1970 in UTC, dates are ISO texts, points are in the smallest unit of their programme, money is in micros.
+
+-- Reference data: what the operator admits and publishes. Small; held in memory by the service, re-read when head.directory_version grows.
+CREATE TABLE partner (
+    id TEXT NOT NULL PRIMARY KEY,
+    name TEXT NOT NULL,
+    status TEXT NOT NULL,
+    spki_sha256 TEXT UNIQUE
+);
+CREATE TABLE net_debit_cap (
+    partner TEXT NOT NULL REFERENCES partner (id),
+    currency TEXT NOT NULL,
+    micros BIGINT NOT NULL,
+    PRIMARY KEY (partner, currency)
+);
+CREATE TABLE signing_key (
+    kid TEXT NOT NULL PRIMARY KEY,
+    partner TEXT NOT NULL REFERENCES partner (id),
+    public_key TEXT NOT NULL
+);
+CREATE TABLE programme (
+    code TEXT NOT NULL PRIMARY KEY,
+    issuer TEXT NOT NULL REFERENCES partner (id),
+    terms TEXT NOT NULL
+);
+CREATE TABLE agreement (
+    no INTEGER NOT NULL PRIMARY KEY,
+    hash TEXT NOT NULL UNIQUE,
+    terms TEXT NOT NULL
+);
+CREATE TABLE rate (
+    no INTEGER NOT NULL PRIMARY KEY,
+    hash TEXT NOT NULL UNIQUE,
+    agreement INTEGER NOT NULL REFERENCES agreement (no),
+    terms TEXT NOT NULL
+);
+
+-- One row (id 1). Whoever writes the ledger locks it first: it hands out sequence numbers, so they have no gaps and follow the commits.
+CREATE TABLE head (
+    id INTEGER NOT NULL PRIMARY KEY,
+    next_seq BIGINT NOT NULL,
+    directory_version BIGINT NOT NULL,
+    sandbox BOOLEAN NOT NULL,
+    calendar TEXT NOT NULL
+);
+
+-- A settlement window; the first one in state 'open' takes what is posted.
+CREATE TABLE settlement_window (
+    business_date TEXT NOT NULL PRIMARY KEY,
+    state TEXT NOT NULL,
+    cut_off_at BIGINT NOT NULL,
+    closed_at BIGINT,
+    netted_at BIGINT,
+    advised_at BIGINT,
+    settled_at BIGINT,
+    settled_by TEXT
+);
+
+-- Every message that was answered with a sequence number, accepted or rejected, with the exact bytes that were signed. Never updated.
+CREATE TABLE signed_batch (
+    sha256 TEXT NOT NULL PRIMARY KEY,
+    sender TEXT NOT NULL,
+    bytes TEXT NOT NULL
+);
+CREATE TABLE message (
+    seq BIGINT NOT NULL PRIMARY KEY,
+    sender TEXT NOT NULL,
+    id TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    business_date TEXT NOT NULL,
+    posted_at BIGINT NOT NULL,
+    code TEXT,
+    field TEXT,
+    facts TEXT NOT NULL,
+    programme TEXT,
+    member TEXT,
+    points BIGINT NOT NULL,
+    spend BIGINT,
+    to_programme TEXT,
+    to_member TEXT,
+    credited BIGINT NOT NULL,
+    bonus BIGINT NOT NULL,
+    agreement INTEGER,
+    rate INTEGER,
+    batch TEXT,
+    sha256 TEXT NOT NULL,
+    bytes TEXT NOT NULL,
+    UNIQUE (id, sender)
+);
+
+-- One side gives, the other takes: a row is a whole entry, so every posting sums to zero. `unit` is a programme or a currency. For points,
+-- `debit` or `credit` is 'member' (the message says which) and the other is the issuer; for money both are parties and debit owes credit.
+CREATE TABLE posting (
+    business_date TEXT NOT NULL,
+    seq BIGINT NOT NULL,
+    leg INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    unit TEXT NOT NULL,
+    debit TEXT NOT NULL,
+    credit TEXT NOT NULL,
+    amount BIGINT NOT NULL,
+    points BIGINT NOT NULL,
+    price BIGINT NOT NULL,
+    agreement INTEGER,
+    lot_seq BIGINT,
+    lot_leg INTEGER,
+    PRIMARY KEY (business_date, seq, leg)
+);
+
+-- Points issued together. `charged` counts those that the funder has paid for or owes; `reversed`, where it pays at redemption, those of its earn
+-- that were taken back: it is liable for issued - reversed.
+CREATE TABLE lot (
+    seq BIGINT NOT NULL,
+    leg INTEGER NOT NULL,
+    programme TEXT NOT NULL,
+    member TEXT NOT NULL,
+    agreement INTEGER NOT NULL,
+    funder TEXT NOT NULL,
+    price BIGINT NOT NULL,
+    currency TEXT NOT NULL,
+    at_redemption BOOLEAN NOT NULL,
+    issued BIGINT NOT NULL,
+    remaining BIGINT NOT NULL,
+    charged BIGINT NOT NULL,
+    reversed BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    PRIMARY KEY (seq, leg)
+);
+CREATE INDEX lot_open ON lot (member, programme) WHERE remaining > 0;
+CREATE INDEX lot_expiry ON lot (expires_at) WHERE remaining > 0 AND expires_at < 9223372036854775807;
+
+-- points = the sum of remaining over the member's lots; debt = points owed after a clawback; the balance is points - debt.
+CREATE TABLE account (
+    programme TEXT NOT NULL,
+    member TEXT NOT NULL,
+    points BIGINT NOT NULL,
+    debt BIGINT NOT NULL,
+    PRIMARY KEY (member, programme)
+);
+CREATE TABLE hold (
+    seq BIGINT NOT NULL PRIMARY KEY,
+    programme TEXT NOT NULL,
+    member TEXT NOT NULL,
+    points BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    is_open BOOLEAN NOT NULL
+);
+CREATE INDEX hold_open ON hold (member, programme) WHERE is_open;
+
+-- How much of a message has been reversed, in points and in micros of spend.
+CREATE TABLE reversal (
+    seq BIGINT NOT NULL PRIMARY KEY,
+    points BIGINT NOT NULL,
+    spend BIGINT NOT NULL
+);
+
+-- Points under an agreement with a limit per member and window.
+CREATE TABLE limit_use (
+    agreement INTEGER NOT NULL,
+    member TEXT NOT NULL,
+    business_date TEXT NOT NULL,
+    points BIGINT NOT NULL,
+    PRIMARY KEY (agreement, member, business_date)
+);
+
+-- What debtor owes creditor from one window, gross; and per partner the net over all windows not yet settled (positive: it owes).
+CREATE TABLE position (
+    business_date TEXT NOT NULL,
+    debtor TEXT NOT NULL,
+    creditor TEXT NOT NULL,
+    currency TEXT NOT NULL,
+    micros BIGINT NOT NULL,
+    PRIMARY KEY (business_date, debtor, creditor, currency)
+);
+CREATE TABLE exposure (
+    partner TEXT NOT NULL,
+    currency TEXT NOT NULL,
+    micros BIGINT NOT NULL,
+    PRIMARY KEY (partner, currency)
+);
+
+-- What netting made of a pair in a window; party_a < party_b, positive net: a owes b. Written once, by the transaction that marks the window netted.
+CREATE TABLE obligation (
+    business_date TEXT NOT NULL,
+    party_a TEXT NOT NULL,
+    party_b TEXT NOT NULL,
+    currency TEXT NOT NULL,
+    a_owes BIGINT NOT NULL,
+    b_owes BIGINT NOT NULL,
+    carried_in BIGINT NOT NULL,
+    net BIGINT NOT NULL,
+    carried_out BIGINT NOT NULL,
+    PRIMARY KEY (business_date, party_a, party_b, currency)
+);

@@ -1,0 +1,171 @@
+//! One connection to either database, and what differs between the two.
+
+use diesel::connection::SimpleConnection;
+use diesel::{Connection, PgConnection, SqliteConnection};
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+
+const SQLITE: EmbeddedMigrations = embed_migrations!("sqlite");
+const POSTGRES: EmbeddedMigrations = embed_migrations!("postgres");
+
+/// A failure of the database, by what it means for the caller.
+#[derive(Debug, thiserror::Error)]
+pub enum DbError {
+    /// The database can't be reached.
+    #[error("cannot connect to the database")]
+    Connect(#[source] diesel::ConnectionError),
+    /// The migrations don't apply.
+    #[error("cannot bring the database's tables up to date: {0}")]
+    Migrate(String),
+    /// A statement failed, and with it the transaction.
+    #[error("the database refused a statement")]
+    Query(#[from] diesel::result::Error),
+    /// The commit failed: whether it took effect isn't known.
+    #[error("the database failed while committing")]
+    Commit(#[source] diesel::result::Error),
+    /// The rows aren't what the program wrote.
+    #[error("the database holds something unexpected: {0}")]
+    Corrupt(String),
+}
+
+/// Where the database is: `postgres://...` or `postgresql://...`, anything else is a SQLite file.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Url(String);
+
+impl Url {
+    /// Takes a PostgreSQL URL, `sqlite:PATH` or a path.
+    pub fn new(text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self(text.strip_prefix("sqlite:").map_or(text.clone(), str::to_owned))
+    }
+
+    /// Whether this is PostgreSQL.
+    pub fn is_postgres(&self) -> bool {
+        self.0.starts_with("postgres://") || self.0.starts_with("postgresql://")
+    }
+
+    /// The file of a SQLite database.
+    pub fn sqlite_path(&self) -> Option<&std::path::Path> {
+        (!self.is_postgres()).then(|| std::path::Path::new(&self.0))
+    }
+}
+
+impl std::fmt::Debug for Url {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // A PostgreSQL URL may hold a password.
+        f.write_str(if self.is_postgres() { "postgresql://..." } else { &self.0 })
+    }
+}
+
+/// An open connection to either database.
+pub enum Conn {
+    /// The embedded default.
+    Sqlite(SqliteConnection),
+    /// For production.
+    Postgres(PgConnection),
+}
+
+/// Expands a body once per backend: `each_backend!(conn, |c| { ... })`, where `c` is `&mut SqliteConnection` or `&mut PgConnection`.
+#[macro_export]
+macro_rules! each_backend {
+    ($conn:expr, |$c:ident| $body:expr) => {
+        match $conn {
+            $crate::Conn::Sqlite($c) => $body,
+            $crate::Conn::Postgres($c) => $body,
+        }
+    };
+}
+
+impl Conn {
+    /// Connects. SQLite: write-ahead log, every commit synced to disk, foreign keys on, 10 s of patience for another writer's lock.
+    pub fn open(url: &Url) -> Result<Self, DbError> {
+        if url.is_postgres() {
+            let mut conn = PgConnection::establish(&url.0).map_err(DbError::Connect)?;
+            // A plan that is kept from when a table was small reads all of it, long after it has grown.
+            conn.batch_execute("SET plan_cache_mode = force_custom_plan")?;
+            return Ok(Conn::Postgres(conn));
+        }
+        let mut conn = SqliteConnection::establish(&url.0).map_err(DbError::Connect)?;
+        conn.batch_execute(
+            "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
+             PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 8192; PRAGMA mmap_size = 268435456; PRAGMA temp_store = MEMORY;",
+        )?;
+        Ok(Conn::Sqlite(conn))
+    }
+
+    /// Creates or upgrades the tables.
+    pub fn migrate(&mut self) -> Result<(), DbError> {
+        let done = match self {
+            Conn::Sqlite(c) => c.run_pending_migrations(SQLITE).map(|_| ()),
+            Conn::Postgres(c) => c.run_pending_migrations(POSTGRES).map(|_| ()),
+        };
+        done.map_err(|e| DbError::Migrate(e.to_string()))
+    }
+
+    /// Runs `body` in a transaction that may write: `BEGIN IMMEDIATE` on SQLite (a deferred one that upgrades fails at once), `READ COMMITTED` on
+    /// PostgreSQL, where row locks do the rest.
+    pub fn transaction<T, E: From<DbError>>(&mut self, body: impl FnOnce(&mut Self) -> Result<T, E>) -> Result<T, E> {
+        let begin = match self {
+            Conn::Sqlite(_) => "BEGIN IMMEDIATE",
+            Conn::Postgres(_) => "BEGIN",
+        };
+        self.execute(begin)?;
+        match body(self) {
+            Ok(value) => {
+                each_backend!(self, |c| c.batch_execute("COMMIT")).map_err(DbError::Commit)?;
+                Ok(value)
+            }
+            Err(error) => {
+                // If the rollback fails too, the connection is broken, and the next statement on it will say so.
+                let _ = self.execute("ROLLBACK");
+                Err(error)
+            }
+        }
+    }
+
+    /// Runs `body` on one unchanging view of the database.
+    pub fn snapshot<T, E: From<DbError>>(&mut self, body: impl FnOnce(&mut Self) -> Result<T, E>) -> Result<T, E> {
+        self.execute(match self {
+            Conn::Sqlite(_) => "BEGIN DEFERRED",
+            Conn::Postgres(_) => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        })?;
+        let result = body(self);
+        let _ = self.execute("ROLLBACK");
+        result
+    }
+
+    /// How many values one statement may bind.
+    pub fn bind_limit(&self) -> usize {
+        match self {
+            Conn::Sqlite(_) => 32_766,
+            Conn::Postgres(_) => 65_535,
+        }
+    }
+
+    fn execute(&mut self, sql: &str) -> Result<(), DbError> {
+        Ok(each_backend!(self, |c| c.batch_execute(sql))?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_trees_are_the_same_tables() {
+        let strip = |sql: &str| sql.lines().skip(1).collect::<Vec<_>>().join("\n").replace(") WITHOUT ROWID;", ");");
+        assert_eq!(
+            strip(include_str!("../sqlite/0001_ledger/up.sql")),
+            strip(include_str!("../postgres/0001_ledger/up.sql"))
+        );
+        assert_eq!(
+            include_str!("../sqlite/0001_ledger/down.sql"),
+            include_str!("../postgres/0001_ledger/down.sql")
+        );
+    }
+
+    #[test]
+    fn a_url_with_a_password_does_not_show() {
+        assert!(!format!("{:?}", Url::new("postgres://a:secret@h/d")).contains("secret"));
+        assert_eq!(Url::new("sqlite:x.db").sqlite_path(), Some(std::path::Path::new("x.db")));
+    }
+}

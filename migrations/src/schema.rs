@@ -1,0 +1,238 @@
+//! The tables as diesel sees them, the same on both databases; what each is for stands in `sqlite/0001_ledger/up.sql`.
+#![allow(missing_docs, reason = "the columns are documented in the SQL")]
+
+diesel::table! {
+    partner (id) {
+        id -> Text,
+        name -> Text,
+        status -> Text,
+        spki_sha256 -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    net_debit_cap (partner, currency) {
+        partner -> Text,
+        currency -> Text,
+        micros -> BigInt,
+    }
+}
+
+diesel::table! {
+    signing_key (kid) {
+        kid -> Text,
+        partner -> Text,
+        public_key -> Text,
+    }
+}
+
+diesel::table! {
+    programme (code) {
+        code -> Text,
+        issuer -> Text,
+        terms -> Text,
+    }
+}
+
+diesel::table! {
+    agreement (no) {
+        no -> Integer,
+        hash -> Text,
+        terms -> Text,
+    }
+}
+
+diesel::table! {
+    rate (no) {
+        no -> Integer,
+        hash -> Text,
+        agreement -> Integer,
+        terms -> Text,
+    }
+}
+
+diesel::table! {
+    head (id) {
+        id -> Integer,
+        next_seq -> BigInt,
+        directory_version -> BigInt,
+        sandbox -> Bool,
+        calendar -> Text,
+    }
+}
+
+diesel::table! {
+    settlement_window (business_date) {
+        business_date -> Text,
+        state -> Text,
+        cut_off_at -> BigInt,
+        closed_at -> Nullable<BigInt>,
+        netted_at -> Nullable<BigInt>,
+        advised_at -> Nullable<BigInt>,
+        settled_at -> Nullable<BigInt>,
+        settled_by -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    signed_batch (sha256) {
+        sha256 -> Text,
+        sender -> Text,
+        bytes -> Text,
+    }
+}
+
+diesel::table! {
+    message (seq) {
+        seq -> BigInt,
+        sender -> Text,
+        id -> Text,
+        kind -> Text,
+        business_date -> Text,
+        posted_at -> BigInt,
+        code -> Nullable<Text>,
+        field -> Nullable<Text>,
+        facts -> Text,
+        programme -> Nullable<Text>,
+        member -> Nullable<Text>,
+        points -> BigInt,
+        spend -> Nullable<BigInt>,
+        to_programme -> Nullable<Text>,
+        to_member -> Nullable<Text>,
+        credited -> BigInt,
+        bonus -> BigInt,
+        agreement -> Nullable<Integer>,
+        rate -> Nullable<Integer>,
+        batch -> Nullable<Text>,
+        sha256 -> Text,
+        bytes -> Text,
+    }
+}
+
+diesel::table! {
+    posting (business_date, seq, leg) {
+        business_date -> Text,
+        seq -> BigInt,
+        leg -> Integer,
+        kind -> Text,
+        unit -> Text,
+        debit -> Text,
+        credit -> Text,
+        amount -> BigInt,
+        points -> BigInt,
+        price -> BigInt,
+        agreement -> Nullable<Integer>,
+        lot_seq -> Nullable<BigInt>,
+        lot_leg -> Nullable<Integer>,
+    }
+}
+
+diesel::table! {
+    lot (seq, leg) {
+        seq -> BigInt,
+        leg -> Integer,
+        programme -> Text,
+        member -> Text,
+        agreement -> Integer,
+        funder -> Text,
+        price -> BigInt,
+        currency -> Text,
+        at_redemption -> Bool,
+        issued -> BigInt,
+        remaining -> BigInt,
+        charged -> BigInt,
+        reversed -> BigInt,
+        expires_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    account (programme, member) {
+        programme -> Text,
+        member -> Text,
+        points -> BigInt,
+        debt -> BigInt,
+    }
+}
+
+diesel::table! {
+    hold (seq) {
+        seq -> BigInt,
+        programme -> Text,
+        member -> Text,
+        points -> BigInt,
+        expires_at -> BigInt,
+        is_open -> Bool,
+    }
+}
+
+diesel::table! {
+    reversal (seq) {
+        seq -> BigInt,
+        points -> BigInt,
+        spend -> BigInt,
+    }
+}
+
+diesel::table! {
+    limit_use (agreement, member, business_date) {
+        agreement -> Integer,
+        member -> Text,
+        business_date -> Text,
+        points -> BigInt,
+    }
+}
+
+diesel::table! {
+    position (business_date, debtor, creditor, currency) {
+        business_date -> Text,
+        debtor -> Text,
+        creditor -> Text,
+        currency -> Text,
+        micros -> BigInt,
+    }
+}
+
+diesel::table! {
+    exposure (partner, currency) {
+        partner -> Text,
+        currency -> Text,
+        micros -> BigInt,
+    }
+}
+
+diesel::table! {
+    obligation (business_date, party_a, party_b, currency) {
+        business_date -> Text,
+        party_a -> Text,
+        party_b -> Text,
+        currency -> Text,
+        a_owes -> BigInt,
+        b_owes -> BigInt,
+        carried_in -> BigInt,
+        net -> BigInt,
+        carried_out -> BigInt,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(
+    partner,
+    net_debit_cap,
+    signing_key,
+    programme,
+    agreement,
+    rate,
+    head,
+    settlement_window,
+    signed_batch,
+    message,
+    posting,
+    lot,
+    account,
+    hold,
+    reversal,
+    limit_use,
+    position,
+    exposure,
+    obligation
+);

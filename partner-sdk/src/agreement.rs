@@ -1,0 +1,380 @@
+//! What two partners agreed on: terms, exchange rates, and their content hashes (DESIGN section 6).
+//!
+//! Terms are written in points and money; [`Agreement`] and [`Rate`] hold the same in smallest units, with every check made once, so
+//! that posting a message never rounds.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::amount::{Amount, AmountError, Money, Points, Ratio};
+use crate::ids::{Currency, PartnerId, ProgrammeCode};
+use crate::jws::sha256_hex;
+
+/// What an agreement allows its partner to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AgreementKind {
+    /// Issue points at the partner's cost.
+    Earn,
+    /// Accept points; the issuer pays.
+    Burn,
+    /// Turn points of the partner's own programme into another's.
+    Exchange,
+}
+
+/// When the funder of points owes for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Settle {
+    /// In the window in which they are issued.
+    #[default]
+    Issue,
+    /// In the window in which they are spent.
+    Redemption,
+}
+
+/// The terms of one agreement between a partner and the issuer of a programme. Their hash is their identity: a change makes a new agreement.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Terms {
+    /// What it allows.
+    pub kind: AgreementKind,
+    /// The partner that may send messages under it.
+    pub partner: PartnerId,
+    /// The programme; for an exchange the one that gives, issued by the partner.
+    pub programme: ProgrammeCode,
+    /// For an exchange: the programme that takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to_programme: Option<ProgrammeCode>,
+    /// Money for one point (for an exchange, one point of `to_programme`).
+    pub price: Amount,
+    /// The currency of `price`.
+    pub currency: Currency,
+    /// For an earn: when the partner owes.
+    #[serde(default)]
+    pub settle: Settle,
+    /// The most points in one message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_message: Option<Amount>,
+    /// The most points for one member in one window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_member_day: Option<Amount>,
+    /// For an exchange: what the partner pays the clearinghouse, in percent of the line's amount on the statement.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clearing_fee_percent: Option<Amount>,
+    /// How many days after posting a message may be reversed (0 to 3650).
+    #[serde(default = "default_reversal_days")]
+    pub reversal_days: u16,
+    /// How old `issued_at` may be, in minutes (1 to 527,040, a year).
+    #[serde(default = "default_store_and_forward_minutes")]
+    pub store_and_forward_minutes: u32,
+    /// How long an authorise may hold points, in minutes (1 to 527,040).
+    #[serde(default = "default_hold_minutes")]
+    pub hold_minutes: u32,
+    /// For an earn: points per major unit of spend, for tills and for the replay of purchases; the ledger doesn't use it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub earn_per_unit: Option<Amount>,
+    /// In force from this instant, for what occurred at or after it.
+    pub valid_from: Timestamp,
+    /// In force until before this instant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid_until: Option<Timestamp>,
+}
+
+fn default_reversal_days() -> u16 {
+    90
+}
+
+fn default_store_and_forward_minutes() -> u32 {
+    1440
+}
+
+fn default_hold_minutes() -> u32 {
+    60
+}
+
+/// The longest allowance in minutes.
+const YEAR_MINUTES: u32 = 527_040;
+
+/// Why terms or a rate aren't taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{field}` {why}")]
+pub struct TermsError {
+    /// The term at fault.
+    pub field: &'static str,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+fn fault(field: &'static str, why: impl ToString) -> TermsError {
+    TermsError {
+        field,
+        why: why.to_string(),
+    }
+}
+
+fn amount_fault(field: &'static str) -> impl Fn(AmountError) -> TermsError {
+    move |error| fault(field, format!("is {error}"))
+}
+
+/// Canonical JSON (RFC 8785): keys sorted, no white space. Exact here because keys are ASCII and numbers are small integers.
+fn canonical(value: &impl Serialize) -> String {
+    // serde_json's own map is sorted by key; these types always serialize.
+    serde_json::to_value(value).map(|v| v.to_string()).unwrap_or_default()
+}
+
+impl Terms {
+    /// The canonical bytes, whose hash is the agreement's identity.
+    pub fn canonical(&self) -> String {
+        canonical(self)
+    }
+}
+
+/// An agreement in smallest units, ready for posting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Agreement {
+    /// SHA-256 of the canonical terms, in hexadecimal.
+    pub hash: String,
+    /// The terms as agreed.
+    pub terms: Terms,
+    /// Micros for one smallest unit of points.
+    pub price: Money,
+    /// The most points in one message.
+    pub per_message: Option<Points>,
+    /// The most points for one member in one window.
+    pub per_member_day: Option<Points>,
+    /// The clearing fee in millionths of a percent.
+    pub fee_percent_micros: i64,
+}
+
+impl Agreement {
+    /// Checks terms; `scale` is the programme's number of decimals, `price_scale` that of the programme whose points are priced (the same but
+    /// for an exchange).
+    pub fn new(terms: Terms, scale: u32, price_scale: u32) -> Result<Self, TermsError> {
+        let micros = terms.price.to_units(6).map_err(amount_fault("price"))?;
+        let unit = 10i64.pow(price_scale);
+        if micros % unit != 0 {
+            return Err(fault(
+                "price",
+                "must be a whole number of micros for the smallest unit of points, so that posting never rounds",
+            ));
+        }
+        if (terms.kind == AgreementKind::Exchange) != terms.to_programme.is_some() {
+            return Err(fault("to_programme", "belongs to an exchange agreement, and only there"));
+        }
+        if terms.settle == Settle::Redemption && terms.kind != AgreementKind::Earn {
+            return Err(fault("settle", "can be redemption only for an earn agreement"));
+        }
+        if terms.clearing_fee_percent.is_some() && terms.kind != AgreementKind::Exchange {
+            return Err(fault("clearing_fee_percent", "belongs to an exchange agreement"));
+        }
+        for (field, minutes) in [
+            ("store_and_forward_minutes", terms.store_and_forward_minutes),
+            ("hold_minutes", terms.hold_minutes),
+        ] {
+            if !(1..=YEAR_MINUTES).contains(&minutes) {
+                return Err(fault(field, "must be 1 to 527040"));
+            }
+        }
+        if terms.reversal_days > 3650 {
+            return Err(fault("reversal_days", "must be 0 to 3650"));
+        }
+        if terms.valid_until.is_some_and(|until| until <= terms.valid_from) {
+            return Err(fault("valid_until", "must be after valid_from"));
+        }
+        let limit = |field, amount: Option<Amount>| {
+            amount
+                .map(|a| a.to_units(scale).map(Points).map_err(amount_fault(field)))
+                .transpose()
+        };
+        let fee = terms
+            .clearing_fee_percent
+            .map_or(Ok(0), |p| p.to_units(6))
+            .map_err(amount_fault("clearing_fee_percent"))?;
+        if fee > 100_000_000 {
+            return Err(fault("clearing_fee_percent", "must be at most 100"));
+        }
+        Ok(Self {
+            hash: sha256_hex(terms.canonical().as_bytes()),
+            price: Money(micros / unit),
+            per_message: limit("per_message", terms.per_message)?,
+            per_member_day: limit("per_member_day", terms.per_member_day)?,
+            fee_percent_micros: fee,
+            terms,
+        })
+    }
+}
+
+/// An exchange rate as published. Never edited: a later `valid_from` supersedes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RateTerms {
+    /// The programme that gives.
+    pub programme: ProgrammeCode,
+    /// The programme that takes.
+    pub to_programme: ProgrammeCode,
+    /// Points credited for `denominator` points.
+    pub numerator: Amount,
+    /// Points given for `numerator` points.
+    pub denominator: Amount,
+    /// Points move in multiples of this.
+    pub step: Amount,
+    /// The least that may be exchanged at once.
+    pub minimum: Amount,
+    /// The most that may be exchanged at once.
+    pub maximum: Amount,
+    /// More points on top, in percent of those credited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bonus_percent: Option<Amount>,
+    /// How much of the bonus the giving side pays for, in percent; the taking issuer bears the rest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bonus_funded_percent: Option<Amount>,
+    /// In force from this instant.
+    pub valid_from: Timestamp,
+    /// In force until before this instant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid_until: Option<Timestamp>,
+}
+
+/// A rate in smallest units, ready for posting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rate {
+    /// SHA-256 of the canonical terms: the rate's version.
+    pub hash: String,
+    /// The terms as published.
+    pub terms: RateTerms,
+    /// In smallest units of both programmes.
+    pub ratio: Ratio,
+    /// The step in smallest units.
+    pub step: i64,
+    /// The minimum in smallest units.
+    pub minimum: Points,
+    /// The maximum in smallest units.
+    pub maximum: Points,
+    /// Millionths of a percent.
+    pub bonus_percent_micros: i64,
+    /// How much of the bonus the giving side pays for, in millionths of a percent.
+    pub bonus_funded_micros: i64,
+}
+
+/// A hundred percent in millionths of a percent.
+const WHOLE: i64 = 100_000_000;
+
+impl Rate {
+    /// Checks a rate under its exchange agreement.
+    pub fn new(terms: RateTerms, scale: u32, to_scale: u32, agreement: &Agreement) -> Result<Self, TermsError> {
+        let read = |field, amount: Amount, scale| amount.to_units(scale).map_err(amount_fault(field));
+        let ratio = Ratio {
+            numerator: read("numerator", terms.numerator, to_scale)?,
+            denominator: read("denominator", terms.denominator, scale)?,
+        };
+        let step = read("step", terms.step, scale)?;
+        if ratio.numerator < 1 || ratio.denominator < 1 || step < 1 {
+            return Err(fault("step", "must be above zero, and so must numerator and denominator"));
+        }
+        let percent = |field, amount: Option<Amount>| amount.map_or(Ok(0), |a| a.to_units(6)).map_err(amount_fault(field));
+        let bonus_percent_micros = percent("bonus_percent", terms.bonus_percent)?;
+        let funded = percent("bonus_funded_percent", terms.bonus_funded_percent)?;
+        if funded > WHOLE || bonus_percent_micros > 10 * WHOLE {
+            return Err(fault("bonus_funded_percent", "must be at most 100, and bonus_percent at most 1000"));
+        }
+        let (minimum, maximum) = (
+            Points(read("minimum", terms.minimum, scale)?),
+            Points(read("maximum", terms.maximum, scale)?),
+        );
+        if maximum < minimum || maximum.0 < step {
+            return Err(fault("maximum", "must be at least the minimum and one step"));
+        }
+        if terms.valid_until.is_some_and(|until| until <= terms.valid_from) {
+            return Err(fault("valid_until", "must be after valid_from"));
+        }
+        let rate = Self {
+            hash: sha256_hex(canonical(&terms).as_bytes()),
+            terms,
+            ratio,
+            step,
+            minimum,
+            maximum,
+            bonus_percent_micros,
+            bonus_funded_micros: funded,
+        };
+        if rate.bonus_price(agreement.price).is_none() {
+            return Err(fault(
+                "bonus_funded_percent",
+                "must leave a whole number of micros for one point of bonus",
+            ));
+        }
+        Ok(rate)
+    }
+
+    /// The canonical bytes, whose hash is the rate's version.
+    pub fn canonical(&self) -> String {
+        canonical(&self.terms)
+    }
+
+    /// Micros that the giving side owes for one smallest unit of bonus points, where an agreement prices them at `price`; `None` where that isn't a whole
+    /// number, or doesn't fit.
+    pub fn bonus_price(&self, price: Money) -> Option<Money> {
+        let share = i128::from(price.0) * i128::from(self.bonus_funded_micros);
+        let whole = share % i128::from(WHOLE) == 0;
+        whole.then(|| i64::try_from(share / i128::from(WHOLE)).ok().map(Money)).flatten()
+    }
+
+    /// `floor(base * bonus_percent / 100)`; `None` where it doesn't fit.
+    pub fn bonus(&self, base: Points) -> Option<Points> {
+        i64::try_from(i128::from(base.0) * i128::from(self.bonus_percent_micros) / i128::from(WHOLE))
+            .ok()
+            .map(Points)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn terms(json: &str) -> Terms {
+        serde_json::from_str(json).expect(json)
+    }
+
+    const EXCHANGE: &str = r#"{"kind":"exchange","partner":"bank","programme":"BANK","to_programme":"MILES","price":"0.08","currency":"HKD","clearing_fee_percent":"1","valid_from":"2026-01-01T00:00:00Z"}"#;
+
+    #[test]
+    fn a_price_that_would_round_is_refused() {
+        let earn = |price: &str| {
+            terms(&format!(
+                r#"{{"kind":"earn","partner":"a","programme":"YUU","price":"{price}","currency":"HKD","valid_from":"2026-01-01T00:00:00Z"}}"#
+            ))
+        };
+        assert_eq!(Agreement::new(earn("0.0055"), 0, 0).map(|a| a.price), Ok(Money(5500)));
+        assert_eq!(Agreement::new(earn("0.0055"), 2, 2).map(|a| a.price), Ok(Money(55)));
+        assert_eq!(Agreement::new(earn("0.00055"), 2, 2).expect_err("5.5 micros").field, "price");
+    }
+
+    #[test]
+    fn a_bonus_is_shared_exactly() {
+        let agreement = Agreement::new(terms(EXCHANGE), 0, 0).expect("good");
+        let rate: RateTerms = serde_json::from_str(
+            r#"{"programme":"BANK","to_programme":"MILES","numerator":"1000","denominator":"100","step":"100","minimum":"100","maximum":"999000","bonus_percent":"15","bonus_funded_percent":"50","valid_from":"2026-01-01T00:00:00Z"}"#,
+        )
+        .expect("good");
+        let rate = Rate::new(rate, 0, 0, &agreement).expect("good");
+        assert_eq!(
+            (rate.bonus(Points(7000)), rate.bonus_price(agreement.price)),
+            (Some(Points(1050)), Some(Money(40_000)))
+        );
+    }
+
+    #[test]
+    fn identity_is_the_content() {
+        let a = Agreement::new(terms(EXCHANGE), 0, 0).expect("good");
+        let b = Agreement::new(terms(&EXCHANGE.replace("0.08", "0.080001")), 0, 0).expect("good");
+        assert_ne!(a.hash, b.hash);
+        assert!(
+            a.terms
+                .canonical()
+                .starts_with(r#"{"clearing_fee_percent":"1","currency":"HKD","hold_minutes":60,"#),
+            "{}",
+            a.terms.canonical()
+        );
+    }
+}

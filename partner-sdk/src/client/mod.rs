@@ -1,0 +1,404 @@
+//! The HTTPS client: mutual TLS, HTTP/2, receipts verified before anybody sees them, retries that can't post twice.
+//!
+//! A [`Client`] is cheap to clone and meant to be shared: all its requests travel side by side on one connection.
+
+mod answer;
+mod retry;
+pub mod tls;
+
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
+
+use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
+use reqwest::{Method, RequestBuilder};
+use serde::de::DeserializeOwned;
+
+use crate::ids::MessageId;
+use crate::jws::{Compact, JwsError, SigningKey, VerifyingKey, sha256_hex};
+use crate::problem::Problem;
+use crate::wire::{Answer, Message, Receipt, split_batch};
+use answer::{Reply, settle};
+
+pub use retry::Retry;
+pub use tls::{Identity, TlsError};
+
+/// The largest answer that is read, in bytes.
+pub const MAX_ANSWER_BYTES: usize = 16 << 20;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why there is no answer to use. No variant shows addresses, member numbers or keys.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The certificates or the key can't be used.
+    #[error("the TLS identity can't be used")]
+    Identity(#[source] TlsError),
+    /// The base isn't `https://host:port`, or a path doesn't start with a slash.
+    #[error("not an address: a base is https://host:port, a path starts with a slash")]
+    Address,
+    /// No connection, no answer in time, or an answer that broke off: whether the request had an effect isn't known.
+    #[error("the request failed on its way")]
+    Transport(#[source] reqwest::Error),
+    /// The answer isn't one that the clearinghouse gives.
+    #[error("the answer can't be read (status {status}): {why}")]
+    Unexpected {
+        /// The HTTP status.
+        status: u16,
+        /// What is wrong, without anything of the answer's content.
+        why: String,
+    },
+    /// The request was refused, or not carried out; there is no receipt.
+    #[error("the request was refused")]
+    Refused(#[source] Box<Problem>),
+    /// The message was rejected for good; the problem holds the signed receipt.
+    #[error("the message was rejected")]
+    Rejected(#[source] Box<Problem>),
+    /// The answer's receipt proves nothing. Not to be taken for an outcome.
+    #[error("the receipt can't be relied on")]
+    ReceiptInvalid(#[source] ReceiptFault),
+}
+
+/// Why a receipt can't be relied on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReceiptFault {
+    /// Not a receipt, or not signed by the clearinghouse's key.
+    #[error("it is not a receipt signed by the clearinghouse")]
+    Signature(#[source] JwsError),
+    /// It is about other bytes than those that were sent.
+    #[error("it is about another message")]
+    OtherMessage,
+    /// The answer says one thing, its receipt another.
+    #[error("the answer and its receipt disagree")]
+    Disagrees,
+    /// The answer claims an acceptance, or nothing at all, and brings no receipt.
+    #[error("there is none")]
+    Missing,
+}
+
+impl ClientError {
+    /// Whether sending the same bytes again may help.
+    pub fn retryable(&self) -> bool {
+        match self {
+            Self::Transport(error) => !error.is_builder(),
+            Self::Refused(problem) => problem.retryable,
+            _ => false,
+        }
+    }
+}
+
+/// The client of one partner at one clearinghouse.
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    base: Arc<str>,
+    clearing_key: VerifyingKey,
+    retry: Retry,
+}
+
+/// One try at one message.
+struct Try {
+    answer: Answer,
+    receipt: Option<Receipt>,
+    retry_after: Option<Duration>,
+}
+
+impl Client {
+    /// A client for `base`, which is `https://host:port`. Receipts are verified with `clearing_key` before they are returned.
+    pub fn new(base: &str, identity: &Identity, clearing_key: VerifyingKey) -> Result<Self, ClientError> {
+        let url = reqwest::Url::parse(base).map_err(|_| ClientError::Address)?;
+        let origin = url.origin().ascii_serialization();
+        if url.scheme() != "https" || url.as_str().trim_end_matches('/') != origin {
+            return Err(ClientError::Address);
+        }
+        let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls::client_config(identity).map_err(ClientError::Identity)?)
+            .https_only(true)
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .tcp_nodelay(true)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(REQUEST_TIMEOUT)
+            // A connection that died without a word is noticed while requests wait on it, so that a retry gets a new one.
+            .http2_keep_alive_interval(Duration::from_secs(10))
+            .http2_keep_alive_timeout(Duration::from_secs(5))
+            .build()
+            .map_err(transport)?;
+        Ok(Self {
+            http,
+            base: origin.into(),
+            clearing_key,
+            retry: Retry::default(),
+        })
+    }
+
+    /// The same client with another policy for [`Client::send`].
+    pub fn with_retry(self, retry: Retry) -> Self {
+        Self { retry, ..self }
+    }
+
+    /// Posts one signed message, once. A problem is an answer too: with a receipt it is a rejection, without one the outcome is open.
+    pub async fn post(&self, jws: &str) -> Result<Answer, ClientError> {
+        Ok(self.try_post(jws, REQUEST_TIMEOUT).await?.answer)
+    }
+
+    /// Posts many signed messages in one request, once; the answers come in the same order. A problem of the request as a whole is
+    /// [`ClientError::Refused`].
+    pub async fn post_batch(&self, jws: &[String]) -> Result<Vec<Answer>, ClientError> {
+        let hashes = jws.iter().map(|one| sha256_hex(one.as_bytes())).collect();
+        self.post_lines("/v1/batches", jws.join("\n"), Some(hashes)).await
+    }
+
+    /// Posts a signed batch (see [`crate::wire::write_batch`]), once; the answers come in the order of its messages.
+    pub async fn post_signed_batch(&self, jws: &str) -> Result<Vec<Answer>, ClientError> {
+        // What isn't readable here goes out all the same: to say what is wrong with it is the clearinghouse's part.
+        let payload = Compact::parse(jws).map(|batch| batch.payload).unwrap_or_default();
+        let hashes = split_batch(&payload)
+            .ok()
+            .map(|messages| messages.iter().map(|one| sha256_hex(one.as_bytes())).collect());
+        self.post_lines("/v1/signed-batches", jws.to_owned(), hashes).await
+    }
+
+    /// Posts a body, once, and returns the text of the answer as it came. No receipt in it is verified, so it proves nothing: for tools that
+    /// verify later, or by other means. A problem is [`ClientError::Refused`]. `path` starts with a slash.
+    pub async fn post_unverified(&self, path: &str, body: String) -> Result<String, ClientError> {
+        let reply = exchange(self.request(Method::POST, path)?.body(body)).await?;
+        if !reply.is_ok() {
+            return Err(ClientError::Refused(Box::new(reply.problem()?)));
+        }
+        reply.text().map(str::to_owned)
+    }
+
+    /// Signs a message, posts it, and tries again with the same bytes while that may help.
+    ///
+    /// A rejection is [`ClientError::Rejected`]. After any other error the outcome may be open: send the same message again.
+    pub async fn send(&self, message: &Message, key: &SigningKey) -> Result<Receipt, ClientError> {
+        let (jws, start) = (message.sign(key), Instant::now());
+        let mut made = 0;
+        loop {
+            let left = self.retry.deadline.saturating_sub(start.elapsed());
+            let (error, retry_after) = match self.try_post(&jws, left.min(REQUEST_TIMEOUT)).await {
+                // Only the sender's own message has a place in the ledger.
+                Ok(done)
+                    if done
+                        .receipt
+                        .as_ref()
+                        .is_some_and(|r| r.sequence.is_some() && r.sender != message.sender) =>
+                {
+                    return Err(ClientError::ReceiptInvalid(ReceiptFault::OtherMessage));
+                }
+                Ok(done) => match verdict(done.receipt, done.answer.problem) {
+                    Ok(receipt) => return Ok(receipt),
+                    Err(error) => (error, done.retry_after),
+                },
+                Err(error) => (error, None),
+            };
+            made += 1;
+            let [.., a, b, c, d] = random();
+            let pause = self
+                .retry
+                .pause(made, start.elapsed(), retry_after, u32::from_le_bytes([a, b, c, d]));
+            match pause.filter(|_| error.retryable()) {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return Err(error),
+            }
+        }
+    }
+
+    /// Gets a JSON document; `path` starts with a slash and may have a query.
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        self.get_reply(path).await?.json()
+    }
+
+    /// Gets a document as text; `path` starts with a slash and may have a query.
+    pub async fn get_text(&self, path: &str) -> Result<String, ClientError> {
+        self.get_reply(path).await?.text().map(str::to_owned)
+    }
+
+    /// Verifies a receipt's signature with the clearinghouse's key and reads it.
+    pub fn verify_receipt(&self, jws: &str) -> Result<Receipt, ClientError> {
+        Receipt::verify(jws, &self.clearing_key).map_err(|e| ClientError::ReceiptInvalid(ReceiptFault::Signature(e)))
+    }
+
+    async fn try_post(&self, jws: &str, timeout: Duration) -> Result<Try, ClientError> {
+        let reply = exchange(self.request(Method::POST, "/v1/messages")?.body(jws.to_owned()).timeout(timeout)).await?;
+        let answer = match reply.is_ok() {
+            true => reply.json()?,
+            false => Answer {
+                outcome: None,
+                receipt: None,
+                problem: Some(reply.problem()?),
+            },
+        };
+        let (answer, receipt) =
+            settle(answer, Some(&sha256_hex(jws.as_bytes())), &self.clearing_key).map_err(ClientError::ReceiptInvalid)?;
+        Ok(Try {
+            answer,
+            receipt,
+            retry_after: reply.retry_after,
+        })
+    }
+
+    async fn post_lines(&self, path: &str, body: String, hashes: Option<Vec<String>>) -> Result<Vec<Answer>, ClientError> {
+        let reply = self.accepted(exchange(self.request(Method::POST, path)?.body(body)).await?)?;
+        let (key, status) = (self.clearing_key.clone(), reply.status);
+        // A thousand signatures take 50 ms: not on a thread that others wait for.
+        let read = tokio::task::spawn_blocking(move || reply.lines(hashes.as_deref(), &key));
+        read.await.map_err(|_| ClientError::Unexpected {
+            status,
+            why: "reading it was broken off".into(),
+        })?
+    }
+
+    async fn get_reply(&self, path: &str) -> Result<Reply, ClientError> {
+        self.accepted(exchange(self.request(Method::GET, path)?).await?)
+    }
+
+    fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, ClientError> {
+        if !path.starts_with('/') {
+            return Err(ClientError::Address);
+        }
+        let post = method == Method::POST;
+        let request = self.http.request(method, format!("{}{path}", self.base));
+        Ok(if post {
+            request.header(CONTENT_TYPE, "application/jose")
+        } else {
+            request
+        })
+    }
+
+    /// The reply, unless it is a problem.
+    fn accepted(&self, reply: Reply) -> Result<Reply, ClientError> {
+        if reply.is_ok() {
+            return Ok(reply);
+        }
+        let problem = reply.problem()?;
+        problem
+            .receipt
+            .iter()
+            .try_for_each(|receipt| self.verify_receipt(receipt).map(drop))?;
+        Err(ClientError::Refused(Box::new(problem)))
+    }
+}
+
+/// Addresses hold member numbers and errors end up in logs: the one is taken out of the other.
+fn transport(error: reqwest::Error) -> ClientError {
+    ClientError::Transport(error.without_url())
+}
+
+/// What a settled answer means to whoever sent the message.
+fn verdict(receipt: Option<Receipt>, problem: Option<Problem>) -> Result<Receipt, ClientError> {
+    match (receipt, problem) {
+        (Some(receipt), problem) => match receipt.code {
+            None => Ok(receipt),
+            Some(code) => Err(ClientError::Rejected(Box::new(
+                problem.unwrap_or_else(|| Problem::new(code, code.title()).at(receipt.field)),
+            ))),
+        },
+        (None, Some(problem)) => Err(ClientError::Refused(Box::new(problem))),
+        (None, None) => Err(ClientError::ReceiptInvalid(ReceiptFault::Missing)),
+    }
+}
+
+/// Sends a request and reads the whole answer, up to [`MAX_ANSWER_BYTES`].
+async fn exchange(request: RequestBuilder) -> Result<Reply, ClientError> {
+    let mut response = request.send().await.map_err(transport)?;
+    let header = |name| {
+        response
+            .headers()
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+    };
+    let is_problem = header(CONTENT_TYPE).starts_with("application/problem+json");
+    let retry_after = retry::read_retry_after(header(RETRY_AFTER));
+    let mut reply = Reply {
+        status: response.status().as_u16(),
+        is_problem,
+        retry_after,
+        body: Vec::new(),
+    };
+    while let Some(chunk) = response.chunk().await.map_err(transport)? {
+        if reply.body.len() + chunk.len() > MAX_ANSWER_BYTES {
+            return Err(reply.unexpected("longer than 16 MiB"));
+        }
+        reply.body.extend_from_slice(&chunk);
+    }
+    Ok(reply)
+}
+
+/// Random bytes from the operating system, or a panic where it has none, as a `HashMap` of the standard library does.
+fn random() -> [u8; 16] {
+    static SOURCE: LazyLock<&'static dyn rustls::crypto::SecureRandom> =
+        LazyLock::new(|| rustls::crypto::ring::default_provider().secure_random);
+    let mut bytes = [0; 16];
+    match SOURCE.fill(&mut bytes) {
+        Ok(()) => bytes,
+        Err(_) => panic!("the operating system gives no random bytes"),
+    }
+}
+
+/// A new message id that grows with time: a UUIDv7 (RFC 9562), milliseconds since 1970 and 74 random bits.
+///
+/// # Panics
+/// Where the operating system gives no random bytes.
+pub fn new_message_id() -> MessageId {
+    let millis = u128::from(jiff::Timestamp::now().as_millisecond().max(0).unsigned_abs());
+    let id = uuid_v7(millis, u128::from_le_bytes(random()));
+    match MessageId::new(&id) {
+        Ok(id) => id,
+        Err(_) => unreachable!("digits and hyphens are in the alphabet"),
+    }
+}
+
+fn uuid_v7(millis: u128, random: u128) -> String {
+    let bits = (millis << 80) | (random >> 48);
+    let version = (bits & !(0xf << 76)) | (7 << 76);
+    let hex = format!("{:032x}", (version & !(3 << 62)) | (2 << 62));
+    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_grow_with_time_and_are_of_version_7() {
+        // The example of RFC 9562, appendix A.6.
+        assert_eq!(uuid_v7(0x17F22E279B0, u128::MAX), "017f22e2-79b0-7fff-bfff-ffffffffffff");
+        assert_eq!(uuid_v7(0x17F22E279B0, 0), "017f22e2-79b0-7000-8000-000000000000");
+        assert_eq!(uuid_v7((1 << 48) - 1, 0).len(), 36);
+        assert!(uuid_v7(1, u128::MAX) < uuid_v7(2, 0));
+        assert_ne!(new_message_id(), new_message_id());
+    }
+
+    #[test]
+    fn only_https_addresses_without_a_path_are_taken() {
+        let key = SigningKey::from_bytes("clearing-1".parse().expect("kid"), &[3; 32]).verifying_key();
+        let identity = Identity {
+            ca_pem: String::new(),
+            cert_pem: String::new(),
+            key_pem: String::new(),
+        };
+        for bad in [
+            "",
+            "localhost:1",
+            "http://localhost:1",
+            "https://localhost:1/v1",
+            "https://u:p@localhost:1",
+            "https://localhost:1/?q",
+        ] {
+            assert!(
+                matches!(Client::new(bad, &identity, key.clone()), Err(ClientError::Address)),
+                "{bad}"
+            );
+        }
+        for good in ["https://localhost:8443", "https://[::1]:8443/", "https://clearing.example"] {
+            assert!(
+                matches!(Client::new(good, &identity, key.clone()), Err(ClientError::Identity(_))),
+                "{good}"
+            );
+        }
+    }
+}

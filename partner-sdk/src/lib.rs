@@ -1,0 +1,31 @@
+//! The contract between the clearinghouse and its partners.
+//!
+//! Without features this crate is pure: identifiers, exact points and money, exchange rates, agreement terms, signed
+//! messages and receipts, and the catalogue of problems. Both sides of the wire use these same types, so a message that
+//! the SDK can build is one that the service can read. Feature `client` adds the HTTPS client.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | [`ids`] | partners, programmes, members, messages, keys, currencies |
+//! | [`amount`] | the grammar of amounts, points, money, prices, rounding, exchange ratios |
+//! | [`agreement`] | what two partners agreed on: terms, rates, content hashes |
+//! | [`strict`] | JSON as the wire allows it: a flat object of strings, each key once |
+//! | [`jws`] | signing and strict verification of compact JWS |
+//! | [`wire`] | messages and receipts |
+//! | [`problem`] | every way in which a request can be refused |
+//! | `client` | mutual TLS, sending and retrying (feature `client`) |
+
+pub mod agreement;
+pub mod amount;
+#[cfg(feature = "client")]
+pub mod client;
+pub mod ids;
+pub mod jws;
+pub mod problem;
+pub mod strict;
+pub mod wire;
+
+pub use amount::{Amount, Money, Points};
+pub use ids::{Currency, KeyId, MemberNumber, MessageId, PartnerId, ProgrammeCode};
+pub use problem::{Code, Problem};
+pub use wire::{Body, Message, Outcome, Receipt};

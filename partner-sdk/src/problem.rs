@@ -1,0 +1,215 @@
+//! The catalogue of problems: every way in which a request or a message can be refused, in one place (RFC 9457).
+//!
+//! The server answers with these, the SDK reads them, and the list in `docs/PROTOCOL.md` is generated from [`Code::ALL`].
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! catalogue {
+    ($($(#[$doc:meta])* $variant:ident = $code:literal, $status:literal, $retry:literal, $title:literal, $todo:literal;)*) => {
+        /// A stable code; its meaning never changes.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        pub enum Code {
+            $(#[doc = $title] #[serde(rename = $code)] $variant,)*
+        }
+
+        impl Code {
+            /// Every code, in the order of the documentation.
+            pub const ALL: &[Code] = &[$(Code::$variant,)*];
+
+            /// The code as it travels.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Code::$variant => $code,)* }
+            }
+
+            /// The HTTP status that goes with it.
+            pub fn status(self) -> u16 {
+                match self { $(Code::$variant => $status,)* }
+            }
+
+            /// Whether sending the same bytes again may succeed.
+            pub fn retryable(self) -> bool {
+                match self { $(Code::$variant => $retry,)* }
+            }
+
+            /// What it means, in a sentence.
+            pub fn title(self) -> &'static str {
+                match self { $(Code::$variant => $title,)* }
+            }
+
+            /// What the caller can do.
+            pub fn what_to_do(self) -> &'static str {
+                match self { $(Code::$variant => $todo,)* }
+            }
+        }
+    };
+}
+
+catalogue! {
+    // The request as such: no receipt, because nobody's signature stands behind it.
+    CertificateUnknown = "certificate_unknown", 403, false, "The client certificate belongs to no partner.", "Ask the operator to register this certificate's public key (SPKI).";
+    PartnerSuspended = "partner_suspended", 403, false, "This partner may not post.", "Ask the operator why the partner is not active.";
+    Forbidden = "forbidden", 403, false, "This partner may not see that.", "Ask only for your own data, or for programmes that you have an agreement in.";
+    NotFound = "not_found", 404, false, "There is nothing here.", "Check the path and the identifiers in it.";
+    MethodNotAllowed = "method_not_allowed", 405, false, "This address takes another method.", "See the list of addresses in docs/PROTOCOL.md.";
+    UnsupportedMedia = "unsupported_media", 415, false, "The body is encoded in a way that isn't taken.", "Send the body as it is, without Content-Encoding.";
+    TooLarge = "too_large", 413, false, "The body or the message is too large.", "Keep a message under 4 KiB, a request under 4 MiB and under 1,000 messages.";
+    TooSlow = "too_slow", 408, true, "The body did not arrive in time.", "Send the same bytes again.";
+    BadRequest = "bad_request", 400, false, "The request can't be read.", "See docs/PROTOCOL.md for what this address takes.";
+    Overloaded = "overloaded", 503, true, "The queue is full; nothing was posted.", "Wait for Retry-After seconds and send the same bytes again.";
+    ShuttingDown = "shutting_down", 503, true, "The service is stopping; nothing was posted.", "Send the same bytes again in a few seconds.";
+    OutcomeUnknown = "outcome_unknown", 503, true, "The database failed while committing; whether the message was posted is not known yet.", "Send the same bytes again: the answer will be the one that holds.";
+    Internal = "internal", 500, true, "A fault on our side; nothing was posted.", "Send the same bytes again; if it stays, tell the operator the time.";
+
+    // The signature.
+    MalformedJws = "malformed_jws", 400, false, "Not a compact JWS.", "Send header.payload.signature, each as unpadded base64url.";
+    BadHeader = "bad_header", 400, false, "The JWS header isn't exactly alg, kid and typ.", "Send alg EdDSA or Ed25519, your kid, and the typ for this address; no crit.";
+    UnknownKey = "unknown_key", 401, false, "No key of yours has this kid.", "Use a kid that is registered for the partner of the client certificate.";
+    BadSignature = "bad_signature", 401, false, "The signature doesn't verify over the bytes received.", "Sign the exact bytes that you send, with the key registered under kid.";
+
+    // The signed payload.
+    MalformedPayload = "malformed_payload", 422, false, "The payload isn't one JSON object of strings.", "Send one flat JSON object whose values are all strings, and nothing after it.";
+    UnknownField = "unknown_field", 422, false, "A field doesn't belong to this kind of message.", "Leave the field out.";
+    DuplicateField = "duplicate_field", 422, false, "A field stands twice.", "Send each field once.";
+    MissingField = "missing_field", 422, false, "A field is missing.", "Add the field.";
+    BadValue = "bad_value", 422, false, "A field's value isn't of its form.", "See the field's grammar in docs/PROTOCOL.md.";
+    BadAmount = "bad_amount", 422, false, "An amount isn't of the grammar, is zero, too large, or has more decimals than its unit.", "Write digits, then at most the unit's decimals: 12.50, not 1e3, +5, .5, 5. or 1_000.";
+    SenderMismatch = "sender_mismatch", 403, false, "Certificate, key and sender aren't the same partner.", "Send only messages of your own, signed by your own key.";
+    IssuedInFuture = "issued_in_future", 422, false, "issued_at is more than 10 seconds ahead of the clearinghouse's clock.", "Set your clock, and send a new message.";
+    Stale = "stale", 422, false, "issued_at or occurred_at is older than the agreement's store-and-forward allowance, or occurred_at is later than issued_at.", "Send messages sooner, or agree on a longer allowance.";
+    IdReused = "id_reused", 409, false, "This id was used for other bytes.", "Use a new id for a new message, the same bytes for a retry.";
+
+    // What the network allows.
+    UnknownProgramme = "unknown_programme", 422, false, "There is no such programme.", "Use a programme of the network.";
+    NoAgreement = "no_agreement", 422, false, "No agreement of the sender allows this at occurred_at.", "Check partner, programme, kind and the agreement's validity.";
+    NoRate = "no_rate", 422, false, "No exchange rate is in force at occurred_at.", "Ask for the rates in force.";
+    LimitPerMessage = "limit_per_message", 422, false, "More points than the agreement allows in one message.", "Send less at once.";
+    LimitMemberDay = "limit_member_day", 422, false, "More points than the agreement allows for one member in one window.", "Send less, or wait for the next window.";
+    NetDebitCap = "net_debit_cap", 422, false, "A partner would owe more than its net debit cap.", "The partner whose debt grows has to settle or have its cap raised.";
+    InsufficientBalance = "insufficient_balance", 422, false, "The member doesn't have that many points to spend.", "Ask for the balance; points under hold can't be spent.";
+    HoldUnknown = "hold_unknown", 422, false, "No accepted authorise of the sender has this id.", "Name the id of your own authorise message.";
+    HoldExpired = "hold_expired", 422, false, "The hold has expired.", "Authorise again.";
+    HoldClosed = "hold_closed", 422, false, "The hold was captured or voided before.", "Authorise again.";
+    HoldExceeded = "hold_exceeded", 422, false, "More points than the hold holds.", "Capture at most what was authorised.";
+    TargetUnknown = "target_unknown", 422, false, "No accepted message of the sender has this id.", "Name the id of your own accepted message.";
+    NotReversible = "not_reversible", 422, false, "This kind of message can't be reversed, or not in this way.", "Reverse earn, burn, capture or exchange; by spend only an earn that stated its spend.";
+    ReversalWindowClosed = "reversal_window_closed", 422, false, "The agreement's time for reversals is over.", "Settle the matter outside the clearinghouse.";
+    ReversalExceeded = "reversal_exceeded", 422, false, "More than what is left to reverse.", "Reverse at most what the message moved, less what was reversed before.";
+    ClawbackLimited = "clawback_limited", 422, false, "The member's points don't suffice, and the programme doesn't allow the balance to go that far below zero.", "Reverse at most `recoverable` points.";
+    BelowMinimum = "below_minimum", 422, false, "Fewer points than the rate's minimum or step, or nothing would be credited.", "Offer at least the minimum and one step.";
+    AboveMaximum = "above_maximum", 422, false, "More points than the rate's maximum.", "Exchange less at once.";
+    Overflow = "overflow", 422, false, "The amounts don't fit 64 bits.", "Send less at once.";
+}
+
+impl std::fmt::Display for Code {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl std::str::FromStr for Code {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|c| c.as_str() == text)
+            .ok_or_else(|| format!("unknown code {text}"))
+    }
+}
+
+/// What goes before a code in a problem's `type`.
+pub const TYPE_PREFIX: &str = "urn:points-clearing:problem:";
+
+/// Problem details (RFC 9457) with the extensions that every answer here has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{code}: {detail}")]
+pub struct Problem {
+    /// `urn:points-clearing:problem:` and the code.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The stable code.
+    pub code: Code,
+    /// What the code means.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What happened here.
+    pub detail: String,
+    /// What the caller can do.
+    pub what_to_do: String,
+    /// Whether the same bytes may succeed later.
+    pub retryable: bool,
+    /// The field at fault.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    /// The signed rejection, where the message's signature was good.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<String>,
+}
+
+impl Problem {
+    /// A problem with its catalogue texts.
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self {
+            kind: format!("{TYPE_PREFIX}{code}"),
+            code,
+            title: code.title().into(),
+            status: code.status(),
+            detail: detail.into(),
+            what_to_do: code.what_to_do().into(),
+            retryable: code.retryable(),
+            field: None,
+            receipt: None,
+        }
+    }
+
+    /// The same, naming the field at fault.
+    pub fn at(mut self, field: Option<impl Into<String>>) -> Self {
+        self.field = field.map(Into::into);
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_distinct_and_complete() {
+        let mut seen = std::collections::HashSet::new();
+        for code in Code::ALL {
+            assert!(seen.insert(code.as_str()));
+            assert!((400..=599).contains(&code.status()), "{code}");
+            assert!(code.title().ends_with('.') && code.what_to_do().ends_with('.'), "{code}");
+            assert_eq!(code.as_str().parse(), Ok(*code));
+        }
+    }
+
+    /// The table of docs/PROTOCOL.md, made anew.
+    fn table() -> String {
+        let row = |code: &Code| {
+            let retryable = if code.retryable() { "yes" } else { "no" };
+            format!(
+                "| `{code}` | {} | {retryable} | {} | {} |\n",
+                code.status(),
+                code.title(),
+                code.what_to_do()
+            )
+        };
+        let rows: String = Code::ALL.iter().map(row).collect();
+        format!("| code | status | retryable | meaning | what to do |\n|---|---|---|---|---|\n{rows}")
+    }
+
+    #[test]
+    fn docs_list_every_problem() {
+        let documented = include_str!("../../docs/PROTOCOL.md")
+            .split_once("<!-- problems:begin -->\n")
+            .and_then(|(_, rest)| rest.split_once("<!-- problems:end -->"))
+            .map(|(documented, _)| documented.trim_matches('\n'));
+        let table = table();
+        assert!(
+            documented == Some(table.trim_end()),
+            "put this between the problems markers of docs/PROTOCOL.md:\n\n{table}"
+        );
+    }
+}

@@ -1,0 +1,174 @@
+//! The clearinghouse's signed answers.
+
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{MessageId, PartnerId};
+use crate::jws::{Compact, JwsError, SigningKey, TYP_RECEIPT, VerifyingKey};
+use crate::problem::{Code, Problem};
+use crate::strict::{Fields, StrictError, write_object};
+
+/// Whether a message had an effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// Posted: it is in the books for good.
+    Accepted,
+    /// Refused: it had no effect and never will.
+    Rejected,
+}
+
+/// What the clearinghouse signs about a message. The same message always gets the same receipt, to the byte.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// SHA-256 of the message's bytes, in hexadecimal: of the compact JWS, or of the message's own bytes in a signed batch.
+    pub message_sha256: String,
+    /// Who sent it.
+    pub sender: PartnerId,
+    /// The message's id; absent where the payload couldn't be read.
+    pub id: Option<MessageId>,
+    /// Why it was rejected; absent for an accepted one.
+    pub code: Option<Code>,
+    /// The field at fault.
+    pub field: Option<String>,
+    /// Its place in the ledger; absent for a rejection that isn't kept (the payload couldn't be read, or the id is another message's).
+    pub sequence: Option<i64>,
+    /// The business date of the settlement window that it belongs to; absent with `sequence`.
+    pub window: Option<Date>,
+    /// The clearinghouse's time.
+    pub posted_at: Timestamp,
+    /// What came of it, in points: see docs/PROTOCOL.md for the names (`points`, `credited`, `bonus`, `left_over`, `recoverable`).
+    pub facts: Vec<(String, String)>,
+}
+
+/// The names that facts may have.
+const FACTS: [&str; 5] = ["points", "credited", "bonus", "left_over", "recoverable"];
+
+impl Receipt {
+    /// Accepted or rejected.
+    pub fn outcome(&self) -> Outcome {
+        if self.code.is_some() {
+            Outcome::Rejected
+        } else {
+            Outcome::Accepted
+        }
+    }
+
+    /// One fact by its name.
+    pub fn fact(&self, name: &str) -> Option<&str> {
+        self.facts.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Writes the payload.
+    pub fn payload(&self) -> String {
+        let mut fields: Vec<(&str, Cow<'_, str>)> = vec![
+            ("message_sha256", self.message_sha256.as_str().into()),
+            ("sender", self.sender.as_str().into()),
+            (
+                "outcome",
+                if self.code.is_some() {
+                    "rejected".into()
+                } else {
+                    "accepted".into()
+                },
+            ),
+            ("posted_at", self.posted_at.to_string().into()),
+        ];
+        fields.extend(self.id.iter().map(|id| ("id", id.as_str().into())));
+        fields.extend(self.code.map(|code| ("code", code.as_str().into())));
+        fields.extend(self.field.iter().map(|field| ("field", field.as_str().into())));
+        fields.extend(self.sequence.map(|sequence| ("sequence", sequence.to_string().into())));
+        fields.extend(self.window.map(|window| ("window", window.to_string().into())));
+        fields.extend(self.facts.iter().map(|(key, value)| (key.as_str(), value.as_str().into())));
+        write_object(fields)
+    }
+
+    /// Signs the receipt as a compact JWS.
+    pub fn sign(&self, key: &SigningKey) -> String {
+        key.sign(TYP_RECEIPT, self.payload().as_bytes())
+    }
+
+    /// Reads a payload strictly.
+    pub fn parse(payload: &[u8]) -> Result<Self, StrictError> {
+        let mut fields = Fields::parse(payload)?;
+        let outcome: String = fields.take("outcome")?;
+        let receipt = Self {
+            message_sha256: fields.take("message_sha256")?,
+            sender: fields.take("sender")?,
+            id: fields.maybe("id")?,
+            code: fields.maybe("code")?,
+            field: fields.maybe("field")?,
+            sequence: fields.maybe("sequence")?,
+            window: fields.maybe("window")?,
+            posted_at: fields.take("posted_at")?,
+            facts: FACTS
+                .iter()
+                .filter_map(|name| Some((String::from(*name), fields.optional(name)?)))
+                .collect(),
+        };
+        fields.finish()?;
+        if outcome != if receipt.code.is_some() { "rejected" } else { "accepted" } {
+            return Err(StrictError::Value {
+                field: "outcome".into(),
+                why: "must agree with code".into(),
+            });
+        }
+        Ok(receipt)
+    }
+
+    /// Verifies a receipt with the clearinghouse's key and reads it.
+    pub fn verify(text: &str, key: &VerifyingKey) -> Result<Self, JwsError> {
+        let jws = Compact::parse(text)?;
+        if jws.typ != TYP_RECEIPT {
+            return Err(JwsError::Header(StrictError::Value {
+                field: "typ".into(),
+                why: format!("must be {TYP_RECEIPT}"),
+            }));
+        }
+        jws.verify(key)?;
+        Self::parse(&jws.payload).map_err(JwsError::Header)
+    }
+}
+
+/// One line of an answer: the receipt, and for a rejection the problem too.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// What became of the message; absent where that isn't known, or nothing was tried.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+    /// The signed receipt; absent where the signature wasn't good, or nothing was tried.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<String>,
+    /// Why it was rejected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<Problem>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_receipt_is_read_as_it_was_signed() {
+        let key = SigningKey::from_bytes("clearing-1".parse().expect("kid"), &[3; 32]);
+        let receipt = Receipt {
+            message_sha256: "ab".repeat(32),
+            sender: "wellcome".parse().expect("partner"),
+            id: Some("a-1".parse().expect("id")),
+            code: Some(Code::ClawbackLimited),
+            field: Some("points".into()),
+            sequence: Some(7),
+            window: Some("2017-01-31".parse().expect("date")),
+            posted_at: "2017-01-31T10:00:00.25Z".parse().expect("time"),
+            facts: vec![("recoverable".into(), "400".into())],
+        };
+        let text = receipt.sign(&key);
+        assert_eq!(Receipt::verify(&text, &key.verifying_key()), Ok(receipt.clone()));
+        assert_eq!(text, receipt.sign(&key));
+        let other = SigningKey::from_bytes("clearing-1".parse().expect("kid"), &[4; 32]);
+        assert_eq!(Receipt::verify(&text, &other.verifying_key()), Err(JwsError::Signature));
+    }
+}

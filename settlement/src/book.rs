@@ -1,0 +1,306 @@
+//! From a window's rows to its statements. Pure, and sorted by keys that mean the same on every database.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use partner_sdk::amount::format_units;
+use partner_sdk::{Currency, Money, PartnerId, Points, ProgrammeCode};
+
+use crate::netting::{self, NetPositions, NettingError, Obligation};
+use crate::statement::{
+    BreakageLine, Direction, Line, NetLine, NetPosition, NetResult, PairLine, Payment, ReductionLine, SETTLEMENT_FORMAT, STATEMENT_FORMAT,
+    Settlement, SettlementPair, Statement,
+};
+
+/// Everything that a window's statements are made of.
+#[derive(Debug, Clone)]
+pub struct Book {
+    /// The name of the window.
+    pub business_date: Date,
+    /// When it ended.
+    pub cut_off_at: Timestamp,
+    /// The money postings, grouped.
+    pub gross: Vec<Gross>,
+    /// The expired points, grouped.
+    pub expired: Vec<Expired>,
+    /// The pairs as netted.
+    pub obligations: Vec<Obligation>,
+}
+
+/// The money postings of one kind, agreement, direction and price.
+#[derive(Debug, Clone)]
+pub struct Gross {
+    /// What was posted, e.g. `earn` or `burn_reversal`.
+    pub kind: String,
+    /// Who owes.
+    pub debtor: PartnerId,
+    /// Who is owed.
+    pub creditor: PartnerId,
+    /// The agreement's hash.
+    pub agreement: String,
+    /// The programme whose points were priced.
+    pub programme: ProgrammeCode,
+    /// That programme's number of decimals.
+    pub scale: u32,
+    /// The currency of price and amount.
+    pub currency: Currency,
+    /// How many messages.
+    pub messages: i64,
+    /// How many points.
+    pub points: Points,
+    /// For one smallest unit of points.
+    pub price: Money,
+    /// What is owed.
+    pub amount: Money,
+}
+
+/// Points of one agreement and price that expired.
+#[derive(Debug, Clone)]
+pub struct Expired {
+    /// Whose points they were to redeem.
+    pub issuer: PartnerId,
+    /// Their programme.
+    pub programme: ProgrammeCode,
+    /// That programme's number of decimals.
+    pub scale: u32,
+    /// What is known of the agreement under which they were issued: its hash, its partner and its currency.
+    pub agreement: Option<(String, PartnerId, Currency)>,
+    /// How many points.
+    pub points: Points,
+    /// What the funder had paid for one smallest unit of points.
+    pub price: Money,
+}
+
+impl Book {
+    /// Every party that the window has something for.
+    pub fn parties(&self) -> BTreeSet<PartnerId> {
+        let pairs = self.obligations.iter().flat_map(|o| [&o.party_a, &o.party_b]);
+        let lines = self.gross.iter().flat_map(|g| [&g.debtor, &g.creditor]);
+        pairs.chain(lines).chain(self.expired.iter().map(|e| &e.issuer)).cloned().collect()
+    }
+
+    /// Whether the lines add up to the positions that were netted, pair by pair: nothing that was netted is unexplained.
+    pub fn check(&self) -> Result<(), NettingError> {
+        let mut rest: BTreeMap<(&PartnerId, &PartnerId, Currency), i128> = BTreeMap::new();
+        for g in &self.gross {
+            *rest.entry((&g.debtor, &g.creditor, g.currency)).or_default() += i128::from(g.amount.0);
+        }
+        for o in &self.obligations {
+            *rest.entry((&o.party_a, &o.party_b, o.currency)).or_default() -= i128::from(o.a_owes.0);
+            *rest.entry((&o.party_b, &o.party_a, o.currency)).or_default() -= i128::from(o.b_owes.0);
+        }
+        match rest.into_iter().find(|(_, rest)| *rest != 0) {
+            Some(((debtor, creditor, currency), _)) => Err(NettingError::Lines {
+                debtor: debtor.clone(),
+                creditor: creditor.clone(),
+                currency,
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// A partner's view; empty for one that took no part.
+    pub fn statement(&self, partner: &PartnerId) -> Result<Statement, NettingError> {
+        let nets = netting::net_positions(&self.obligations)?;
+        let own: NetPositions = nets
+            .iter()
+            .filter(|((_, p), _)| p == partner)
+            .map(|(key, net)| (key.clone(), *net))
+            .collect();
+        let mut reduction = self.reduction(&nets);
+        reduction.retain(|r| own.contains_key(&(r.currency, partner.clone())));
+        Ok(Statement {
+            format: STATEMENT_FORMAT.into(),
+            partner: partner.clone(),
+            business_date: self.business_date,
+            cut_off_at: self.cut_off_at,
+            lines: self.lines(partner)?,
+            breakage: self.breakage(partner)?,
+            obligations: self.pair_lines(partner)?,
+            net: own
+                .iter()
+                .map(|((c, _), net)| NetLine {
+                    currency: *c,
+                    net: net.display(*c),
+                    result: result(*net),
+                })
+                .collect(),
+            reduction,
+        })
+    }
+
+    /// The operator's view.
+    pub fn settlement(&self) -> Result<Settlement, NettingError> {
+        let nets = netting::net_positions(&self.obligations)?;
+        let pair = |o: &Obligation| SettlementPair {
+            party_a: o.party_a.clone(),
+            party_b: o.party_b.clone(),
+            currency: o.currency,
+            a_owes: o.a_owes.display_micros(),
+            b_owes: o.b_owes.display_micros(),
+            carried_in: o.carried_in.display_micros(),
+            net: o.net.display(o.currency),
+            carried_out: o.carried_out.display_micros(),
+        };
+        let mut obligations: Vec<_> = self.obligations.iter().collect();
+        obligations.sort_by(|x, y| (x.currency, &x.party_a, &x.party_b).cmp(&(y.currency, &y.party_a, &y.party_b)));
+        let position = |((c, p), net): (&(Currency, PartnerId), &Money)| NetPosition {
+            partner: p.clone(),
+            currency: *c,
+            net: net.display(*c),
+            result: result(*net),
+        };
+        Ok(Settlement {
+            format: SETTLEMENT_FORMAT.into(),
+            business_date: self.business_date,
+            cut_off_at: self.cut_off_at,
+            obligations: obligations.into_iter().map(pair).collect(),
+            net_positions: nets.iter().map(position).collect(),
+            payments: payments(&nets)?,
+            reduction: self.reduction(&nets),
+        })
+    }
+
+    fn lines(&self, partner: &PartnerId) -> Result<Vec<Line>, NettingError> {
+        let line = |g: &Gross| {
+            let (counterparty, direction) = match &g.debtor == partner {
+                true => (&g.creditor, Direction::YouOwe),
+                false => (&g.debtor, Direction::YouAreOwed),
+            };
+            let price = per_point(g.price, g.scale)?;
+            let line = Line {
+                kind: g.kind.clone(),
+                counterparty: counterparty.clone(),
+                direction,
+                agreement: g.agreement.clone(),
+                programme: g.programme.clone(),
+                currency: g.currency,
+                messages: g.messages,
+                points: format_units(g.points.0, g.scale),
+                price: price.display_micros(),
+                amount: g.amount.display_micros(),
+            };
+            Ok((line, price))
+        };
+        let own = self.gross.iter().filter(|g| &g.debtor == partner || &g.creditor == partner);
+        let mut lines: Vec<(Line, Money)> = own.map(line).collect::<Result<_, _>>()?;
+        lines.sort_by(|(x, x_price), (y, y_price)| line_key(x, *x_price).cmp(&line_key(y, *y_price)));
+        Ok(lines.into_iter().map(|(line, _)| line).collect())
+    }
+
+    fn breakage(&self, partner: &PartnerId) -> Result<Vec<BreakageLine>, NettingError> {
+        let mut own: Vec<_> = self.expired.iter().filter(|e| &e.issuer == partner).collect();
+        own.sort_by(|x, y| (&x.programme, &x.agreement, x.price).cmp(&(&y.programme, &y.agreement, y.price)));
+        let line = |e: &Expired| {
+            Ok(BreakageLine {
+                counterparty: e.agreement.as_ref().map(|(_, partner, _)| partner.clone()),
+                agreement: e.agreement.as_ref().map(|(hash, ..)| hash.clone()),
+                programme: e.programme.clone(),
+                currency: e.agreement.as_ref().map(|(_, _, currency)| *currency),
+                points: format_units(e.points.0, e.scale),
+                price: per_point(e.price, e.scale)?.display_micros(),
+                value: e
+                    .points
+                    .at(e.price)
+                    .ok_or(NettingError::Overflow("the value of expired points"))?
+                    .display_micros(),
+            })
+        };
+        own.into_iter().map(line).collect()
+    }
+
+    fn pair_lines(&self, partner: &PartnerId) -> Result<Vec<PairLine>, NettingError> {
+        let line = |o: &Obligation| {
+            // Stored amounts are positive where a owes b: as b sees them, they have the right sign already.
+            let is_a = &o.party_a == partner;
+            let view = |m: Money| {
+                if is_a {
+                    Money::ZERO.checked_sub(m).ok_or(NettingError::Overflow("a pair's net"))
+                } else {
+                    Ok(m)
+                }
+            };
+            let (counterparty, you_owe, you_are_owed) = if is_a {
+                (&o.party_b, o.a_owes, o.b_owes)
+            } else {
+                (&o.party_a, o.b_owes, o.a_owes)
+            };
+            Ok(PairLine {
+                counterparty: counterparty.clone(),
+                currency: o.currency,
+                you_owe: you_owe.display_micros(),
+                you_are_owed: you_are_owed.display_micros(),
+                carried_in: view(o.carried_in)?.display_micros(),
+                net: view(o.net)?.display(o.currency),
+                carried_out: view(o.carried_out)?.display_micros(),
+            })
+        };
+        let own = self.obligations.iter().filter(|o| &o.party_a == partner || &o.party_b == partner);
+        let mut lines: Vec<PairLine> = own.map(line).collect::<Result<_, _>>()?;
+        lines.sort_by(|x, y| (x.currency, &x.counterparty).cmp(&(y.currency, &y.counterparty)));
+        Ok(lines)
+    }
+
+    fn reduction(&self, nets: &NetPositions) -> Vec<ReductionLine> {
+        // Pair nets and net positions are whole minor units.
+        let whole =
+            |micros: i128, currency: Currency| format_units(micros / 10i128.pow(6 - currency.minor_digits()), currency.minor_digits());
+        let line = |r: netting::Reduction| ReductionLine {
+            currency: r.currency,
+            gross: format_units(r.gross, 6),
+            bilateral: whole(r.bilateral, r.currency),
+            multilateral: whole(r.multilateral, r.currency),
+            efficiency_percent: format_units(r.efficiency(), 2),
+        };
+        netting::reductions(&self.obligations, nets).into_iter().map(line).collect()
+    }
+}
+
+/// What makes a line the only one of its kind on its statement.
+fn line_key(line: &Line, price: Money) -> (Currency, &PartnerId, &str, Direction, &str, Money) {
+    (
+        line.currency,
+        &line.counterparty,
+        &line.kind,
+        line.direction,
+        &line.agreement,
+        price,
+    )
+}
+
+/// One payment for each net position but zero; what is left on the clearing account is the clearinghouse's own.
+fn payments(nets: &NetPositions) -> Result<Vec<Payment>, NettingError> {
+    let clearing = PartnerId::clearing();
+    let payment = |((currency, partner), net): (&(Currency, PartnerId), &Money)| {
+        let (payer, payee) = if net.0 < 0 { (partner, &clearing) } else { (&clearing, partner) };
+        let amount = net.0.checked_abs().map(Money).ok_or(NettingError::Overflow("a payment"))?;
+        Ok(Payment {
+            payer: payer.clone(),
+            payee: payee.clone(),
+            currency: *currency,
+            amount: amount.display(*currency),
+        })
+    };
+    nets.iter()
+        .filter(|((_, partner), net)| **net != Money::ZERO && *partner != clearing)
+        .map(payment)
+        .collect()
+}
+
+fn result(net: Money) -> NetResult {
+    match net.0 {
+        0 => NetResult::Nothing,
+        i64::MIN..0 => NetResult::Pays,
+        _ => NetResult::Receives,
+    }
+}
+
+/// The price of a whole point, from that of its smallest unit.
+fn per_point(price: Money, scale: u32) -> Result<Money, NettingError> {
+    10i64
+        .checked_pow(scale)
+        .and_then(|unit| price.0.checked_mul(unit))
+        .map(Money)
+        .ok_or(NettingError::Overflow("a price"))
+}

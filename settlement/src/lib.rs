@@ -1,0 +1,32 @@
+//! The night: from a window that is due to the statements of every partner.
+//!
+//! | phase | from | to | what it does | function |
+//! |---|---|---|---|---|
+//! | close | open | closed | a short transaction ends the window and opens the next business date's | [`close_due`] |
+//! | net | closed | netted | posts clearing fees, nets each pair, rounds once, carries the residue | [`net`] |
+//! | advise | netted | advised | writes each partner's statement and the settlement as files | [`advise`] |
+//! | settled | advised | settled | payments are confirmed; the window leaves the exposures | [`settle`] |
+//!
+//! Each phase is safe to start twice and to resume after a kill: close, net and settle are one transaction each, and advise writes the same
+//! bytes every time. [`pending`] tells what is left to do. The core is pure: [`calendar`] says when windows end, [`netting`] makes
+//! obligations of positions, [`book`] makes statements of rows, [`render`] makes bytes of statements. Only `store` speaks SQL, only `files`
+//! writes, and no function reads a clock: the time comes from the caller.
+
+pub mod book;
+pub mod calendar;
+mod files;
+pub mod netting;
+pub mod render;
+mod run;
+pub mod statement;
+mod store;
+#[cfg(test)]
+mod testing;
+
+pub use calendar::{Calendar, CalendarError, Weekday};
+pub use netting::NettingError;
+pub use run::{SettlementError, advise, close_due, net, open_first, open_window, pending, settle, settlement, statement};
+pub use statement::{
+    BreakageLine, Direction, Line, NetLine, NetPosition, NetResult, PairLine, Payment, ReductionLine, Settlement, SettlementPair, Statement,
+};
+pub use store::{State, Window};

@@ -1,0 +1,200 @@
+//! Statements as bytes: JSON, and CSV that a spreadsheet can't take for formulas.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+
+use crate::statement::{Direction, NetResult, ReductionLine, Statement};
+
+/// Why a statement can't be written.
+#[derive(Debug, thiserror::Error)]
+pub enum RenderError {
+    /// As JSON.
+    #[error("cannot write JSON")]
+    Json(#[from] serde_json::Error),
+    /// As CSV.
+    #[error("cannot write CSV")]
+    Csv(#[from] csv::Error),
+}
+
+/// The columns of every statement's CSV, in order. A row leaves those empty that its section doesn't have.
+pub const CSV_COLUMNS: [&str; 24] = [
+    "section",
+    "business_date",
+    "partner",
+    "currency",
+    "counterparty",
+    "kind",
+    "direction",
+    "programme",
+    "agreement",
+    "messages",
+    "points",
+    "price",
+    "amount",
+    "value",
+    "you_owe",
+    "you_are_owed",
+    "carried_in",
+    "net",
+    "carried_out",
+    "result",
+    "gross",
+    "bilateral",
+    "multilateral",
+    "efficiency_percent",
+];
+
+/// A statement or settlement as JSON: indented, fields in their documented order, one newline at the end.
+pub fn to_json(document: &impl Serialize) -> Result<Vec<u8>, RenderError> {
+    let mut bytes = serde_json::to_vec_pretty(document)?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+/// A row's cells by column; columns that aren't named stay empty.
+type Cells<'a> = [(&'static str, &'a str)];
+
+/// A statement as one CSV table (RFC 4180, lines end in a line feed): a header, then the rows of each section.
+pub fn to_csv(statement: &Statement) -> Result<Vec<u8>, RenderError> {
+    let date = statement.business_date.to_string();
+    let mut writer = csv::Writer::from_writer(vec![]);
+    writer.write_record(CSV_COLUMNS)?;
+    let mut write = |section: &str, cells: &Cells<'_>| {
+        let cell = |column: &str| match column {
+            "section" => section,
+            "business_date" => &date,
+            "partner" => statement.partner.as_str(),
+            _ => cells.iter().find(|(name, _)| *name == column).map_or("", |(_, text)| *text),
+        };
+        writer.write_record(CSV_COLUMNS.iter().map(|column| safe(cell(column)).into_owned()))
+    };
+    for line in &statement.lines {
+        let messages = line.messages.to_string();
+        let cells = [
+            ("currency", line.currency.as_str()),
+            ("counterparty", line.counterparty.as_str()),
+            ("kind", &line.kind),
+            ("direction", direction(line.direction)),
+            ("programme", line.programme.as_str()),
+            ("agreement", &line.agreement),
+            ("messages", &messages),
+            ("points", &line.points),
+            ("price", &line.price),
+            ("amount", &line.amount),
+        ];
+        write("line", &cells)?;
+    }
+    for line in &statement.breakage {
+        let cells = [
+            ("currency", line.currency.as_ref().map_or("", |c| c.as_str())),
+            ("counterparty", line.counterparty.as_ref().map_or("", |p| p.as_str())),
+            ("programme", line.programme.as_str()),
+            ("agreement", line.agreement.as_deref().unwrap_or("")),
+            ("points", &line.points),
+            ("price", &line.price),
+            ("value", &line.value),
+        ];
+        write("breakage", &cells)?;
+    }
+    for pair in &statement.obligations {
+        let cells = [
+            ("currency", pair.currency.as_str()),
+            ("counterparty", pair.counterparty.as_str()),
+            ("you_owe", &pair.you_owe),
+            ("you_are_owed", &pair.you_are_owed),
+            ("carried_in", &pair.carried_in),
+            ("net", &pair.net),
+            ("carried_out", &pair.carried_out),
+        ];
+        write("obligation", &cells)?;
+    }
+    for net in &statement.net {
+        write(
+            "net",
+            &[
+                ("currency", net.currency.as_str()),
+                ("net", &net.net),
+                ("result", result(net.result)),
+            ],
+        )?;
+    }
+    for line in &statement.reduction {
+        write("reduction", &reduction(line))?;
+    }
+    writer.into_inner().map_err(|error| RenderError::Csv(error.into_error().into()))
+}
+
+fn reduction(line: &ReductionLine) -> [(&'static str, &str); 5] {
+    [
+        ("currency", line.currency.as_str()),
+        ("gross", &line.gross),
+        ("bilateral", &line.bilateral),
+        ("multilateral", &line.multilateral),
+        ("efficiency_percent", &line.efficiency_percent),
+    ]
+}
+
+fn direction(direction: Direction) -> &'static str {
+    match direction {
+        Direction::YouOwe => "you_owe",
+        Direction::YouAreOwed => "you_are_owed",
+    }
+}
+
+fn result(result: NetResult) -> &'static str {
+    match result {
+        NetResult::Pays => "pays",
+        NetResult::Receives => "receives",
+        NetResult::Nothing => "nothing",
+    }
+}
+
+/// A cell that no spreadsheet evaluates: an apostrophe goes before whatever could begin a formula, unless it is a plain number.
+fn safe(cell: &str) -> Cow<'_, str> {
+    let risky = match cell.as_bytes() {
+        [b'=' | b'+' | b'@' | b'\t' | b'\r' | b'\n', ..] => true,
+        [b'-', number @ ..] => !is_number(number),
+        _ => false,
+    };
+    if risky {
+        Cow::Owned(format!("'{cell}"))
+    } else {
+        Cow::Borrowed(cell)
+    }
+}
+
+/// Digits, with at most one point between them.
+fn is_number(text: &[u8]) -> bool {
+    let digits = |part: &[u8]| !part.is_empty() && part.iter().all(u8::is_ascii_digit);
+    match text.iter().position(|b| *b == b'.') {
+        Some(point) => digits(&text[..point]) && digits(&text[point + 1..]),
+        None => digits(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_are_no_formulas() {
+        for risky in [
+            "=1+1", "+1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "-", "-1+1", "-1.", "-.5", "-1.2.3", "-=1", "--1",
+        ] {
+            assert_eq!(safe(risky), format!("'{risky}"));
+        }
+        for plain in ["", "-8.25", "-5", "8.25", "wellcome", "a-b", "a=b", "0.005500"] {
+            assert_eq!(safe(plain), plain);
+        }
+    }
+
+    #[test]
+    fn an_empty_statement_has_a_header() {
+        let statement = crate::testing::book(vec![], vec![])
+            .statement(&crate::testing::partner("ikea"))
+            .expect("empty");
+        let csv = String::from_utf8(to_csv(&statement).expect("csv")).expect("text");
+        assert_eq!(csv, format!("{}\n", CSV_COLUMNS.join(",")));
+    }
+}

@@ -1,0 +1,222 @@
+//! The phases of a window, each safe to start twice, and the files of a netted window.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use migrations::{Conn, DbError};
+use partner_sdk::PartnerId;
+
+use crate::calendar::{Calendar, CalendarError};
+use crate::netting::{self, NettingError};
+use crate::render::{self, RenderError};
+use crate::statement::{Settlement, Statement};
+use crate::store::{self, Mark, State, Window};
+use crate::{book::Book, files};
+
+/// The name of the file with the operator's view; no partner may have this id.
+const SETTLEMENT: &str = "settlement";
+
+/// Why a phase didn't complete. Nothing of it took effect in the database; files may have been written, the same as they will be again.
+#[derive(Debug, thiserror::Error)]
+pub enum SettlementError {
+    /// The database failed.
+    #[error("the database failed")]
+    Db(#[from] DbError),
+    /// The calendar can't be used.
+    #[error("the calendar can't be used")]
+    Calendar(#[from] CalendarError),
+    /// The numbers don't add up, or don't fit.
+    #[error("the window can't be netted")]
+    Netting(#[from] NettingError),
+    /// A statement can't be written down.
+    #[error("a statement can't be rendered")]
+    Render(#[from] RenderError),
+    /// A file can't be written.
+    #[error("cannot write {path}")]
+    File {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// No window has been opened yet.
+    #[error("no window is open")]
+    NoneOpen,
+    /// There is no such window.
+    #[error("there is no window of {0}")]
+    Unknown(Date),
+    /// The window hasn't come far enough.
+    #[error("the window of {date} is {state}: it must be {needed} first")]
+    NotYet {
+        /// The window.
+        date: Date,
+        /// The state that it is in.
+        state: State,
+        /// The state that it has to reach.
+        needed: State,
+    },
+    /// Windows are netted in order, because residues are carried from one to the next.
+    #[error("the window of {earlier} must be netted before that of {date}")]
+    OutOfOrder {
+        /// The window that was to be netted.
+        date: Date,
+        /// The one that comes first.
+        earlier: Date,
+    },
+    /// A partner's files would overwrite the settlement's.
+    #[error("a partner can't be called `{SETTLEMENT}`: its statement would have the name of another file")]
+    ReservedId,
+}
+
+/// Opens the first window, that of `now`, if there has never been one; returns the date of the open window.
+pub fn open_first(conn: &mut Conn, calendar: &Calendar, now: Timestamp) -> Result<Date, SettlementError> {
+    calendar.check()?;
+    conn.transaction(|conn| {
+        store::lock_head(conn)?;
+        if !store::is_empty(conn)? {
+            return Ok(open_window(conn)?.business_date);
+        }
+        let date = calendar.business_date(now)?;
+        store::insert_open(conn, date, calendar.cut_off_at(date)?)?;
+        Ok(date)
+    })
+}
+
+/// The open window.
+pub fn open_window(conn: &mut Conn) -> Result<Window, SettlementError> {
+    store::first_open(conn)?.ok_or(SettlementError::NoneOpen)
+}
+
+/// Closes the open window if it is due and opens the next; returns the date closed. One call closes one window: call until `None`.
+pub fn close_due(conn: &mut Conn, calendar: &Calendar, now: Timestamp) -> Result<Option<Date>, SettlementError> {
+    let window = open_window(conn)?;
+    if window.cut_off_at > now {
+        return Ok(None);
+    }
+    // Computed before the lock is taken; a window's date never changes, so what is computed from it holds.
+    let next = calendar.next(window.business_date)?;
+    let next_cut_off = calendar.cut_off_at(next)?;
+    conn.transaction(|conn| {
+        store::lock_head(conn)?;
+        if open_window(conn)?.business_date != window.business_date {
+            return Ok(None); // another process closed it
+        }
+        store::mark(conn, window.business_date, Mark::Closed, now)?;
+        store::insert_open(conn, next, next_cut_off)?;
+        Ok(Some(window.business_date))
+    })
+}
+
+/// The windows that are closed and not yet advised, oldest first.
+pub fn pending(conn: &mut Conn) -> Result<Vec<Window>, SettlementError> {
+    Ok(store::windows_in(conn, &[State::Closed, State::Netted])?)
+}
+
+/// Posts a closed window's fees and nets it, in one transaction; does nothing to one that is netted already.
+pub fn net(conn: &mut Conn, date: Date, now: Timestamp) -> Result<(), SettlementError> {
+    if reached(conn, date, State::Closed)?.state > State::Closed {
+        return Ok(());
+    }
+    // A closed window's postings stay as they are, so the long read needs no lock and stalls no traffic.
+    let fees = store::fees(conn, date)?;
+    conn.transaction(|conn| {
+        let next_seq = store::lock_head(conn)?;
+        if reached(conn, date, State::Closed)?.state > State::Closed {
+            return Ok(());
+        }
+        if let Some(earlier) = store::unnetted_before(conn, date)? {
+            return Err(SettlementError::OutOfOrder { date, earlier });
+        }
+        store::post_fees(conn, date, &fees, next_seq, now)?;
+        let (positions, previous) = (store::positions(conn, date)?, store::carried_over(conn, date)?);
+        store::insert_obligations(conn, date, &netting::obligations(&positions, &previous)?)?;
+        store::mark(conn, date, Mark::Netted, now)?;
+        Ok(())
+    })
+}
+
+/// Writes a netted window's files to `out/<date>/`, then marks it advised; returns their paths, sorted. The bytes depend on nothing but what
+/// was posted, so writing them again changes nothing.
+pub fn advise(conn: &mut Conn, date: Date, out: &Path, now: Timestamp) -> Result<Vec<PathBuf>, SettlementError> {
+    let (book, partners) = conn.snapshot(|conn| {
+        let window = reached(conn, date, State::Netted)?;
+        Ok::<_, SettlementError>((store::read_book(conn, &window)?, store::partners(conn)?))
+    })?;
+    book.check()?;
+    let paths = files::write_all(&out.join(date.to_string()), &render_all(&book, partners)?)?;
+    store::mark(conn, date, Mark::Advised, now)?;
+    Ok(paths)
+}
+
+/// Every file of a window by its name.
+fn render_all(book: &Book, partners: Vec<PartnerId>) -> Result<Vec<(String, Vec<u8>)>, SettlementError> {
+    // Parties of the window that are no partners: the clearinghouse, where it is owed fees.
+    let parties: BTreeSet<PartnerId> = book.parties().into_iter().chain(partners).collect();
+    let mut files = vec![(format!("{SETTLEMENT}.json"), render::to_json(&book.settlement()?)?)];
+    for party in parties {
+        if party.as_str() == SETTLEMENT {
+            return Err(SettlementError::ReservedId);
+        }
+        let statement = book.statement(&party)?;
+        files.push((format!("{party}.json"), render::to_json(&statement)?));
+        files.push((format!("{party}.csv"), render::to_csv(&statement)?));
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Confirms an advised window's payments: what it made the partners owe no longer counts against their net debit caps. Does nothing to a
+/// window that is settled already.
+pub fn settle(conn: &mut Conn, date: Date, now: Timestamp, by: &str) -> Result<(), SettlementError> {
+    conn.transaction(|conn| {
+        store::lock_head(conn)?;
+        if reached(conn, date, State::Advised)?.state > State::Advised {
+            return Ok(());
+        }
+        store::reduce_exposures(conn, date)?;
+        store::mark(conn, date, Mark::Settled(by), now)?;
+        Ok(())
+    })
+}
+
+/// A partner's view of a window; `None` if it isn't netted yet. Empty for a partner that took no part.
+pub fn statement(conn: &mut Conn, date: Date, partner: &PartnerId) -> Result<Option<Statement>, SettlementError> {
+    netted(conn, date)?.map(|book| Ok(book.statement(partner)?)).transpose()
+}
+
+/// The operator's view of a window; `None` if it isn't netted yet.
+pub fn settlement(conn: &mut Conn, date: Date) -> Result<Option<Settlement>, SettlementError> {
+    netted(conn, date)?.map(|book| Ok(book.settlement()?)).transpose()
+}
+
+fn netted(conn: &mut Conn, date: Date) -> Result<Option<Book>, SettlementError> {
+    let book = conn.snapshot(
+        |conn| match store::window(conn, date)?.filter(|window| window.state >= State::Netted) {
+            Some(window) => store::read_book(conn, &window).map(Some),
+            None => Ok(None),
+        },
+    )?;
+    if let Some(book) = &book {
+        book.check()?;
+    }
+    Ok(book)
+}
+
+/// The window, if it has come as far as `needed`.
+fn reached(conn: &mut Conn, date: Date, needed: State) -> Result<Window, SettlementError> {
+    let window = store::window(conn, date)?.ok_or(SettlementError::Unknown(date))?;
+    if window.state < needed {
+        return Err(SettlementError::NotYet {
+            date,
+            state: window.state,
+            needed,
+        });
+    }
+    Ok(window)
+}
+
+#[cfg(test)]
+mod tests;

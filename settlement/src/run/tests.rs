@@ -1,0 +1,344 @@
+use jiff::civil::date;
+
+use super::*;
+use crate::statement::{Direction, NetResult};
+use crate::testing::{Entry, Lcg, Ledger, at, entry, partner};
+
+const DAY: Date = date(2026, 11, 21);
+const MONDAY: Date = date(2026, 11, 23);
+
+fn night() -> Timestamp {
+    at("2026-11-21T16:00:00Z")
+}
+
+/// The pooled programme of the design.
+fn pooled() -> Vec<Entry> {
+    vec![
+        entry("earn", "wellcome", "pool", 2000, 5500, "earn"),
+        entry("earn", "hangseng", "pool", 4000, 5500, "card"),
+        entry("burn", "pool", "ikea", 4000, 4800, "burn"),
+        entry("earn_reversal", "pool", "wellcome", 500, 5500, "earn"),
+        entry("earn_reversal", "pool", "hangseng", 1000, 5500, "card"),
+        entry("expiry", "member", "pool", 500, 5500, "earn"),
+        // What moves points moves no money, even where a programme is called like a currency.
+        Entry {
+            unit: "HKD",
+            ..entry("earn", "pool", "member", 2000, 5500, "earn")
+        },
+    ]
+}
+
+/// Closes the open window at `now` and nets it.
+fn close(ledger: &mut Ledger, now: Timestamp) -> Date {
+    let closed = close_due(&mut ledger.conn, &ledger.calendar, now).expect("closes").expect("is due");
+    net(&mut ledger.conn, closed, now).expect("nets");
+    closed
+}
+
+#[test]
+fn the_pooled_example() {
+    let mut ledger = Ledger::standard();
+    ledger.post_each(&pooled());
+    assert_eq!(statement(&mut ledger.conn, DAY, &partner("pool")).expect("reads"), None);
+    assert_eq!(close(&mut ledger, night()), DAY);
+
+    let all = settlement(&mut ledger.conn, DAY).expect("reads").expect("netted");
+    let nets: Vec<_> = all.net_positions.iter().map(|n| format!("{} {}", n.partner, n.net)).collect();
+    assert_eq!(nets, ["hangseng -16.50", "ikea 19.20", "pool 5.55", "wellcome -8.25"]);
+    let payments: Vec<_> = all
+        .payments
+        .iter()
+        .map(|p| format!("{} {} {}", p.payer, p.payee, p.amount))
+        .collect();
+    assert_eq!(
+        payments,
+        [
+            "hangseng clearing 16.50",
+            "clearing ikea 19.20",
+            "clearing pool 5.55",
+            "wellcome clearing 8.25"
+        ]
+    );
+    let r = &all.reduction[0];
+    let reduction = [&r.gross, &r.bilateral, &r.multilateral, &r.efficiency_percent];
+    assert_eq!(reduction, ["60.450000", "43.95", "24.75", "59.06"]);
+
+    let pool = statement(&mut ledger.conn, DAY, &partner("pool")).expect("reads").expect("netted");
+    let lines = pool.lines.iter().map(|l| {
+        format!(
+            "{} {} {:?} {} x {} = {}",
+            l.counterparty, l.kind, l.direction, l.points, l.price, l.amount
+        )
+    });
+    let expected = [
+        "hangseng earn YouAreOwed 4000 x 0.005500 = 22.000000",
+        "hangseng earn_reversal YouOwe 1000 x 0.005500 = 5.500000",
+        "ikea burn YouOwe 4000 x 0.004800 = 19.200000",
+        "wellcome earn YouAreOwed 2000 x 0.005500 = 11.000000",
+        "wellcome earn_reversal YouOwe 500 x 0.005500 = 2.750000",
+    ];
+    assert_eq!(lines.collect::<Vec<_>>(), expected);
+    let breakage = &pool.breakage[0];
+    assert_eq!((breakage.points.as_str(), breakage.value.as_str()), ("500", "2.750000"));
+    assert_eq!(breakage.counterparty, Some(partner("wellcome")));
+    assert_eq!((pool.net[0].net.as_str(), pool.net[0].result), ("5.55", NetResult::Receives));
+
+    let ikea = statement(&mut ledger.conn, DAY, &partner("ikea")).expect("reads").expect("netted");
+    assert_eq!(
+        (ikea.lines.len(), ikea.lines[0].direction, ikea.breakage.len()),
+        (1, Direction::YouAreOwed, 0)
+    );
+    assert_eq!(
+        (ikea.obligations[0].net.as_str(), ikea.obligations[0].carried_out.as_str()),
+        ("19.20", "0.000000")
+    );
+    let csv = String::from_utf8(render::to_csv(&ikea).expect("csv")).expect("text");
+    let hash = &ikea.lines[0].agreement;
+    let expected = format!(
+        "line,2026-11-21,ikea,HKD,pool,burn,you_are_owed,YUU,{hash},1,4000,0.004800,19.200000,,,,,,,,,,,\n\
+         obligation,2026-11-21,ikea,HKD,pool,,,,,,,,,,0.000000,19.200000,0.000000,19.20,0.000000,,,,,\n\
+         net,2026-11-21,ikea,HKD,,,,,,,,,,,,,,19.20,,receives,,,,\n\
+         reduction,2026-11-21,ikea,HKD,,,,,,,,,,,,,,,,,60.450000,43.95,24.75,59.06\n"
+    );
+    assert_eq!(csv.split_once('\n').map(|(_, rows)| rows), Some(expected.as_str()));
+}
+
+#[test]
+fn the_documented_files_are_these() {
+    let mut ledger = Ledger::standard();
+    ledger.post_each(&pooled());
+    close(&mut ledger, night());
+    advise(&mut ledger.conn, DAY, &ledger.folder.path().join("out"), night()).expect("advises");
+    let document = include_str!("../../../docs/STATEMENTS.md");
+    let agreements = ledger.agreements();
+    for (name, bytes) in ledger.files("out/2026-11-21") {
+        // Hashes are long, and change with every term that is added; the document has names in their place.
+        let text = String::from_utf8(bytes).expect("text");
+        let text = agreements
+            .iter()
+            .fold(text, |text, (name, hash)| text.replace(hash, &format!("<hash of {name}>")));
+        if ["pool.csv", "settlement.json", "wellcome.json"].contains(&name.as_str()) {
+            assert!(document.contains(&text), "docs/STATEMENTS.md doesn't show this {name}:\n{text}");
+        }
+    }
+    assert!(render::CSV_COLUMNS.iter().all(|column| document.contains(&format!("`{column}`"))));
+}
+
+#[test]
+fn the_exchange_example() {
+    let mut ledger = Ledger::standard();
+    ledger.post(&[
+        entry("exchange", "bank", "airline", 7000, 80_000, "miles"),
+        entry("bonus", "bank", "airline", 1050, 40_000, "miles"),
+    ]);
+    // One smallest unit of CENTS is a hundredth of a point.
+    ledger.post(&[entry("exchange", "bank", "airline", 50, 800, "cents")]);
+    close(&mut ledger, night());
+    let bank = statement(&mut ledger.conn, DAY, &partner("bank")).expect("reads").expect("netted");
+    let lines: Vec<_> = bank
+        .lines
+        .iter()
+        .map(|l| format!("{} {} {} x {} = {}", l.kind, l.programme, l.points, l.price, l.amount))
+        .collect();
+    let mut expected = vec![
+        "bonus MILES 1050 x 0.040000 = 42.000000",
+        "exchange MILES 7000 x 0.080000 = 560.000000",
+    ];
+    expected.extend(["exchange CENTS 0.50 x 0.080000 = 0.040000", "fee MILES 0 x 0.000000 = 5.600000"]);
+    let sorted = |mut lines: Vec<&str>| {
+        lines.sort_unstable();
+        lines.join("\n")
+    };
+    assert_eq!(sorted(lines.iter().map(String::as_str).collect()), sorted(expected));
+    let pairs: Vec<_> = bank.obligations.iter().map(|o| format!("{} {}", o.counterparty, o.net)).collect();
+    assert_eq!(pairs, ["airline -602.04", "clearing -5.60"]);
+
+    // The reversal falls into the next window and gives no fee back.
+    ledger.post(&[
+        entry("exchange_reversal", "airline", "bank", 4000, 80_000, "miles"),
+        entry("bonus_reversal", "airline", "bank", 600, 40_000, "miles"),
+    ]);
+    close(&mut ledger, at("2026-11-23T16:00:00Z"));
+    let airline = settlement(&mut ledger.conn, MONDAY).expect("reads").expect("netted");
+    let payments: Vec<_> = airline
+        .payments
+        .iter()
+        .map(|p| format!("{} {} {}", p.payer, p.payee, p.amount))
+        .collect();
+    assert_eq!(payments, ["airline clearing 344.00", "clearing bank 344.00"]);
+}
+
+#[test]
+fn days_without_a_window_are_skipped() {
+    let mut ledger = Ledger::standard();
+    let (conn, calendar) = (&mut ledger.conn, &ledger.calendar);
+    assert_eq!(open_first(conn, calendar, at("2030-01-01T00:00:00Z")).expect("is there"), DAY);
+    assert_eq!(close_due(conn, calendar, at("2026-11-21T15:59:59.999999Z")).expect("runs"), None);
+    let now = at("2026-12-26T16:00:00Z");
+    let mut closed = vec![];
+    while let Some(date) = close_due(conn, calendar, now).expect("closes") {
+        closed.push(date);
+    }
+    assert_eq!(closed.len(), 36 - 5 - 1); // five Sundays and Christmas Day
+    assert_eq!((closed[0], closed[1], closed[29]), (DAY, MONDAY, date(2026, 12, 26)));
+    assert!(!closed.contains(&date(2026, 12, 25)));
+    let open = open_window(conn).expect("one");
+    assert_eq!((open.business_date, open.closed_at), (date(2026, 12, 28), None));
+    assert_eq!(
+        pending(conn).expect("reads").iter().map(|w| w.business_date).collect::<Vec<_>>(),
+        closed
+    );
+
+    let late = net(conn, closed[2], now).expect_err("out of order");
+    assert!(
+        matches!(late, SettlementError::OutOfOrder { earlier, .. } if earlier == DAY),
+        "{late}"
+    );
+    assert!(matches!(
+        net(conn, open.business_date, now),
+        Err(SettlementError::NotYet { state: State::Open, .. })
+    ));
+    assert!(matches!(net(conn, date(2026, 12, 25), now), Err(SettlementError::Unknown(_))));
+    for date in closed {
+        net(conn, date, now).expect("empty windows are a success");
+        advise(conn, date, ledger.folder.path(), now).expect("and have statements");
+    }
+    assert_eq!(pending(conn).expect("reads"), vec![]);
+}
+
+#[test]
+fn every_phase_may_run_twice() {
+    let mut ledger = Ledger::standard();
+    let mut entries = pooled();
+    entries.push(entry("exchange", "bank", "airline", 700, 80_000, "miles"));
+    ledger.post_each(&entries);
+    close(&mut ledger, night());
+    let out = ledger.folder.path().join("out");
+    assert!(matches!(
+        settle(&mut ledger.conn, DAY, night(), "ops"),
+        Err(SettlementError::NotYet { state: State::Netted, .. })
+    ));
+    assert!(matches!(
+        advise(&mut ledger.conn, MONDAY, &out, night()),
+        Err(SettlementError::NotYet { state: State::Open, .. })
+    ));
+
+    let paths = advise(&mut ledger.conn, DAY, &out, night()).expect("advises");
+    let first = ledger.files("out/2026-11-21");
+    assert_eq!(first.len(), paths.len());
+    let names: Vec<_> = first
+        .iter()
+        .filter(|(name, _)| name.ends_with(".json"))
+        .map(|(name, _)| name.trim_end_matches(".json"))
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "airline",
+            "bank",
+            "clearing",
+            "hangseng",
+            "idle",
+            "ikea",
+            "pool",
+            "settlement",
+            "wellcome"
+        ]
+    );
+
+    // A kill left a temporary file and half a folder; a later run, at another time, makes it whole.
+    std::fs::write(out.join("2026-11-21/.bank.csv.tmp"), "half").expect("writes");
+    std::fs::remove_file(out.join("2026-11-21/settlement.json")).expect("removes");
+    let later = at("2027-01-01T00:00:00Z");
+    let exposures = ledger.exposures();
+    net(&mut ledger.conn, DAY, later).expect("does nothing");
+    assert_eq!(advise(&mut ledger.conn, DAY, &out, later).expect("advises"), paths);
+    assert_eq!(ledger.files("out/2026-11-21"), first);
+    assert_eq!(ledger.exposures(), exposures);
+    assert!(exposures.contains(&("clearing".into(), -560_000)), "{exposures:?}");
+
+    settle(&mut ledger.conn, DAY, later, "ops").expect("settles");
+    settle(&mut ledger.conn, DAY, later, "again").expect("does nothing");
+    assert_eq!(ledger.exposures(), vec![]);
+    let window = store::window(&mut ledger.conn, DAY).expect("reads").expect("is there");
+    assert_eq!((window.state, window.settled_by.as_deref()), (State::Settled, Some("ops")));
+    assert_eq!(
+        (window.netted_at, window.advised_at, window.settled_at),
+        (Some(night()), Some(night()), Some(later))
+    );
+    advise(&mut ledger.conn, DAY, &out, later).expect("advises");
+    assert_eq!(ledger.files("out/2026-11-21"), first);
+}
+
+#[test]
+fn residues_are_carried_from_window_to_window() {
+    let mut ledger = Ledger::standard();
+    for now in ["2026-11-21T16:00:00Z", "2026-11-23T16:00:00Z", "2026-11-24T16:00:00Z"] {
+        ledger.post(&[entry("earn", "wellcome", "pool", 1, 5_500, "earn")]);
+        close(&mut ledger, at(now));
+    }
+    // Three times 0.0055: paid 0.01 (0.0055 up), 0.00 (0.0010), 0.01 (0.0065 up).
+    let view = |conn: &mut Conn, date| {
+        let pair = statement(conn, date, &partner("wellcome"))
+            .expect("reads")
+            .expect("netted")
+            .obligations
+            .remove(0);
+        format!("{} {} {}", pair.carried_in, pair.net, pair.carried_out)
+    };
+    assert_eq!(view(&mut ledger.conn, DAY), "0.000000 -0.01 0.004500");
+    assert_eq!(view(&mut ledger.conn, MONDAY), "0.004500 0.00 -0.001000");
+    assert_eq!(view(&mut ledger.conn, date(2026, 11, 24)), "-0.001000 -0.01 0.003500");
+    // A window in which nothing happens hands it on.
+    close(&mut ledger, at("2026-11-25T16:00:00Z"));
+    assert_eq!(view(&mut ledger.conn, date(2026, 11, 25)), "0.003500 0.00 0.003500");
+}
+
+#[test]
+fn what_the_lines_do_not_explain_is_not_advised() {
+    let mut ledger = Ledger::standard();
+    ledger.post(&[entry("earn", "wellcome", "pool", 1, 5_500, "earn")]);
+    store::add_position(&mut ledger.conn, DAY, &crate::testing::owes("pool", "ikea", 1)).expect("adds");
+    close(&mut ledger, night());
+    let error = advise(&mut ledger.conn, DAY, ledger.folder.path(), night()).expect_err("a cent that nobody can explain");
+    assert!(matches!(error, SettlementError::Netting(NettingError::Lines { .. })), "{error}");
+}
+
+/// Random days, in two orders of arrival and with other numbers for the agreements, give the same files.
+#[test]
+fn the_order_of_arrival_does_not_show() {
+    for seed in 1..=5 {
+        let mut random = Lcg(seed);
+        let entries: Vec<Entry> = (0..60).map(|_| random_entry(&mut random)).collect();
+        let mut shuffled = entries.clone();
+        random.shuffle(&mut shuffled);
+        let files = [(entries, [0, 1, 2, 3, 4]), (shuffled, [3, 4, 1, 0, 2])].map(|(entries, order)| {
+            let mut ledger = Ledger::new(order);
+            ledger.post_each(&entries);
+            close(&mut ledger, night());
+            let out = ledger.folder.path().join("out");
+            advise(&mut ledger.conn, DAY, &out, night()).expect("advises");
+            ledger.files("out/2026-11-21")
+        });
+        assert!(files[0] == files[1], "seed {seed}");
+    }
+}
+
+fn random_entry(random: &mut Lcg) -> Entry {
+    let kinds = [
+        entry("earn", "wellcome", "pool", 0, 5_500, "earn"),
+        entry("earn", "hangseng", "pool", 0, 5_500, "card"),
+        entry("redemption", "hangseng", "pool", 0, 5_501, "card"),
+        entry("burn", "pool", "ikea", 0, 4_800, "burn"),
+        entry("burn_reversal", "ikea", "pool", 0, 4_800, "burn"),
+        entry("exchange", "bank", "airline", 0, 80_000, "miles"),
+        entry("bonus", "bank", "airline", 0, 40_000, "miles"),
+        entry("exchange", "bank", "airline", 0, 800, "cents"),
+        entry("expiry", "member", "pool", 0, 5_500, "earn"),
+        entry("expiry", "member", "pool", 0, 0, "card"),
+    ];
+    Entry {
+        points: random.below(100_000) as i64 + 1,
+        ..random.pick(&kinds).clone()
+    }
+}

@@ -1,0 +1,182 @@
+//! What a partner and the operator get to see of a netted window, field by field as in its files. All numbers but counts are texts, ready to
+//! be shown.
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use partner_sdk::{Currency, PartnerId, ProgrammeCode};
+use serde::{Deserialize, Serialize};
+
+/// The version of [`Statement`]'s fields.
+pub const STATEMENT_FORMAT: &str = "points-statement/1";
+/// The version of [`Settlement`]'s fields.
+pub const SETTLEMENT_FORMAT: &str = "points-settlement/1";
+
+/// From a partner's view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// The partner owes its counterparty.
+    YouOwe,
+    /// The counterparty owes the partner.
+    YouAreOwed,
+}
+
+/// What a net amount means for a partner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NetResult {
+    /// It pays.
+    Pays,
+    /// It receives.
+    Receives,
+    /// Neither.
+    Nothing,
+}
+
+/// One partner's view of one netted window. Signed amounts are positive where the partner receives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Statement {
+    /// [`STATEMENT_FORMAT`].
+    pub format: String,
+    /// Whose statement.
+    pub partner: PartnerId,
+    /// The window.
+    pub business_date: Date,
+    /// When the window ended, in UTC.
+    pub cut_off_at: Timestamp,
+    /// What was posted, gross.
+    pub lines: Vec<Line>,
+    /// For an issuer: points that expired. Information only, no money moves.
+    pub breakage: Vec<BreakageLine>,
+    /// Pair by pair.
+    pub obligations: Vec<PairLine>,
+    /// What the partner pays or receives, one entry a currency.
+    pub net: Vec<NetLine>,
+    /// What netting did for the network as a whole, in the currencies in which the partner takes part.
+    pub reduction: Vec<ReductionLine>,
+}
+
+/// Messages of one kind, agreement, direction and price.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "docs/STATEMENTS.md says what each field holds")]
+pub struct Line {
+    pub kind: String,
+    pub counterparty: PartnerId,
+    pub direction: Direction,
+    pub agreement: String,
+    pub programme: ProgrammeCode,
+    pub currency: Currency,
+    pub messages: i64,
+    pub points: String,
+    pub price: String,
+    pub amount: String,
+}
+
+/// Expired points of one agreement and price.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "docs/STATEMENTS.md says what each field holds")]
+pub struct BreakageLine {
+    pub counterparty: Option<PartnerId>,
+    pub agreement: Option<String>,
+    pub programme: ProgrammeCode,
+    pub currency: Option<Currency>,
+    pub points: String,
+    pub price: String,
+    pub value: String,
+}
+
+/// One counterparty and currency: `you_are_owed - you_owe + carried_in == net + carried_out`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "docs/STATEMENTS.md says what each field holds")]
+pub struct PairLine {
+    pub counterparty: PartnerId,
+    pub currency: Currency,
+    pub you_owe: String,
+    pub you_are_owed: String,
+    pub carried_in: String,
+    pub net: String,
+    pub carried_out: String,
+}
+
+/// The sum of a partner's rounded pair nets in one currency.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "docs/STATEMENTS.md says what each field holds")]
+pub struct NetLine {
+    pub currency: Currency,
+    pub net: String,
+    pub result: NetResult,
+}
+
+/// Gross to bilateral to multilateral in one currency.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "docs/STATEMENTS.md says what each field holds")]
+pub struct ReductionLine {
+    pub currency: Currency,
+    pub gross: String,
+    pub bilateral: String,
+    pub multilateral: String,
+    pub efficiency_percent: String,
+}
+
+/// The operator's view of one netted window.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settlement {
+    /// [`SETTLEMENT_FORMAT`].
+    pub format: String,
+    /// The window.
+    pub business_date: Date,
+    /// When the window ended, in UTC.
+    pub cut_off_at: Timestamp,
+    /// Pair by pair.
+    pub obligations: Vec<SettlementPair>,
+    /// What each party pays or receives; they sum to zero.
+    pub net_positions: Vec<NetPosition>,
+    /// Through the clearing account, at most one a partner and currency.
+    pub payments: Vec<Payment>,
+    /// What netting did, one entry a currency.
+    pub reduction: Vec<ReductionLine>,
+}
+
+/// One pair and currency; `carried_in`, `net` and `carried_out` are positive where a owes b.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "docs/STATEMENTS.md says what each field holds")]
+pub struct SettlementPair {
+    pub party_a: PartnerId,
+    pub party_b: PartnerId,
+    pub currency: Currency,
+    pub a_owes: String,
+    pub b_owes: String,
+    pub carried_in: String,
+    pub net: String,
+    pub carried_out: String,
+}
+
+/// One party and currency; positive where it receives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "docs/STATEMENTS.md says what each field holds")]
+pub struct NetPosition {
+    pub partner: PartnerId,
+    pub currency: Currency,
+    pub net: String,
+    pub result: NetResult,
+}
+
+/// One transfer to or from the clearing account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "docs/STATEMENTS.md says what each field holds")]
+pub struct Payment {
+    pub payer: PartnerId,
+    pub payee: PartnerId,
+    pub currency: Currency,
+    pub amount: String,
+}

@@ -1,0 +1,175 @@
+//! What a window's statements are made of, grouped by the database.
+
+use std::collections::BTreeMap;
+
+use diesel::dsl::sql;
+use diesel::prelude::*;
+use diesel::sql_types::BigInt;
+use jiff::civil::Date;
+use migrations::schema::{agreement, partner, posting, programme};
+use migrations::{Conn, DbError, each_backend};
+use partner_sdk::agreement::Terms;
+use partner_sdk::{Currency, Money, PartnerId, Points, ProgrammeCode};
+use serde::Deserialize;
+
+use super::{Window, obligations, party, read};
+use crate::book::{Book, Expired, Gross};
+
+/// In place of a party, the member whom the message names: such postings move points.
+const MEMBER: &str = "member";
+/// Points that a member lost by not spending them.
+const EXPIRY: &str = "expiry";
+
+/// The postings of one kind, agreement, pair, unit and price.
+pub struct Group {
+    pub kind: String,
+    pub agreement: Option<i32>,
+    pub debit: String,
+    pub credit: String,
+    pub unit: String,
+    pub price: i64,
+    pub messages: i64,
+    pub points: i64,
+    pub amount: i64,
+}
+
+type GroupRow = (String, Option<i32>, String, String, String, i64, i64, i64, i64);
+
+/// The groups of a window, money and expired points, in no particular order. Both databases refuse a sum that doesn't fit.
+pub fn groups(conn: &mut Conn, date: Date) -> Result<Vec<Group>, DbError> {
+    use posting::dsl as p;
+    let keys = (p::kind, p::agreement, p::debit, p::credit, p::unit, p::price);
+    // PostgreSQL sums bigints to a numeric.
+    let messages = sql::<BigInt>("COUNT(DISTINCT seq)");
+    let points = sql::<BigInt>("CAST(SUM(points) AS BIGINT)");
+    let amount = sql::<BigInt>("CAST(SUM(amount) AS BIGINT)");
+    let money = p::debit.ne(MEMBER).and(p::credit.ne(MEMBER));
+    let query = p::posting
+        .filter(p::business_date.eq(date.to_string()))
+        .filter(money.or(p::kind.eq(EXPIRY)))
+        .group_by(keys)
+        .select((
+            p::kind,
+            p::agreement,
+            p::debit,
+            p::credit,
+            p::unit,
+            p::price,
+            messages,
+            points,
+            amount,
+        ));
+    let rows = each_backend!(conn, |c| query.load::<GroupRow>(c))?;
+    let group = |(kind, agreement, debit, credit, unit, price, messages, points, amount): GroupRow| Group {
+        kind,
+        agreement,
+        debit,
+        credit,
+        unit,
+        price,
+        messages,
+        points,
+        amount,
+    };
+    Ok(rows.into_iter().map(group).collect())
+}
+
+/// An agreement's hash and terms.
+pub struct Agreed {
+    pub hash: String,
+    pub terms: Terms,
+}
+
+/// Every agreement by its number here.
+pub fn agreements(conn: &mut Conn) -> Result<BTreeMap<i32, Agreed>, DbError> {
+    let rows = each_backend!(conn, |c| agreement::table.load::<(i32, String, String)>(c))?;
+    let agreed = |(no, hash, terms): (i32, String, String)| {
+        Ok((
+            no,
+            Agreed {
+                hash,
+                terms: read("an agreement", serde_json::from_str(&terms))?,
+            },
+        ))
+    };
+    rows.into_iter().map(agreed).collect()
+}
+
+/// Every partner that was ever admitted.
+pub fn partners(conn: &mut Conn) -> Result<Vec<PartnerId>, DbError> {
+    let ids = each_backend!(conn, |c| partner::table.select(partner::id).load::<String>(c))?;
+    ids.iter().map(|id| party(id)).collect()
+}
+
+/// What a statement needs to know of a programme's terms.
+#[derive(Deserialize)]
+struct Scale {
+    #[serde(default)]
+    scale: u32,
+}
+
+fn scales(conn: &mut Conn) -> Result<BTreeMap<String, u32>, DbError> {
+    let rows = each_backend!(conn, |c| programme::table
+        .select((programme::code, programme::terms))
+        .load::<(String, String)>(c))?;
+    let scale = |(code, terms): (String, String)| match read("a programme", serde_json::from_str::<Scale>(&terms))? {
+        Scale { scale } if scale <= 6 => Ok((code, scale)),
+        _ => Err(DbError::Corrupt("a programme has more than 6 decimals".into())),
+    };
+    rows.into_iter().map(scale).collect()
+}
+
+/// Reads all that the statements of a netted window are made of.
+pub fn read_book(conn: &mut Conn, window: &Window) -> Result<Book, DbError> {
+    let (agreements, scales) = (agreements(conn)?, scales(conn)?);
+    let scale = |code: &ProgrammeCode| {
+        scales
+            .get(code.as_str())
+            .copied()
+            .ok_or_else(|| DbError::Corrupt(format!("a posting of the unknown programme {code}")))
+    };
+    let (mut gross, mut expired) = (vec![], vec![]);
+    for group in groups(conn, window.business_date)? {
+        let agreed = group.agreement.map(|no| {
+            agreements
+                .get(&no)
+                .ok_or_else(|| DbError::Corrupt(format!("a posting names the unknown agreement {no}")))
+        });
+        let agreed = agreed.transpose()?;
+        if group.kind == EXPIRY {
+            let programme = read("a programme", ProgrammeCode::new(&group.unit))?;
+            expired.push(Expired {
+                issuer: party(&group.credit)?,
+                scale: scale(&programme)?,
+                programme,
+                agreement: agreed.map(|a| (a.hash.clone(), a.terms.partner.clone(), a.terms.currency)),
+                points: Points(group.amount),
+                price: Money(group.price),
+            });
+        } else if group.debit != group.credit {
+            let agreed = agreed.ok_or_else(|| DbError::Corrupt(format!("money of kind {} without an agreement", group.kind)))?;
+            let programme = agreed.terms.to_programme.as_ref().unwrap_or(&agreed.terms.programme).clone();
+            gross.push(Gross {
+                debtor: party(&group.debit)?,
+                creditor: party(&group.credit)?,
+                agreement: agreed.hash.clone(),
+                scale: scale(&programme)?,
+                programme,
+                currency: read("a currency", Currency::new(&group.unit))?,
+                messages: group.messages,
+                points: Points(group.points),
+                price: Money(group.price),
+                amount: Money(group.amount),
+                kind: group.kind,
+            });
+        }
+    }
+    let obligations = obligations(conn, window.business_date)?;
+    Ok(Book {
+        business_date: window.business_date,
+        cut_off_at: window.cut_off_at,
+        gross,
+        expired,
+        obligations,
+    })
+}

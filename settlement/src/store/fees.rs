@@ -1,0 +1,117 @@
+//! Clearing fees: once per agreement and window, posted as one message of the clearinghouse itself.
+
+use std::collections::BTreeMap;
+
+use diesel::prelude::*;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use migrations::schema::{head, message, posting};
+use migrations::{Conn, DbError, each_backend};
+use partner_sdk::{Currency, Money, PartnerId};
+
+use super::book::{agreements, groups};
+use super::pairs::{add_exposure, add_position};
+use super::read;
+use crate::netting::{self, NettingError, Position};
+use crate::run::SettlementError;
+
+/// The kind of money posting that a fee is a percentage of; what is reversed later is not refunded.
+const EXCHANGE: &str = "exchange";
+const FEE: &str = "fee";
+
+/// A fee as a position, and the number of its agreement here.
+pub type Fee = (i32, Position);
+
+/// Posts the fees of a closed window under the next sequence number, if there are any; the ledger is locked.
+pub fn post_fees(conn: &mut Conn, date: Date, fees: &[Fee], next_seq: i64, now: Timestamp) -> Result<(), DbError> {
+    if fees.is_empty() {
+        return Ok(());
+    }
+    let next = next_seq
+        .checked_add(1)
+        .ok_or_else(|| DbError::Corrupt("there are no more sequence numbers".into()))?;
+    each_backend!(conn, |c| diesel::update(head::table.find(1))
+        .set(head::next_seq.eq(next))
+        .execute(c))?;
+    insert_message(conn, date, next_seq, now)?;
+    for (leg, (no, fee)) in (0..).zip(fees) {
+        insert_posting(conn, date, (next_seq, leg), *no, fee)?;
+        add_position(conn, date, fee)?;
+        add_exposure(conn, &fee.debtor, fee.currency, fee.amount.0)?;
+        add_exposure(conn, &fee.creditor, fee.currency, -fee.amount.0)?;
+    }
+    Ok(())
+}
+
+/// The fees of a window, in order of their agreements' hashes. No lock is needed where the window is closed: nothing joins it any more.
+pub fn fees(conn: &mut Conn, date: Date) -> Result<Vec<Fee>, SettlementError> {
+    let mut charging = agreements(conn)?;
+    charging.retain(|_, agreed| agreed.terms.clearing_fee_percent.is_some());
+    if charging.is_empty() {
+        return Ok(vec![]);
+    }
+    let mut amounts: BTreeMap<(i32, String), i64> = BTreeMap::new();
+    for group in groups(conn, date)?.into_iter().filter(|group| group.kind == EXCHANGE) {
+        let Some(no) = group.agreement.filter(|no| charging.contains_key(no)) else {
+            continue;
+        };
+        let sum = amounts.entry((no, group.unit)).or_default();
+        *sum = sum.checked_add(group.amount).ok_or(NettingError::Overflow("an exchange line"))?;
+    }
+    let mut fees = vec![];
+    for ((no, unit), amount) in amounts {
+        let (Some(agreed), currency) = (charging.get(&no), read("a currency", Currency::new(&unit))?) else {
+            continue;
+        };
+        let percent = agreed.terms.clearing_fee_percent.map_or(Ok(0), |percent| percent.to_units(6));
+        let amount = netting::fee(Money(amount), read("a fee", percent)?, currency)?;
+        if amount != Money::ZERO {
+            let fee = Position {
+                debtor: agreed.terms.partner.clone(),
+                creditor: PartnerId::clearing(),
+                currency,
+                amount,
+            };
+            fees.push((agreed.hash.as_str(), no, fee));
+        }
+    }
+    fees.sort_by(|x, y| (x.0, x.2.currency).cmp(&(y.0, y.2.currency)));
+    Ok(fees.into_iter().map(|(_, no, fee)| (no, fee)).collect())
+}
+
+fn insert_message(conn: &mut Conn, date: Date, seq: i64, now: Timestamp) -> Result<(), DbError> {
+    let row = (
+        message::seq.eq(seq),
+        message::sender.eq(PartnerId::clearing().as_str().to_owned()),
+        message::id.eq(format!("fees-{date}")),
+        message::kind.eq(FEE),
+        message::business_date.eq(date.to_string()),
+        message::posted_at.eq(now.as_microsecond()),
+        message::facts.eq("[]"),
+        message::points.eq(0),
+        message::credited.eq(0),
+        message::bonus.eq(0),
+        message::sha256.eq(""),
+        message::bytes.eq(""),
+    );
+    each_backend!(conn, |c| diesel::insert_into(message::table).values(row).execute(c))?;
+    Ok(())
+}
+
+fn insert_posting(conn: &mut Conn, date: Date, (seq, leg): (i64, i32), agreement: i32, fee: &Position) -> Result<(), DbError> {
+    let row = (
+        posting::business_date.eq(date.to_string()),
+        posting::seq.eq(seq),
+        posting::leg.eq(leg),
+        posting::kind.eq(FEE),
+        posting::unit.eq(fee.currency.as_str()),
+        posting::debit.eq(fee.debtor.as_str()),
+        posting::credit.eq(fee.creditor.as_str()),
+        posting::amount.eq(fee.amount.0),
+        posting::points.eq(0),
+        posting::price.eq(0),
+        posting::agreement.eq(agreement),
+    );
+    each_backend!(conn, |c| diesel::insert_into(posting::table).values(row).execute(c))?;
+    Ok(())
+}

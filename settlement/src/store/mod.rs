@@ -1,0 +1,37 @@
+//! Every statement of SQL that settlement runs, and the translation between rows and domain types.
+
+mod book;
+mod fees;
+mod pairs;
+mod windows;
+
+pub use book::{partners, read_book};
+pub use fees::{fees, post_fees};
+#[cfg(test)]
+pub use pairs::{add_exposure, add_position};
+pub use pairs::{carried_over, insert_obligations, obligations, positions, reduce_exposures};
+pub use windows::{Mark, State, Window, first_open, insert_open, is_empty, mark, unnetted_before, window, windows_in};
+
+use diesel::prelude::*;
+use migrations::schema::head;
+use migrations::{Conn, DbError};
+use partner_sdk::PartnerId;
+
+/// Locks the ledger for the rest of the transaction (SQLite's `BEGIN IMMEDIATE` has done so already) and returns the next sequence number.
+pub fn lock_head(conn: &mut Conn) -> Result<i64, DbError> {
+    let row = head::table.filter(head::id.eq(1)).select(head::next_seq);
+    let next_seq = match conn {
+        Conn::Sqlite(c) => row.get_result(c).optional()?,
+        Conn::Postgres(c) => row.for_update().get_result(c).optional()?,
+    };
+    next_seq.ok_or_else(|| DbError::Corrupt("the table head has no row with id 1".into()))
+}
+
+/// Reads a value that the ledger wrote; what can't be read is corrupt.
+fn read<T, E: std::fmt::Display>(what: &str, value: Result<T, E>) -> Result<T, DbError> {
+    value.map_err(|error| DbError::Corrupt(format!("{what}: {error}")))
+}
+
+fn party(id: &str) -> Result<PartnerId, DbError> {
+    read("a party", PartnerId::new(id))
+}

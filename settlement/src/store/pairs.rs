@@ -1,0 +1,173 @@
+//! Positions, exposures and obligations.
+
+use diesel::prelude::*;
+use jiff::civil::Date;
+use migrations::schema::{exposure, obligation, position, settlement_window};
+use migrations::{Conn, DbError, each_backend};
+use partner_sdk::{Currency, Money, PartnerId};
+
+use super::{party, read};
+use crate::netting::{Obligation, Position};
+
+fn currency(code: &str) -> Result<Currency, DbError> {
+    read("a currency", Currency::new(code))
+}
+
+/// The gross positions of a window, in no particular order.
+pub fn positions(conn: &mut Conn, date: Date) -> Result<Vec<Position>, DbError> {
+    let query = position::table.filter(position::business_date.eq(date.to_string()));
+    let rows = each_backend!(conn, |c| query
+        .select((position::debtor, position::creditor, position::currency, position::micros))
+        .load::<(String, String, String, i64)>(c))?;
+    let position = |(debtor, creditor, code, micros): (String, String, String, i64)| {
+        Ok(Position {
+            debtor: party(&debtor)?,
+            creditor: party(&creditor)?,
+            currency: currency(&code)?,
+            amount: Money(micros),
+        })
+    };
+    rows.into_iter().map(position).collect()
+}
+
+/// Adds to a position; the ledger is locked.
+pub fn add_position(conn: &mut Conn, date: Date, add: &Position) -> Result<(), DbError> {
+    let date = date.to_string();
+    let key = (date.as_str(), add.debtor.as_str(), add.creditor.as_str(), add.currency.as_str());
+    let old = each_backend!(conn, |c| position::table
+        .find(key)
+        .select(position::micros)
+        .first::<i64>(c)
+        .optional())?;
+    let new = sum(old, add.amount.0)?;
+    let row = (
+        position::business_date.eq(key.0),
+        position::debtor.eq(key.1),
+        position::creditor.eq(key.2),
+        position::currency.eq(key.3),
+        position::micros.eq(new),
+    );
+    let columns = (position::business_date, position::debtor, position::creditor, position::currency);
+    each_backend!(conn, |c| {
+        diesel::insert_into(position::table)
+            .values(row)
+            .on_conflict(columns)
+            .do_update()
+            .set(position::micros.eq(new))
+            .execute(c)
+    })?;
+    Ok(())
+}
+
+/// Adds to what a partner owes over all windows not yet settled; the ledger is locked.
+pub fn add_exposure(conn: &mut Conn, partner: &PartnerId, currency: Currency, micros: i64) -> Result<(), DbError> {
+    let key = (partner.as_str(), currency.as_str());
+    let old = each_backend!(conn, |c| exposure::table
+        .find(key)
+        .select(exposure::micros)
+        .first::<i64>(c)
+        .optional())?;
+    let new = sum(old, micros)?;
+    let row = (exposure::partner.eq(key.0), exposure::currency.eq(key.1), exposure::micros.eq(new));
+    each_backend!(conn, |c| {
+        let insert = diesel::insert_into(exposure::table).values(row);
+        insert
+            .on_conflict((exposure::partner, exposure::currency))
+            .do_update()
+            .set(exposure::micros.eq(new))
+            .execute(c)
+    })?;
+    Ok(())
+}
+
+/// Takes a window's positions out of the exposures; the ledger is locked.
+pub fn reduce_exposures(conn: &mut Conn, date: Date) -> Result<(), DbError> {
+    let mut owed: std::collections::BTreeMap<(PartnerId, Currency), i64> = Default::default();
+    for p in positions(conn, date)? {
+        let debtor = owed.entry((p.debtor, p.currency)).or_default();
+        *debtor = sum(Some(*debtor), p.amount.0)?;
+        let creditor = owed.entry((p.creditor, p.currency)).or_default();
+        *creditor = creditor.checked_sub(p.amount.0).ok_or_else(too_large)?;
+    }
+    for ((partner, currency), micros) in owed.into_iter().filter(|(_, micros)| *micros != 0) {
+        add_exposure(conn, &partner, currency, micros.checked_neg().ok_or_else(too_large)?)?;
+    }
+    Ok(())
+}
+
+fn sum(old: Option<i64>, add: i64) -> Result<i64, DbError> {
+    old.unwrap_or(0).checked_add(add).ok_or_else(too_large)
+}
+
+fn too_large() -> DbError {
+    DbError::Corrupt("a position or an exposure doesn't fit 64 bits".into())
+}
+
+#[derive(Queryable, Selectable, Insertable)]
+#[diesel(table_name = obligation, treat_none_as_default_value = false)]
+struct ObligationRow {
+    business_date: String,
+    party_a: String,
+    party_b: String,
+    currency: String,
+    a_owes: i64,
+    b_owes: i64,
+    carried_in: i64,
+    net: i64,
+    carried_out: i64,
+}
+
+/// How many columns an obligation has.
+const COLUMNS: usize = 9;
+
+/// What netting made of a window, sorted as netting sorts.
+pub fn obligations(conn: &mut Conn, date: Date) -> Result<Vec<Obligation>, DbError> {
+    let query = obligation::table.filter(obligation::business_date.eq(date.to_string()));
+    let rows = each_backend!(conn, |c| query.select(ObligationRow::as_select()).load(c))?;
+    let read = |row: ObligationRow| {
+        Ok(Obligation {
+            party_a: party(&row.party_a)?,
+            party_b: party(&row.party_b)?,
+            currency: currency(&row.currency)?,
+            a_owes: Money(row.a_owes),
+            b_owes: Money(row.b_owes),
+            carried_in: Money(row.carried_in),
+            net: Money(row.net),
+            carried_out: Money(row.carried_out),
+        })
+    };
+    let mut obligations: Vec<Obligation> = rows.into_iter().map(read).collect::<Result<_, DbError>>()?;
+    obligations.sort_by(|x, y| (x.currency, &x.party_a, &x.party_b).cmp(&(y.currency, &y.party_a, &y.party_b)));
+    Ok(obligations)
+}
+
+/// The obligations of the last window before `date`: every residue there is, because netting hands each on to the next window.
+pub fn carried_over(conn: &mut Conn, date: Date) -> Result<Vec<Obligation>, DbError> {
+    use settlement_window::business_date;
+    let earlier = settlement_window::table.filter(business_date.lt(date.to_string()));
+    let last = earlier.select(business_date).order(business_date.desc());
+    match each_backend!(conn, |c| last.first::<String>(c).optional())? {
+        Some(last) => obligations(conn, read("a window's business date", last.parse())?),
+        None => Ok(vec![]),
+    }
+}
+
+/// Writes what netting made of a window.
+pub fn insert_obligations(conn: &mut Conn, date: Date, obligations: &[Obligation]) -> Result<(), DbError> {
+    let row = |o: &Obligation| ObligationRow {
+        business_date: date.to_string(),
+        party_a: o.party_a.as_str().into(),
+        party_b: o.party_b.as_str().into(),
+        currency: o.currency.as_str().into(),
+        a_owes: o.a_owes.0,
+        b_owes: o.b_owes.0,
+        carried_in: o.carried_in.0,
+        net: o.net.0,
+        carried_out: o.carried_out.0,
+    };
+    for chunk in obligations.chunks(conn.bind_limit() / COLUMNS) {
+        let rows: Vec<ObligationRow> = chunk.iter().map(row).collect();
+        each_backend!(conn, |c| diesel::insert_into(obligation::table).values(&rows).execute(c))?;
+    }
+    Ok(())
+}

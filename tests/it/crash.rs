@@ -1,0 +1,137 @@
+//! Whatever is killed, nothing acknowledged is lost or doubled, and the books balance.
+
+use std::path::Path;
+
+use clearing::clock::Clock;
+use clearing::demo::sandbox::Sandbox;
+use clearing::network::Network;
+use clearing::store::books;
+use partner_sdk::client::Client;
+use tests::child::Child;
+use tests::load::{Draw, Load, MEMBERS, Sent, send_again};
+use tests::postgres::Cluster;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_clearing-under-test");
+const POOL: &str = include_str!("networks/pool.toml");
+
+fn sandbox(folder: &Path, database: &str) -> Sandbox {
+    let network = POOL.replace("expires_after = \"1 day\"", "expires_after = \"12 months\"");
+    let network = Network::parse(&network).expect("the network");
+    Sandbox::open(folder, database, &network, Clock::System).expect("a clearinghouse")
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime")
+}
+
+fn client(sandbox: &Sandbox, base: &str) -> Client {
+    let party = sandbox.parties.get(&"wellcome".parse().expect("a partner")).expect("wellcome");
+    Client::new(base, &party.identity, sandbox.clearing_key.clone()).expect("a client")
+}
+
+fn load(sandbox: &Sandbox, base: &str, clients: usize) -> Load {
+    let party = sandbox.parties.get(&"wellcome".parse().expect("a partner")).expect("wellcome");
+    Load::start(clients, 5, base, party, &sandbox.clearing_key)
+}
+
+/// Every message was one point: the balances are as many as there were messages, and the books balance.
+async fn assert_each_counts_once(sandbox: &Sandbox, base: &str, sent: &[Sent]) {
+    let client = client(sandbox, base);
+    send_again(&client, sent).await;
+    let mut points = 0;
+    for member in 0..MEMBERS {
+        let account: serde_json::Value = client.get(&format!("/v1/accounts/YUU/m{member}")).await.expect("a balance");
+        points += account["balance"].as_str().and_then(|b| b.parse::<usize>().ok()).expect("a number");
+    }
+    assert_eq!(points, sent.len());
+    let mut conn = sandbox.database().expect("a connection");
+    assert_eq!(books::check(&mut conn).expect("the check runs"), Vec::<String>::new());
+}
+
+#[test]
+fn the_server_is_killed_50_times() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let sandbox = sandbox(folder.path(), "clearing.db");
+    let (mut draw, runtime) = (Draw::new(), runtime());
+    let (mut all, mut last): (Vec<Sent>, Vec<Sent>) = (vec![], vec![]);
+    for _ in 0..50 {
+        let child = Child::serve(PROGRAM, folder.path());
+        let round = runtime.block_on(async {
+            // What the killed one had acknowledged is there.
+            let kept: Vec<Sent> = last.iter().filter(|s| s.receipt.is_some()).cloned().collect();
+            send_again(&client(&sandbox, &child.base), &kept).await;
+            let load = load(&sandbox, &child.base, 4);
+            load.acknowledged(usize::try_from(draw.upto(25)).expect("small")).await;
+            child.kill_9();
+            load.end().await
+        });
+        all.extend(round.iter().cloned());
+        last = round;
+    }
+    let unacknowledged = all.iter().filter(|s| s.receipt.is_none()).count();
+    println!("{} messages, {unacknowledged} of them not acknowledged", all.len());
+    assert!(unacknowledged > 0, "no kill hit a message on its way: the test shows nothing");
+    let child = Child::serve(PROGRAM, folder.path());
+    runtime.block_on(assert_each_counts_once(&sandbox, &child.base, &all));
+    child.kill_9();
+}
+
+#[test]
+fn the_postgres_server_is_killed_20_times() {
+    let mut cluster = Cluster::start().expect("a cluster of its own");
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut sandbox = sandbox(folder.path(), &cluster.create_database().expect("a database"));
+    sandbox.start().expect("the service starts");
+    let base = sandbox.base().expect("it runs");
+    let (mut draw, runtime) = (Draw::new(), runtime());
+    let mut all: Vec<Sent> = vec![];
+    for _ in 0..20 {
+        let load = runtime.block_on(async { load(&sandbox, &base, 4) });
+        runtime.block_on(load.acknowledged(usize::try_from(draw.upto(25)).expect("small")));
+        cluster.kill_9().expect("killed");
+        let round = runtime.block_on(load.end());
+        cluster.restart().expect("started again");
+        all.extend(round);
+        // The first answer after the restart may still be about the broken connection; the service itself must recover.
+        let first = all.first().expect("something was sent").jws.clone();
+        let client = client(&sandbox, &base);
+        let recovered = (0..10).any(|_| runtime.block_on(client.post(&first)).is_ok_and(|answer| answer.receipt.is_some()));
+        assert!(recovered, "the service doesn't post after its database came back");
+    }
+    assert!(
+        all.iter().any(|s| s.receipt.is_none()),
+        "no kill hit a message on its way: the test shows nothing"
+    );
+    runtime.block_on(assert_each_counts_once(&sandbox, &base, &all));
+    sandbox.stop();
+}
+
+#[test]
+fn a_graceful_stop_keeps_what_it_acknowledged() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let sandbox = sandbox(folder.path(), "clearing.db");
+    let runtime = runtime();
+    let child = Child::serve(PROGRAM, folder.path());
+    let (sent, status) = runtime.block_on(async {
+        let load = load(&sandbox, &child.base, 8);
+        load.acknowledged(40).await;
+        let status = tokio::task::spawn_blocking(|| child.terminate()).await.expect("waited");
+        (load.end().await, status)
+    });
+    assert!(status.success(), "{status}");
+    for refused in sent.iter().filter(|s| s.receipt.is_none()) {
+        // A clear answer, or none because the connection was closed before the request was read.
+        assert!(
+            matches!(refused.code, None | Some(partner_sdk::Code::ShuttingDown)),
+            "{:?}",
+            refused.code
+        );
+    }
+    let child = Child::serve(PROGRAM, folder.path());
+    runtime.block_on(assert_each_counts_once(&sandbox, &child.base, &sent));
+    assert!(child.terminate().success());
+}

@@ -1,0 +1,145 @@
+//! A newcomer's way by the command line: init, network, partner, serve, a message; and PostgreSQL over verified TLS.
+
+use std::path::Path;
+use std::process::Output;
+
+use clearing::clock::Clock;
+use clearing::demo::sandbox::Sandbox;
+use clearing::network::Network;
+use clearing::pki;
+use partner_sdk::client::{Client, Identity, new_message_id};
+use partner_sdk::jws::VerifyingKey;
+use partner_sdk::{Message, PartnerId};
+use tests::child::{Child, command};
+use tests::earn;
+use tests::postgres::Cluster;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_clearing-under-test");
+const POOL: &str = include_str!("networks/pool.toml");
+
+fn run(folder: &Path, arguments: &[&str]) -> Output {
+    command(PROGRAM, folder, None).args(arguments).output().expect("it runs")
+}
+
+fn works(folder: &Path, arguments: &[&str]) -> String {
+    let output = run(folder, arguments);
+    assert!(
+        output.status.success(),
+        "{arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).expect("text")
+}
+
+fn fails(folder: &Path, arguments: &[&str]) -> String {
+    let output = run(folder, arguments);
+    assert!(!output.status.success(), "{arguments:?} worked");
+    String::from_utf8(output.stderr).expect("text")
+}
+
+#[test]
+fn from_nothing_to_the_first_message() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let path = |name: &str| folder.join(name).to_string_lossy().into_owned();
+    assert!(fails(folder, &["serve"]).contains("clearing init"), "the error says what to do");
+    works(folder, &["init", &path("")]);
+    assert!(fails(folder, &["init", &path("")]).contains("already"));
+    std::fs::write(path("network.toml"), POOL).expect("written");
+    works(folder, &["network", "check", &path("network.toml")]);
+    let id: PartnerId = "wellcome".parse().expect("a partner");
+    let (csr, key_pem) = pki::new_request(&id).expect("a request");
+    std::fs::write(path("wellcome.csr"), csr).expect("written");
+    let key = pki::random_key("wellcome-2026".parse().expect("a kid")).expect("a key");
+    let public = key.verifying_key().to_base64url();
+    let csr = path("wellcome.csr");
+    let add = [
+        "partner",
+        "add",
+        "wellcome",
+        "--csr",
+        &csr,
+        "--kid",
+        "wellcome-2026",
+        "--key",
+        &public,
+    ];
+    assert!(fails(folder, &add).contains("network"), "a partner comes from the network file");
+    works(folder, &["network", "apply", &path("network.toml")]);
+    let weak = "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    assert!(fails(folder, &["partner", "add", "wellcome", "--csr", &csr, "--kid", "k", "--key", weak]).contains("weak"));
+    let cert_pem = works(folder, &add);
+    assert!(fails(folder, &["serve", "--sandbox-clock", "2026-01-01T00:00:00Z"]).contains("sandbox"));
+    let child = Child::serve(PROGRAM, folder);
+    let clearing_key = VerifyingKey::from_base64url(&std::fs::read_to_string(path("operator.pub")).expect("there")).expect("a key");
+    let identity = Identity {
+        ca_pem: std::fs::read_to_string(path("ca.pem")).expect("there"),
+        cert_pem,
+        key_pem,
+    };
+    let client = Client::new(&child.base, &identity, clearing_key).expect("a client");
+    let now = jiff::Timestamp::now();
+    let message = Message {
+        id: new_message_id(),
+        sender: id,
+        issued_at: now,
+        occurred_at: now,
+        body: earn("YUU", "m1", "5"),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let receipt = runtime.block_on(client.send(&message, &key)).expect("accepted");
+    assert_eq!(receipt.sequence, Some(1));
+    assert!(child.terminate().success());
+    works(folder, &["check"]);
+    // A value that isn't known is refused, in the file and in the environment.
+    let unknown = command(PROGRAM, folder, None)
+        .env("CLEARING_LISSTEN", "x")
+        .arg("check")
+        .output()
+        .expect("it runs");
+    assert!(!unknown.status.success() && String::from_utf8_lossy(&unknown.stderr).contains("lissten"));
+    let secrets = ["ca.key", "server.key", "operator.key", "clearing.toml", "clearing.db"];
+    for secret in secrets {
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(
+            std::fs::metadata(folder.join(secret)).expect("there").permissions().mode() & 0o077,
+            0,
+            "{secret} is its owner's alone"
+        );
+    }
+}
+
+#[test]
+fn the_service_speaks_verified_tls_to_postgres() {
+    let cluster = Cluster::start_with_tls(&["localhost"]).expect("a cluster with TLS");
+    let folder = tempfile::tempdir().expect("a folder");
+    let network = Network::parse(POOL).expect("the network");
+    let url = cluster.url("verify-full", cluster.ca());
+    let mut sandbox = Sandbox::open(&folder.path().join("a"), &url, &network, Clock::System).expect("a clearinghouse");
+    sandbox.start().expect("the service starts");
+    let id: PartnerId = "wellcome".parse().expect("a partner");
+    let key = sandbox.parties.get(&id).expect("wellcome").key.clone();
+    let now = jiff::Timestamp::now();
+    let message = Message {
+        id: new_message_id(),
+        sender: id.clone(),
+        issued_at: now,
+        occurred_at: now,
+        body: earn("YUU", "m1", "5"),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime
+        .block_on(sandbox.client(&id).expect("a client").send(&message, &key))
+        .expect("accepted");
+    let wrong = cluster.url("verify-full", cluster.other_ca());
+    assert!(
+        Sandbox::open(&folder.path().join("b"), &wrong, &network, Clock::System).is_err(),
+        "another CA's server is refused"
+    );
+}

@@ -1,0 +1,16 @@
+//! All suites, in one binary.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+mod cluster;
+mod corners;
+mod crash;
+mod install;
+mod january;
+mod limits;
+mod logs;
+mod money;
+mod night;
+mod oracle;
+mod refusals;
+mod tidy;
+mod wycheproof;

@@ -1,0 +1,291 @@
+//! One clearinghouse with its partners, and a clock to move.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use clearing::clock::Clock;
+use clearing::demo::sandbox::Sandbox;
+use clearing::network::Network;
+use clearing::store::books;
+use jiff::{Span, Timestamp};
+use partner_sdk::client::Client;
+use partner_sdk::wire::{Answer, Outcome, Quantity};
+use partner_sdk::{Amount, Body, Code, Message, MessageId, PartnerId, Receipt};
+use settlement::Settlement;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use crate::postgres::Cluster;
+
+/// Which database a test runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backend {
+    /// A file in the test's own folder.
+    Sqlite,
+    /// A database of the test's own in the private cluster.
+    Postgres,
+}
+
+impl Backend {
+    /// A fresh database.
+    pub fn database(self) -> String {
+        match self {
+            Backend::Sqlite => "clearing.db".to_owned(),
+            Backend::Postgres => Cluster::shared().create_database().expect("a database in the private cluster"),
+        }
+    }
+}
+
+/// A sandbox that runs, on 2026-11-20 at 10:00 in Hong Kong. When it goes, the books must balance.
+pub struct World {
+    /// The clearinghouse.
+    pub sandbox: Sandbox,
+    /// For what a test awaits.
+    pub runtime: Runtime,
+    clients: BTreeMap<PartnerId, Client>,
+    posted: usize,
+    folder: TempDir,
+}
+
+impl World {
+    /// Starts a clearinghouse with a network of its own, given as TOML.
+    pub fn new(backend: Backend, network: &str) -> Self {
+        let network = Network::parse(network).expect("the test's network");
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let clock = Clock::sandbox("2026-11-20T02:00:00Z".parse().expect("a time"));
+        let mut sandbox = Sandbox::open(&folder.path().join("sandbox"), &backend.database(), &network, clock).expect("a sandbox");
+        sandbox.statements_in(&folder.path().join("statements"));
+        sandbox.start().expect("the service starts");
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let mut world = Self {
+            sandbox,
+            runtime,
+            clients: BTreeMap::new(),
+            posted: 0,
+            folder,
+        };
+        world.connect();
+        world
+    }
+
+    /// Connects every partner anew, as after a restart.
+    pub fn connect(&mut self) {
+        let ids = self.sandbox.parties.keys();
+        self.clients = ids.map(|id| (id.clone(), self.sandbox.client(id).expect("a client"))).collect();
+    }
+
+    /// The folder of the statements.
+    pub fn statements(&self) -> std::path::PathBuf {
+        self.folder.path().join("statements")
+    }
+
+    /// The test's own folder.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A partner's connection.
+    pub fn client(&self, partner: &str) -> Client {
+        self.clients
+            .get(&PartnerId::new(partner).expect("a partner id"))
+            .expect("a partner of the network")
+            .clone()
+    }
+
+    /// The clearinghouse's time.
+    pub fn now(&self) -> Timestamp {
+        self.sandbox.clock.now()
+    }
+
+    /// Lets time pass.
+    pub fn wait(&self, span: Span) {
+        let later = self
+            .now()
+            .to_zoned(jiff::tz::TimeZone::UTC)
+            .checked_add(span)
+            .expect("a later time");
+        self.sandbox.clock.set(later.timestamp());
+    }
+
+    /// A message of a partner, issued now, with an id that no other has.
+    pub fn message(&mut self, sender: &str, body: Body) -> Message {
+        self.posted += 1;
+        let id = MessageId::new(format!("{sender}-{:06}", self.posted)).expect("an id");
+        Message {
+            id,
+            sender: PartnerId::new(sender).expect("a partner id"),
+            issued_at: self.now(),
+            occurred_at: self.now(),
+            body,
+        }
+    }
+
+    /// Signs a message with its sender's key.
+    pub fn sign(&self, message: &Message) -> String {
+        message.sign(&self.sandbox.parties.get(&message.sender).expect("a partner of the network").key)
+    }
+
+    /// Posts a JWS over a partner's connection.
+    pub fn post_jws(&self, partner: &str, jws: &str) -> Answer {
+        self.runtime.block_on(self.client(partner).post(jws)).expect("an answer")
+    }
+
+    /// Posts a message: the receipt, or the code of the rejection.
+    pub fn post(&mut self, sender: &str, body: Body) -> Result<Receipt, Code> {
+        let message = self.message(sender, body);
+        self.send(&message)
+    }
+
+    /// Posts a message that a test made.
+    pub fn send(&self, message: &Message) -> Result<Receipt, Code> {
+        let answer = self.post_jws(message.sender.as_str(), &self.sign(message));
+        self.read(message.sender.as_str(), &answer)
+    }
+
+    /// Posts messages of one sender as one batch.
+    pub fn send_all(&self, sender: &str, messages: &[Message]) -> Vec<Result<Receipt, Code>> {
+        let signed: Vec<String> = messages.iter().map(|m| self.sign(m)).collect();
+        let answers = self.runtime.block_on(self.client(sender).post_batch(&signed)).expect("answers");
+        answers.iter().map(|answer| self.read(sender, answer)).collect()
+    }
+
+    /// The receipt of an acceptance, the code of a rejection.
+    pub fn read(&self, partner: &str, answer: &Answer) -> Result<Receipt, Code> {
+        match (answer.outcome, &answer.problem) {
+            (Some(Outcome::Accepted), None) => {
+                let receipt = answer.receipt.as_deref().expect("an acceptance has a receipt");
+                Ok(self.client(partner).verify_receipt(receipt).expect("a good receipt"))
+            }
+            (_, Some(problem)) => Err(problem.code),
+            _ => panic!("an answer without outcome and problem"),
+        }
+    }
+
+    /// What a partner sees of a member: (balance, held, available).
+    pub fn balance(&self, partner: &str, programme: &str, member: &str) -> (String, String, String) {
+        let path = format!("/v1/accounts/{programme}/{member}");
+        let answer: serde_json::Value = self.runtime.block_on(self.client(partner).get(&path)).expect("a balance");
+        let field = |name: &str| answer[name].as_str().expect("a text").to_owned();
+        (field("balance"), field("held"), field("available"))
+    }
+
+    /// Just the balance.
+    pub fn points(&self, partner: &str, programme: &str, member: &str) -> String {
+        self.balance(partner, programme, member).0
+    }
+
+    /// Moves the clock to the open window's cut-off and lets the night happen; returns the last window's settlement.
+    pub fn close(&self) -> Settlement {
+        let mut conn = self.sandbox.database().expect("a connection");
+        let window = settlement::open_window(&mut conn).expect("an open window");
+        self.sandbox.clock.set(window.cut_off_at.max(self.now()));
+        let dates = self.sandbox.close_due().expect("the night");
+        let last = *dates.last().expect("a window was due");
+        settlement::settlement(&mut conn, last).expect("a settlement").expect("netted")
+    }
+
+    /// Fails where the books don't balance.
+    pub fn check_books(&self) {
+        let mut conn = self.sandbox.database().expect("a connection");
+        assert_eq!(books::check(&mut conn).expect("the check runs"), Vec::<String>::new());
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.sandbox.stop();
+            self.check_books();
+        }
+    }
+}
+
+/// An amount from its text.
+pub fn amount(text: &str) -> Amount {
+    text.parse().expect("an amount")
+}
+
+/// An earn.
+pub fn earn(programme: &str, member: &str, points: &str) -> Body {
+    Body::Earn {
+        programme: programme.parse().expect("a programme"),
+        member: member.parse().expect("a member"),
+        points: amount(points),
+        spend: None,
+    }
+}
+
+/// An earn that states what was paid.
+pub fn earn_spend(programme: &str, member: &str, points: &str, spend: &str) -> Body {
+    Body::Earn {
+        programme: programme.parse().expect("a programme"),
+        member: member.parse().expect("a member"),
+        points: amount(points),
+        spend: Some(amount(spend)),
+    }
+}
+
+/// A burn.
+pub fn burn(programme: &str, member: &str, points: &str) -> Body {
+    Body::Burn {
+        programme: programme.parse().expect("a programme"),
+        member: member.parse().expect("a member"),
+        points: amount(points),
+    }
+}
+
+/// A hold, for as long as the agreement allows.
+pub fn authorise(programme: &str, member: &str, points: &str) -> Body {
+    Body::Authorise {
+        programme: programme.parse().expect("a programme"),
+        member: member.parse().expect("a member"),
+        points: amount(points),
+        expires_at: None,
+    }
+}
+
+/// A capture of a hold.
+pub fn capture(authorisation: &MessageId, points: &str) -> Body {
+    Body::Capture {
+        authorisation: authorisation.clone(),
+        points: amount(points),
+    }
+}
+
+/// The release of a hold.
+pub fn void(authorisation: &MessageId) -> Body {
+    Body::Void {
+        authorisation: authorisation.clone(),
+    }
+}
+
+/// An exchange between the same member's accounts.
+pub fn exchange(programme: &str, to_programme: &str, member: &str, points: &str) -> Body {
+    Body::Exchange {
+        programme: programme.parse().expect("a programme"),
+        member: member.parse().expect("a member"),
+        to_programme: to_programme.parse().expect("a programme"),
+        to_member: member.parse().expect("a member"),
+        points: amount(points),
+    }
+}
+
+/// A reversal by points.
+pub fn reverse(message: &MessageId, points: &str) -> Body {
+    Body::Reverse {
+        message: message.clone(),
+        quantity: Quantity::Points(amount(points)),
+    }
+}
+
+/// A reversal by spend.
+pub fn reverse_spend(message: &MessageId, spend: &str) -> Body {
+    Body::Reverse {
+        message: message.clone(),
+        quantity: Quantity::Spend(amount(spend)),
+    }
+}
