@@ -352,7 +352,15 @@ mod tests {
             assert_eq!(receipt.expect("accepted").fact("left_over"), Some("3"));
         }
         handle.stop(false).await;
-        let gone = client.post("a.b.c").await.expect_err("nobody there");
+    }
+
+    #[actix_web::test]
+    async fn a_connection_that_breaks_off_may_be_tried_again() {
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("an address");
+        let base = format!("https://{}", listener.local_addr().expect("an address"));
+        std::thread::spawn(move || listener.incoming().for_each(drop));
+        let client = Client::new(&base, &Pki::new().identity(), clearing_key().verifying_key()).expect("a client");
+        let gone = client.post("a.b.c").await.expect_err("nobody answers");
         assert!(gone.retryable() && matches!(gone, ClientError::Transport(_)));
     }
 }
