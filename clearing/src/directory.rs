@@ -6,19 +6,9 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, ToSpan};
 use partner_sdk::agreement::{Agreement, AgreementKind, Rate};
+pub use partner_sdk::change::{ProgrammeTerms, Status};
 use partner_sdk::jws::VerifyingKey;
 use partner_sdk::{Currency, KeyId, Money, PartnerId, Points, ProgrammeCode};
-use serde::{Deserialize, Serialize};
-
-/// Whether a partner may post.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Status {
-    /// May post.
-    Active,
-    /// May be settled, may not post.
-    Suspended,
-}
 
 /// A legal party.
 #[derive(Debug, Clone)]
@@ -27,36 +17,12 @@ pub struct Partner {
     pub id: PartnerId,
     /// Its name, for people.
     pub name: String,
-    /// Whether it may post.
+    /// Where it stands in its life.
     pub status: Status,
     /// SHA-256 of its TLS certificate's public key; `None` until it is registered.
     pub spki: Option<[u8; 32]>,
     /// The most that it may owe, net, over all windows not yet settled. A currency without a cap is unlimited.
     pub caps: HashMap<Currency, Money>,
-}
-
-/// A programme's rules as the operator writes them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ProgrammeTerms {
-    /// The code.
-    pub code: ProgrammeCode,
-    /// The partner that issues the points and stands behind them.
-    pub issuer: PartnerId,
-    /// Decimals of a point, 0 to 2.
-    #[serde(default)]
-    pub scale: u32,
-    /// How many points are worth one major unit of `currency` at the till; for tills and the replay, the ledger doesn't use it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub face_value: Option<partner_sdk::Amount>,
-    /// The currency of `face_value`.
-    pub currency: Currency,
-    /// Points expire at the end of the local day this long after they were earned, e.g. `12 months`; without it, never.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expires_after: Option<String>,
-    /// How far below zero a reversal may take a balance, in points; without it, not at all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub negative_limit: Option<partner_sdk::Amount>,
 }
 
 /// A point currency, in smallest units.

@@ -8,7 +8,7 @@ use partner_sdk::{Amount, Currency, PartnerId};
 use serde::Deserialize;
 use settlement::Calendar;
 
-use crate::directory::{ProgrammeTerms, Status};
+use partner_sdk::change::{ProgrammeTerms, Status};
 
 /// A partner as the network file states it.
 #[derive(Debug, Clone, Deserialize)]

@@ -31,6 +31,8 @@ impl From<JwsError> for Refused {
     fn from(error: JwsError) -> Self {
         let (code, field) = match &error {
             JwsError::Malformed => (Code::MalformedJws, None),
+            JwsError::NotGeneral => (Code::MalformedDocument, None),
+            JwsError::Unprotected => (Code::UnprotectedHeader, Some("header".to_owned())),
             JwsError::Header(fault) => (Code::BadHeader, fault.field().map(str::to_owned)),
             JwsError::Critical => (Code::BadHeader, Some("crit".to_owned())),
             JwsError::Algorithm => (Code::BadHeader, Some("alg".to_owned())),
@@ -89,13 +91,7 @@ pub fn batch(text: &str, partner: &PartnerId, directory: &Directory) -> Result<V
 
 /// Takes the JWS apart and verifies it with the key that its `kid` names; returns that key's owner.
 fn signature<'a>(text: &'a str, typ: &str, partner: &PartnerId, directory: &Directory) -> Result<(Compact<'a>, PartnerId), Refused> {
-    let jws = Compact::parse(text)?;
-    if jws.typ != typ {
-        return Err(Refused {
-            problem: Box::new(Problem::new(Code::BadHeader, format!("JWS header: `typ` must be {typ}")).at(Some("typ"))),
-            signed_sha256: None,
-        });
-    }
+    let jws = Compact::parse_as(text, typ)?;
     let unknown = || Refused {
         problem: Box::new(Problem::new(Code::UnknownKey, "the `kid` is not registered").at(Some("kid"))),
         signed_sha256: None,

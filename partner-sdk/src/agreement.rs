@@ -33,6 +33,67 @@ pub enum Settle {
     Redemption,
 }
 
+/// Who pays the clearing fee of an exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FeeBearer {
+    /// The partner, whose programme gives.
+    #[default]
+    Partner,
+    /// The issuer of the programme that takes.
+    Issuer,
+    /// Each half: the fee is worked out once, and an odd cent is the partner's.
+    Half,
+}
+
+/// How an amount is rounded to the currency's minor unit (DESIGN section 3.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rounding {
+    /// To the nearest, half to even.
+    #[default]
+    HalfEven,
+    /// To the nearest, half away from zero.
+    HalfUp,
+    /// Towards zero.
+    Down,
+    /// Away from zero.
+    Up,
+}
+
+/// A fee that the partner asks of its member: `amount` for each `per` points credited, or part of it (HK$100 per 5,000 miles or part).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MemberFee {
+    /// Money, in the agreement's currency.
+    pub amount: Amount,
+    /// Points of the programme that takes.
+    pub per: Amount,
+    /// The most for one exchange.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_most: Option<Amount>,
+}
+
+/// The bonuses that may be published under an exchange agreement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BonusSplit {
+    /// The highest bonus, in percent of the points credited.
+    pub max_percent: Amount,
+    /// How much of a bonus the partner pays for, in percent; the issuer that takes bears the rest.
+    pub funded_percent: Amount,
+}
+
+/// Points bought in advance (DESIGN section 2, agreement).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Prepaid {
+    /// Points are bought in multiples of this.
+    pub block: Amount,
+    /// Below this many points left, the partner is warned.
+    pub reorder_at: Amount,
+}
+
 /// The terms of one agreement between a partner and the issuer of a programme. Their hash is their identity: a change makes a new agreement.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -59,9 +120,49 @@ pub struct Terms {
     /// The most points for one member in one window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub per_member_day: Option<Amount>,
-    /// For an exchange: what the partner pays the clearinghouse, in percent of the line's amount on the statement.
+    /// The most points of all members together in one window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_partner_day: Option<Amount>,
+    /// The most that the partner may owe, in `currency`, net of what it is owed, over all windows not yet settled, for a message under this agreement
+    /// to make it owe more. It stands beside the cap that the operator sets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub net_debit_cap: Option<Amount>,
+    /// Points move in multiples of this; for an exchange, a rate's step has to be a multiple of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<Amount>,
+    /// For an exchange: what the clearinghouse gets, in percent of the line's amount on the statement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clearing_fee_percent: Option<Amount>,
+    /// Who pays the clearing fee; without it, the partner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clearing_fee_borne_by: Option<FeeBearer>,
+    /// How the clearing fee is rounded to the currency's minor unit; without it, half to even.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rounding: Option<Rounding>,
+    /// For an exchange: what the partner asks of its member. The quote shows it; the clearinghouse doesn't collect it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub member_fee: Option<MemberFee>,
+    /// For an exchange: the bonuses that may be published under it, and who pays for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bonus: Option<BonusSplit>,
+    /// For an earn that settles at issue: points are bought in blocks and drawn first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prepaid: Option<Prepaid>,
+    /// For an exchange: how many hours before it starts a new rate has to be published (0 to 8784); without it, none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_notice_hours: Option<u16>,
+    /// For an exchange: how many seconds a quote is good for (1 to 3600); without it, 60.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quote_seconds: Option<u16>,
+    /// How many days' notice ends the agreement (0 to 3650); without it, 30.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notice_days: Option<u16>,
+    /// The SHA-256 of the paper contract, in lower-case hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contract_sha256: Option<String>,
+    /// The hash of the agreement that this one takes the place of; needed where one is in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub supersedes: Option<String>,
     /// How many days after posting a message may be reversed (0 to 3650).
     #[serde(default = "default_reversal_days")]
     pub reversal_days: u16,
@@ -117,17 +218,21 @@ fn amount_fault(field: &'static str) -> impl Fn(AmountError) -> TermsError {
     move |error| fault(field, format!("is {error}"))
 }
 
-/// Canonical JSON (RFC 8785): keys sorted, no white space. Exact here because keys are ASCII and numbers are small integers.
-fn canonical(value: &impl Serialize) -> String {
-    // serde_json's own map is sorted by key; these types always serialize.
-    serde_json::to_value(value).map(|v| v.to_string()).unwrap_or_default()
-}
-
 impl Terms {
     /// The canonical bytes, whose hash is the agreement's identity.
     pub fn canonical(&self) -> String {
-        canonical(self)
+        written(self)
     }
+
+    /// Days of notice that end it.
+    pub fn notice_days(&self) -> u16 {
+        self.notice_days.unwrap_or(30)
+    }
+}
+
+/// Canonical JSON of types whose numbers are small integers, which always has a form.
+fn written(value: &impl Serialize) -> String {
+    crate::jcs::canonical(value).unwrap_or_default()
 }
 
 /// An agreement in smallest units, ready for posting.
@@ -143,8 +248,40 @@ pub struct Agreement {
     pub per_message: Option<Points>,
     /// The most points for one member in one window.
     pub per_member_day: Option<Points>,
+    /// The most points of all members together in one window.
+    pub per_partner_day: Option<Points>,
+    /// The most that the partner may owe for a message under this agreement to make it owe more.
+    pub net_debit_cap: Option<Money>,
+    /// Points move in multiples of this, in smallest units.
+    pub step: i64,
     /// The clearing fee in millionths of a percent.
     pub fee_percent_micros: i64,
+    /// What the partner asks of its member.
+    pub member_fee: Option<MemberFeeUnits>,
+    /// Highest bonus, and how much of it the partner pays for, in millionths of a percent.
+    pub bonus: Option<(i64, i64)>,
+    /// Points are bought in multiples of the first; below the second the partner is warned.
+    pub prepaid: Option<(Points, Points)>,
+}
+
+/// A member's fee in micros and smallest units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemberFeeUnits {
+    /// Micros for each block or part.
+    pub amount: Money,
+    /// Points of a block.
+    pub per: i64,
+    /// The most for one exchange.
+    pub at_most: Option<Money>,
+}
+
+impl MemberFeeUnits {
+    /// The fee for so many points credited, without bonus; `None` where it doesn't fit.
+    pub fn of(&self, credited: Points) -> Option<Money> {
+        let blocks = i128::from(credited.0).checked_add(i128::from(self.per) - 1)? / i128::from(self.per);
+        let fee = i64::try_from(blocks.checked_mul(i128::from(self.amount.0))?).ok()?;
+        Some(Money(self.at_most.map_or(fee, |most| fee.min(most.0))))
+    }
 }
 
 impl Agreement {
@@ -159,50 +296,130 @@ impl Agreement {
                 "must be a whole number of micros for the smallest unit of points, so that posting never rounds",
             ));
         }
-        if (terms.kind == AgreementKind::Exchange) != terms.to_programme.is_some() {
-            return Err(fault("to_programme", "belongs to an exchange agreement, and only there"));
-        }
-        if terms.settle == Settle::Redemption && terms.kind != AgreementKind::Earn {
-            return Err(fault("settle", "can be redemption only for an earn agreement"));
-        }
-        if terms.clearing_fee_percent.is_some() && terms.kind != AgreementKind::Exchange {
-            return Err(fault("clearing_fee_percent", "belongs to an exchange agreement"));
-        }
-        for (field, minutes) in [
-            ("store_and_forward_minutes", terms.store_and_forward_minutes),
-            ("hold_minutes", terms.hold_minutes),
-        ] {
-            if !(1..=YEAR_MINUTES).contains(&minutes) {
-                return Err(fault(field, "must be 1 to 527040"));
-            }
-        }
-        if terms.reversal_days > 3650 {
-            return Err(fault("reversal_days", "must be 0 to 3650"));
-        }
-        if terms.valid_until.is_some_and(|until| until <= terms.valid_from) {
-            return Err(fault("valid_until", "must be after valid_from"));
-        }
+        check_kind(&terms)?;
+        check_times(&terms)?;
         let limit = |field, amount: Option<Amount>| {
             amount
                 .map(|a| a.to_units(scale).map(Points).map_err(amount_fault(field)))
                 .transpose()
         };
-        let fee = terms
-            .clearing_fee_percent
-            .map_or(Ok(0), |p| p.to_units(6))
-            .map_err(amount_fault("clearing_fee_percent"))?;
-        if fee > 100_000_000 {
-            return Err(fault("clearing_fee_percent", "must be at most 100"));
+        let percent = |field, amount: Amount| match amount.to_units(6).map_err(amount_fault(field))? {
+            percent if percent > WHOLE => Err(fault(field, "must be at most 100")),
+            percent => Ok(percent),
+        };
+        let step = limit("step", terms.step)?.map_or(1, |step| step.0);
+        if step < 1 {
+            return Err(fault("step", "must be above zero"));
+        }
+        let bonus = match terms.bonus {
+            Some(split) => Some((
+                split.max_percent.to_units(6).map_err(amount_fault("bonus"))?,
+                percent("bonus", split.funded_percent)?,
+            )),
+            None => None,
+        };
+        let prepaid = match terms.prepaid {
+            Some(prepaid) => limit("prepaid", Some(prepaid.block))?.zip(limit("prepaid", Some(prepaid.reorder_at))?),
+            None => None,
+        };
+        if prepaid.is_some_and(|(block, _)| block.0 < 1) {
+            return Err(fault("prepaid", "must have a block above zero"));
         }
         Ok(Self {
             hash: sha256_hex(terms.canonical().as_bytes()),
             price: Money(micros / unit),
             per_message: limit("per_message", terms.per_message)?,
             per_member_day: limit("per_member_day", terms.per_member_day)?,
-            fee_percent_micros: fee,
+            per_partner_day: limit("per_partner_day", terms.per_partner_day)?,
+            net_debit_cap: money("net_debit_cap", terms.net_debit_cap)?,
+            step,
+            fee_percent_micros: terms.clearing_fee_percent.map_or(Ok(0), |p| percent("clearing_fee_percent", p))?,
+            member_fee: member_fee(&terms, price_scale)?,
+            bonus,
+            prepaid,
             terms,
         })
     }
+}
+
+fn money(field: &'static str, amount: Option<Amount>) -> Result<Option<Money>, TermsError> {
+    amount.map(|a| a.to_units(6).map(Money).map_err(amount_fault(field))).transpose()
+}
+
+fn member_fee(terms: &Terms, to_scale: u32) -> Result<Option<MemberFeeUnits>, TermsError> {
+    let Some(fee) = terms.member_fee else { return Ok(None) };
+    let minor = terms.currency.minor_digits();
+    let cents = |amount: Amount| amount.to_units(minor).and_then(|_| amount.to_units(6)).map(Money);
+    let units = MemberFeeUnits {
+        amount: cents(fee.amount).map_err(amount_fault("member_fee"))?,
+        per: fee.per.to_units(to_scale).map_err(amount_fault("member_fee"))?,
+        at_most: fee.at_most.map(cents).transpose().map_err(amount_fault("member_fee"))?,
+    };
+    if units.per < 1 {
+        return Err(fault("member_fee", "must be for a number of points above zero"));
+    }
+    Ok(Some(units))
+}
+
+/// What belongs to one kind of agreement stands only there.
+fn check_kind(terms: &Terms) -> Result<(), TermsError> {
+    let exchange = terms.kind == AgreementKind::Exchange;
+    if exchange != terms.to_programme.is_some() {
+        return Err(fault("to_programme", "belongs to an exchange agreement, and only there"));
+    }
+    let only_exchange = [
+        ("clearing_fee_percent", terms.clearing_fee_percent.is_some()),
+        ("clearing_fee_borne_by", terms.clearing_fee_borne_by.is_some()),
+        ("rounding", terms.rounding.is_some()),
+        ("member_fee", terms.member_fee.is_some()),
+        ("bonus", terms.bonus.is_some()),
+        ("rate_notice_hours", terms.rate_notice_hours.is_some()),
+        ("quote_seconds", terms.quote_seconds.is_some()),
+    ];
+    if let Some((field, _)) = only_exchange.into_iter().find(|(_, stated)| *stated && !exchange) {
+        return Err(fault(field, "belongs to an exchange agreement"));
+    }
+    if terms.settle == Settle::Redemption && terms.kind != AgreementKind::Earn {
+        return Err(fault("settle", "can be redemption only for an earn agreement"));
+    }
+    if terms.prepaid.is_some() && (terms.kind != AgreementKind::Earn || terms.settle != Settle::Issue) {
+        return Err(fault("prepaid", "belongs to an earn agreement that settles at issue"));
+    }
+    for (field, hash) in [("contract_sha256", &terms.contract_sha256), ("supersedes", &terms.supersedes)] {
+        let digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        if hash.as_ref().is_some_and(|hash| hash.len() != 64 || !hash.bytes().all(digit)) {
+            return Err(fault(field, "must be 64 lower-case hexadecimal digits"));
+        }
+    }
+    Ok(())
+}
+
+/// Allowances and periods are within their ranges.
+fn check_times(terms: &Terms) -> Result<(), TermsError> {
+    for (field, minutes) in [
+        ("store_and_forward_minutes", terms.store_and_forward_minutes),
+        ("hold_minutes", terms.hold_minutes),
+    ] {
+        if !(1..=YEAR_MINUTES).contains(&minutes) {
+            return Err(fault(field, "must be 1 to 527040"));
+        }
+    }
+    if terms.reversal_days > 3650 {
+        return Err(fault("reversal_days", "must be 0 to 3650"));
+    }
+    if terms.notice_days.is_some_and(|days| days > 3650) {
+        return Err(fault("notice_days", "must be 0 to 3650"));
+    }
+    if terms.rate_notice_hours.is_some_and(|hours| hours > 8784) {
+        return Err(fault("rate_notice_hours", "must be 0 to 8784"));
+    }
+    if terms.quote_seconds.is_some_and(|seconds| !(1..=3600).contains(&seconds)) {
+        return Err(fault("quote_seconds", "must be 1 to 3600"));
+    }
+    if terms.valid_until.is_some_and(|until| until <= terms.valid_from) {
+        return Err(fault("valid_until", "must be after valid_from"));
+    }
+    Ok(())
 }
 
 /// An exchange rate as published. Never edited: a later `valid_from` supersedes it.
@@ -289,7 +506,7 @@ impl Rate {
             return Err(fault("valid_until", "must be after valid_from"));
         }
         let rate = Self {
-            hash: sha256_hex(canonical(&terms).as_bytes()),
+            hash: sha256_hex(written(&terms).as_bytes()),
             terms,
             ratio,
             step,
@@ -309,7 +526,7 @@ impl Rate {
 
     /// The canonical bytes, whose hash is the rate's version.
     pub fn canonical(&self) -> String {
-        canonical(&self.terms)
+        written(&self.terms)
     }
 
     /// Micros that the giving side owes for one smallest unit of bonus points, where an agreement prices them at `price`; `None` where that isn't a whole

@@ -9,6 +9,9 @@
 //! | [`ids`] | partners, programmes, members, messages, keys, currencies |
 //! | [`amount`] | the grammar of amounts, points, money, prices, rounding, exchange ratios |
 //! | [`agreement`] | what two partners agreed on: terms, rates, content hashes |
+//! | [`document`] | documents that several sign: their canonical bytes, their strict reading, and what is done to them |
+//! | [`change`] | what the operator changes, and the life of a partner |
+//! | [`jcs`] | canonical JSON |
 //! | [`strict`] | JSON as the wire allows it: a flat object of strings, each key once |
 //! | [`jws`] | signing and strict verification of compact JWS |
 //! | [`wire`] | messages and receipts |
@@ -17,9 +20,12 @@
 
 pub mod agreement;
 pub mod amount;
+pub mod change;
 #[cfg(feature = "client")]
 pub mod client;
+pub mod document;
 pub mod ids;
+pub mod jcs;
 pub mod jws;
 pub mod problem;
 pub mod strict;

@@ -66,6 +66,21 @@ catalogue! {
     UnknownKey = "unknown_key", 401, false, "No key of yours has this kid.", "Use a kid that is registered for the partner of the client certificate.";
     BadSignature = "bad_signature", 401, false, "The signature doesn't verify over the bytes received.", "Sign the exact bytes that you send, with the key registered under kid.";
 
+    // Documents that several sign.
+    MalformedDocument = "malformed_document", 400, false, "Not a JWS in general JSON serialization, or its payload isn't canonical JSON of this kind.", "Send {payload, signatures: [{protected, signature}]}, the payload in RFC 8785 canonical form with every term written out.";
+    UnprotectedHeader = "unprotected_header", 400, false, "The document has a header that no signature protects.", "Leave the member `header` out.";
+    DocumentChanged = "document_changed", 409, false, "These are not the bytes of the document that is there.", "Fetch the document and sign exactly its payload; for other terms propose another document.";
+    DocumentState = "document_state", 409, false, "The document isn't in a state in which this is done.", "Fetch the document and look at its state.";
+    DocumentKnown = "document_known", 409, false, "This document is there already.", "Fetch it by its hash; to agree on the same again, propose it with another valid_from.";
+    AlreadySigned = "already_signed", 409, false, "This party has signed the document before.", "Wait for the other party.";
+    NotParty = "not_party", 403, false, "This isn't yours to do: only another party of the document may.", "See docs/PROTOCOL.md for who may do what, and when.";
+    NotApproved = "not_approved", 409, false, "The document lacks a signature that has to be there before it is countersigned.", "Have the missing party sign first.";
+    FourEyes = "four_eyes", 403, false, "Who has proposed something doesn't approve it.", "Ask another of the operator's people.";
+    Superseded = "superseded", 409, false, "Another version is in force, or starts then or later.", "Propose a version that names the one in force in `supersedes` and starts later.";
+    NoticeTooShort = "notice_too_short", 422, false, "The notice that was agreed on isn't kept.", "Choose a later date.";
+    BadTerms = "bad_terms", 422, false, "A term isn't possible.", "Change the term that `field` names.";
+    CycleGains = "cycle_gains", 422, false, "Points sent around a cycle of exchanges would grow.", "Publish a rate or bonus under which no cycle gains; `detail` shows the one that would.";
+
     // The signed payload.
     MalformedPayload = "malformed_payload", 422, false, "The payload isn't one JSON object of strings.", "Send one flat JSON object whose values are all strings, and nothing after it.";
     UnknownField = "unknown_field", 422, false, "A field doesn't belong to this kind of message.", "Leave the field out.";

@@ -121,13 +121,7 @@ impl Receipt {
 
     /// Verifies a receipt with the clearinghouse's key and reads it.
     pub fn verify(text: &str, key: &VerifyingKey) -> Result<Self, JwsError> {
-        let jws = Compact::parse(text)?;
-        if jws.typ != TYP_RECEIPT {
-            return Err(JwsError::Header(StrictError::Value {
-                field: "typ".into(),
-                why: format!("must be {TYP_RECEIPT}"),
-            }));
-        }
+        let jws = Compact::parse_as(text, TYP_RECEIPT)?;
         jws.verify(key)?;
         Self::parse(&jws.payload).map_err(JwsError::Header)
     }

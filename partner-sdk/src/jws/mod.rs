@@ -1,6 +1,8 @@
-//! JSON Web Signatures in compact serialization (RFC 7515) with Ed25519 (RFC 8037 `EdDSA`, RFC 9864 `Ed25519`).
+//! JSON Web Signatures (RFC 7515) with Ed25519 (RFC 8037 `EdDSA`, RFC 9864 `Ed25519`): here in compact serialization, in [`general`] the JSON one.
 //!
 //! Verification is over the bytes received, with the strict equation, against one registered key; nothing is ever serialized again.
+
+pub mod general;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -18,6 +20,14 @@ pub const TYP_MESSAGE: &str = "points-message+jws";
 pub const TYP_BATCH: &str = "points-batch+jws";
 /// `typ` of a receipt.
 pub const TYP_RECEIPT: &str = "points-receipt+jws";
+/// `typ` of an agreement.
+pub const TYP_AGREEMENT: &str = "points-agreement+jws";
+/// `typ` of what a party does to a document: withdraw, decline, terminate.
+pub const TYP_ACT: &str = "points-act+jws";
+/// `typ` of a change that the operator makes.
+pub const TYP_CHANGE: &str = "points-change+jws";
+/// `typ` of an entry of the event feed.
+pub const TYP_EVENT: &str = "points-event+jws";
 
 /// Why a JWS isn't accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,6 +35,14 @@ pub enum JwsError {
     /// Not three parts of canonical base64url.
     #[error("not a compact JWS: three parts of unpadded base64url, joined by dots")]
     Malformed,
+    /// Not the general JSON serialization.
+    #[error(
+        "not a JWS in general JSON serialization: {{\"payload\", \"signatures\": [{{\"protected\", \"signature\"}}]}} and nothing else"
+    )]
+    NotGeneral,
+    /// A header that no signature protects.
+    #[error("an unprotected header: nobody has signed what it says")]
+    Unprotected,
     /// The header isn't exactly `alg`, `kid`, `typ`.
     #[error("JWS header: {0}")]
     Header(StrictError),
@@ -69,11 +87,25 @@ impl<'a> Compact<'a> {
         })
     }
 
+    /// Takes the text apart where its header states `typ`.
+    pub fn parse_as(text: &'a str, typ: &str) -> Result<Self, JwsError> {
+        let jws = Self::parse(text)?;
+        if jws.typ == typ { Ok(jws) } else { Err(wrong_typ(typ)) }
+    }
+
     /// Verifies the received bytes with the strict equation of ed25519-dalek.
     pub fn verify(&self, key: &VerifyingKey) -> Result<(), JwsError> {
         let signature = ed25519_dalek::Signature::from_bytes(&self.signature);
         key.0.verify_strict(self.signing_input, &signature).map_err(|_| JwsError::Signature)
     }
+}
+
+/// The header states another type than this address takes.
+pub(crate) fn wrong_typ(typ: &str) -> JwsError {
+    JwsError::Header(StrictError::Value {
+        field: "typ".into(),
+        why: format!("must be {typ}"),
+    })
 }
 
 fn read_header(bytes: &[u8]) -> Result<(KeyId, String), JwsError> {

@@ -1,0 +1,211 @@
+//! What the operator's people change, always two of them: one proposes, another approves the same bytes (four eyes). And the life of a partner.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::agreement::RateTerms;
+use crate::amount::Amount;
+use crate::ids::{Currency, KeyId, MemberNumber, MessageId, PartnerId, ProgrammeCode};
+
+/// The life of a partner. What each may do stands in docs/PROTOCOL.md.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Enrols its keys and signs agreements; posts nothing yet.
+    Admitted,
+    /// Posts.
+    Active,
+    /// May look and be settled, may not post or sign.
+    Suspended,
+    /// Runs off: points are spent, reversed and settled, none are issued.
+    Leaving,
+    /// Was a partner: the door is shut.
+    Gone,
+}
+
+impl Status {
+    /// All of them.
+    pub const ALL: [Status; 5] = [Status::Admitted, Status::Active, Status::Suspended, Status::Leaving, Status::Gone];
+
+    /// The name as it travels.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Admitted => "admitted",
+            Status::Active => "active",
+            Status::Suspended => "suspended",
+            Status::Leaving => "leaving",
+            Status::Gone => "gone",
+        }
+    }
+
+    /// Whether a partner may go from here to `next`. Nobody comes back from gone, and nobody goes without running off first, but for one that never
+    /// posted.
+    pub fn may_become(self, next: Status) -> bool {
+        use Status::{Active, Admitted, Gone, Leaving, Suspended};
+        matches!(
+            (self, next),
+            (Admitted, Active | Gone) | (Active, Suspended | Leaving) | (Suspended, Active | Leaving) | (Leaving, Suspended | Gone)
+        )
+    }
+}
+
+impl std::fmt::Display for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl std::str::FromStr for Status {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = Self::ALL.into_iter().find(|status| status.as_str() == text);
+        known.ok_or_else(|| "not a partner's status: admitted, active, suspended, leaving or gone".to_owned())
+    }
+}
+
+/// Where a programme's balances live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Custody {
+    /// Here.
+    #[default]
+    Hosted,
+    /// With the issuer; here only exchanges with it are known.
+    External,
+}
+
+/// A programme's rules.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProgrammeTerms {
+    /// The code.
+    pub code: ProgrammeCode,
+    /// The partner that issues the points and stands behind them.
+    pub issuer: PartnerId,
+    /// Decimals of a point, 0 to 2.
+    #[serde(default)]
+    pub scale: u32,
+    /// Where the balances live.
+    #[serde(default)]
+    pub custody: Custody,
+    /// How many points are worth one major unit of `currency` at the till; for tills and the replay, the ledger doesn't use it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub face_value: Option<Amount>,
+    /// The currency of `face_value`.
+    pub currency: Currency,
+    /// Points expire at the end of the local day this long after they were earned, e.g. `12 months`; without it, never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_after: Option<String>,
+    /// How far below zero a reversal may take a balance, in points; without it, not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub negative_limit: Option<Amount>,
+}
+
+/// One change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Change {
+    /// A new partner, admitted.
+    Admit {
+        /// Its id.
+        partner: PartnerId,
+        /// Its name, for people.
+        name: String,
+    },
+    /// A partner's next status.
+    Status {
+        /// The partner.
+        partner: PartnerId,
+        /// What it becomes.
+        status: Status,
+    },
+    /// A partner's net debit cap.
+    Cap {
+        /// The partner.
+        partner: PartnerId,
+        /// In this currency.
+        currency: Currency,
+        /// The most that it may owe; without it, any amount.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        amount: Option<Amount>,
+    },
+    /// A new programme.
+    Programme(ProgrammeTerms),
+    /// An exchange rate under an exchange agreement in force.
+    Rate(RateTerms),
+    /// Points that a member owes after a clawback are given up, at the issuer's loss.
+    WriteOff {
+        /// The programme.
+        programme: ProgrammeCode,
+        /// The member's number there.
+        member: MemberNumber,
+        /// How many points.
+        points: Amount,
+    },
+    /// A further person who proposes and approves.
+    Person {
+        /// The person's name, as it stands in the trail.
+        name: String,
+        /// The id of the signing key.
+        kid: KeyId,
+        /// The Ed25519 public key: 32 bytes as unpadded base64url.
+        public_key: String,
+    },
+    /// A person who proposes and approves no more.
+    PersonLeaves {
+        /// The person's name.
+        name: String,
+    },
+}
+
+/// What is signed: a change under an id of its own, so that the same change can be made again another day, and not by replaying old bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Proposal {
+    /// Unique.
+    pub id: MessageId,
+    /// When it was proposed.
+    pub proposed_at: Timestamp,
+    /// Why, for the trail.
+    pub reason: String,
+    /// What.
+    pub change: Change,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_read_as_it_was_written() {
+        for change in [
+            r#"{"status":{"partner":"a","status":"leaving"}}"#,
+            r#"{"cap":{"amount":"100","currency":"HKD","partner":"a"}}"#,
+            r#"{"cap":{"currency":"HKD","partner":"a"}}"#,
+            r#"{"programme":{"code":"YUU","currency":"HKD","custody":"external","issuer":"a","scale":0}}"#,
+        ] {
+            let text = format!(r#"{{"change":{change},"id":"c-1","proposed_at":"2026-01-01T00:00:00Z","reason":"why"}}"#);
+            let read: Proposal = crate::document::read(text.as_bytes()).expect(change);
+            assert_eq!(crate::document::write(&read), text);
+        }
+        let unknown =
+            r#"{"change":{"cap":{"currency":"HKD","partner":"a","x":1}},"id":"c","proposed_at":"2026-01-01T00:00:00Z","reason":""}"#;
+        assert!(crate::document::read::<Proposal>(unknown.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn the_life_of_a_partner() {
+        let next = |from: Status| {
+            Status::ALL
+                .into_iter()
+                .filter(|to| from.may_become(*to))
+                .map(Status::as_str)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(next(Status::Admitted), ["active", "gone"]);
+        assert_eq!(next(Status::Active), ["suspended", "leaving"]);
+        assert_eq!(next(Status::Suspended), ["active", "leaving"]);
+        assert_eq!(next(Status::Leaving), ["suspended", "gone"]);
+        assert_eq!(next(Status::Gone), [""; 0]);
+    }
+}

@@ -1,0 +1,270 @@
+//! Documents that several sign (DESIGN section 6): agreements between partners, and changes by the operator's people.
+//!
+//! A document's payload is canonical JSON, its name the SHA-256 of those bytes. Every term stands in it: what would be a default is written
+//! out, so that no later version of a program can read a signed paper differently.
+
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::jcs;
+use crate::jws::{Compact, JwsError, SigningKey, TYP_ACT};
+use crate::strict::{Fields, StrictError, write_object};
+use crate::wire::WireTime;
+
+/// Where a document stands. Each step is final but the first two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Signed by its proposer.
+    Proposed,
+    /// Signed by both partners; it waits for the operator.
+    Signed,
+    /// Countersigned by the clearinghouse: in force from its date.
+    InForce,
+    /// Another document has taken its place.
+    Superseded,
+    /// It ends, or has ended, by notice.
+    Terminated,
+    /// Taken back by its proposer before it was in force.
+    Withdrawn,
+    /// Turned down by whoever was to sign it.
+    Declined,
+}
+
+impl State {
+    /// All of them.
+    pub const ALL: [State; 7] = [
+        State::Proposed,
+        State::Signed,
+        State::InForce,
+        State::Superseded,
+        State::Terminated,
+        State::Withdrawn,
+        State::Declined,
+    ];
+
+    /// The name as it travels.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Proposed => "proposed",
+            State::Signed => "signed",
+            State::InForce => "in_force",
+            State::Superseded => "superseded",
+            State::Terminated => "terminated",
+            State::Withdrawn => "withdrawn",
+            State::Declined => "declined",
+        }
+    }
+}
+
+impl std::fmt::Display for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl std::str::FromStr for State {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = Self::ALL.into_iter().find(|state| state.as_str() == text);
+        known.ok_or_else(|| "not a document's state".to_owned())
+    }
+}
+
+/// What a party may do to a document that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// Read it, with its signatures.
+    Fetch,
+    /// Sign it as the other partner.
+    Sign,
+    /// Put it in force, as one of the operator's people.
+    Approve,
+    /// Take back what one has proposed.
+    Withdraw,
+    /// Turn down what one was asked to sign.
+    Decline,
+    /// End it by notice.
+    Terminate,
+    /// Propose another document in its place.
+    Supersede,
+}
+
+impl Action {
+    /// All of them.
+    pub const ALL: [Action; 7] = [
+        Action::Fetch,
+        Action::Sign,
+        Action::Approve,
+        Action::Withdraw,
+        Action::Decline,
+        Action::Terminate,
+        Action::Supersede,
+    ];
+
+    /// The name as it travels.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Action::Fetch => "fetch",
+            Action::Sign => "sign",
+            Action::Approve => "approve",
+            Action::Withdraw => "withdraw",
+            Action::Decline => "decline",
+            Action::Terminate => "terminate",
+            Action::Supersede => "supersede",
+        }
+    }
+}
+
+impl std::str::FromStr for Action {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = Self::ALL.into_iter().find(|action| action.as_str() == text);
+        known.ok_or_else(|| "not something that is done to a document".to_owned())
+    }
+}
+
+/// Why a payload isn't read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DocumentError {
+    /// Not the canonical bytes of any JSON.
+    #[error("the payload isn't canonical JSON (RFC 8785)")]
+    NotCanonical,
+    /// A term that has to be written out.
+    #[error("`{0}` is missing: every term stands in a signed document, defaults too")]
+    Missing(String),
+    /// A term in another form than its own, such as `1.0` for `1`.
+    #[error("`{0}` isn't written in its one form")]
+    Form(String),
+    /// Something that isn't of this kind of document.
+    #[error("the payload isn't of this kind: {0}")]
+    Kind(String),
+}
+
+impl DocumentError {
+    /// The term at fault.
+    pub fn field(&self) -> Option<&str> {
+        match self {
+            Self::Missing(field) | Self::Form(field) => Some(field),
+            _ => None,
+        }
+    }
+}
+
+/// Writes a document's payload.
+pub fn write(document: &impl Serialize) -> String {
+    // Every document here is made of strings and small integers, which have a canonical form.
+    jcs::canonical(document).unwrap_or_default()
+}
+
+/// Reads a payload strictly: canonical bytes, no unknown term, none left out, each in its one form.
+pub fn read<T: Serialize + DeserializeOwned>(payload: &[u8]) -> Result<T, DocumentError> {
+    let value = jcs::read_canonical(payload).ok_or(DocumentError::NotCanonical)?;
+    let document: T = serde_json::from_value(value.clone()).map_err(|e| DocumentError::Kind(e.to_string()))?;
+    let written = serde_json::to_value(&document).map_err(|e| DocumentError::Kind(e.to_string()))?;
+    match difference(&value, &written) {
+        None => Ok(document),
+        Some(error) => Err(error),
+    }
+}
+
+/// The first term in which what was signed and what it means are written differently.
+fn difference(signed: &Value, meant: &Value) -> Option<DocumentError> {
+    let (Value::Object(signed), Value::Object(meant)) = (signed, meant) else {
+        return (signed != meant).then_some(DocumentError::NotCanonical);
+    };
+    let differs = |key: &String| match (signed.get(key), meant.get(key)) {
+        (None, Some(_)) => Some(DocumentError::Missing(key.clone())),
+        (Some(a), Some(b)) if a.is_object() && b.is_object() => difference(a, b),
+        (a, b) if a == b => None,
+        _ => Some(DocumentError::Form(key.clone())),
+    };
+    meant.keys().chain(signed.keys()).find_map(differs)
+}
+
+/// A partner's signed word about a document that is there: withdraw, decline or terminate. A compact JWS over a flat object of strings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Act {
+    /// What is done.
+    pub action: Action,
+    /// The document's hash.
+    pub document: String,
+    /// When it was signed: at most 10 s ahead, at most 5 minutes old.
+    pub issued_at: Timestamp,
+    /// For a termination: when the agreement ends.
+    pub ends_at: Option<Timestamp>,
+}
+
+impl Act {
+    /// Signs it.
+    pub fn sign(&self, key: &SigningKey) -> String {
+        let mut fields = vec![
+            ("action", self.action.as_str().into()),
+            ("document", self.document.as_str().into()),
+            ("issued_at", self.issued_at.to_string().into()),
+        ];
+        fields.extend(self.ends_at.map(|at| ("ends_at", at.to_string().into())));
+        key.sign(TYP_ACT, write_object(fields).as_bytes())
+    }
+
+    /// Reads a payload strictly.
+    pub fn parse(payload: &[u8]) -> Result<Self, StrictError> {
+        let mut fields = Fields::parse(payload)?;
+        let act = Self {
+            action: fields.take("action")?,
+            document: fields.take("document")?,
+            issued_at: fields.take::<WireTime>("issued_at")?.0,
+            ends_at: fields.maybe::<WireTime>("ends_at")?.map(|at| at.0),
+        };
+        fields.finish()?;
+        Ok(act)
+    }
+
+    /// Takes the JWS apart; the caller finds the key and verifies.
+    pub fn open(text: &str) -> Result<Compact<'_>, JwsError> {
+        Compact::parse_as(text, TYP_ACT)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agreement::Terms;
+
+    const EARN: &str = r#"{"currency":"HKD","hold_minutes":60,"kind":"earn","partner":"a","price":"0.0055","programme":"YUU","reversal_days":90,"settle":"issue","store_and_forward_minutes":1440,"valid_from":"2026-01-01T00:00:00Z"}"#;
+
+    #[test]
+    fn a_document_says_everything_in_one_form() {
+        let terms: Terms = read(EARN.as_bytes()).expect("good");
+        assert_eq!(write(&terms), EARN);
+        let error = |text: &str| read::<Terms>(text.as_bytes()).expect_err(text);
+        assert_eq!(
+            error(&EARN.replace(r#""settle":"issue","#, "")),
+            DocumentError::Missing("settle".into())
+        );
+        assert_eq!(
+            error(&EARN.replace("00:00:00Z", "00:00:00.0Z")),
+            DocumentError::Form("valid_from".into())
+        );
+        assert_eq!(error(&EARN.replace(":60", ": 60")), DocumentError::NotCanonical);
+        assert!(matches!(error(&EARN.replace("\"partner\"", "\"partnes\"")), DocumentError::Kind(_)));
+    }
+
+    #[test]
+    fn an_act_is_read_as_it_was_written() {
+        let key = SigningKey::from_bytes("a-1".parse().expect("kid"), &[5; 32]);
+        let act = Act {
+            action: Action::Terminate,
+            document: "00".into(),
+            issued_at: "2026-01-01T00:00:00Z".parse().expect("time"),
+            ends_at: Some("2026-03-01T00:00:00Z".parse().expect("time")),
+        };
+        let text = act.sign(&key);
+        let jws = Act::open(&text).expect("well formed");
+        assert_eq!(jws.verify(&key.verifying_key()), Ok(()));
+        assert_eq!(Act::parse(&jws.payload), Ok(act));
+    }
+}
