@@ -288,7 +288,7 @@ fn night(path: &Path, at: Option<Timestamp>) -> anyhow::Result<()> {
     let now = clock(&mut conn, at)?.now();
     let calendar = admin::calendar(&mut conn)?;
     settlement::open_first(&mut conn, &calendar, now)?;
-    let directory = Arc::new(admin::load_directory(&mut conn)?);
+    let directory = Arc::new(crate::store::load_directory(&mut conn)?);
     let dates = Night {
         calendar,
         out: config.statements.clone(),

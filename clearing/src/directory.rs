@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, ToSpan};
-use partner_sdk::agreement::{Agreement, AgreementKind, Rate};
+use partner_sdk::agreement::{Agreement, AgreementKind, Rate, Terms};
 pub use partner_sdk::change::{ProgrammeTerms, Status};
 use partner_sdk::jws::VerifyingKey;
 use partner_sdk::{Currency, KeyId, Money, PartnerId, Points, ProgrammeCode};
@@ -74,10 +74,54 @@ pub struct Numbered<T> {
     pub no: i32,
     /// The document.
     pub item: T,
+    /// In force from this instant: its own date, but never from before it was published.
+    pub from: Timestamp,
+    /// In force until before this instant, unless a later version starts first.
+    pub until: Option<Timestamp>,
+}
+
+impl<T> Numbered<T> {
+    /// A document that was published at `published_at` (0: on its own date), in microseconds since 1970.
+    pub fn new(no: i32, item: T, own: (Timestamp, Option<Timestamp>), published_at: i64) -> Self {
+        let (from, until) = own;
+        let published = if published_at == 0 {
+            from
+        } else {
+            crate::clock::timestamp(published_at)
+        };
+        Self {
+            no,
+            item,
+            from: from.max(published),
+            until,
+        }
+    }
+
+    /// The same, ended by notice at `ends_at`.
+    pub fn ending(self, ends_at: Option<Timestamp>) -> Self {
+        let until = [self.until, ends_at].into_iter().flatten().min();
+        Self { until, ..self }
+    }
+}
+
+/// The version in force at an instant among those of one thing, latest start first: the latest that has started, unless it has ended.
+fn in_force<T>(versions: &[Arc<Numbered<T>>], at: Timestamp) -> Option<&Arc<Numbered<T>>> {
+    let latest = versions.iter().find(|version| version.from <= at)?;
+    latest.until.is_none_or(|until| at < until).then_some(latest)
 }
 
 /// What an agreement is looked up by: kind, partner, programme, and for an exchange the programme that takes.
 pub type AgreementKey = (AgreementKind, PartnerId, ProgrammeCode, Option<ProgrammeCode>);
+
+/// What these terms are looked up by.
+pub fn agreement_key(terms: &Terms) -> AgreementKey {
+    (
+        terms.kind,
+        terms.partner.clone(),
+        terms.programme.clone(),
+        terms.to_programme.clone(),
+    )
+}
 
 /// All reference data of one version.
 #[derive(Debug, Clone)]
@@ -116,35 +160,30 @@ impl Directory {
     }
 
     /// Adds an agreement.
-    pub fn add_agreement(&mut self, no: i32, item: Agreement) {
-        let terms = &item.terms;
-        let key = (
-            terms.kind,
-            terms.partner.clone(),
-            terms.programme.clone(),
-            terms.to_programme.clone(),
-        );
-        let agreement = Arc::new(Numbered { no, item });
-        let versions = self.agreements.entry(key).or_default();
+    pub fn add_agreement(&mut self, agreement: Numbered<Agreement>) {
+        let agreement = Arc::new(agreement);
+        let versions = self.agreements.entry(agreement_key(&agreement.item.terms)).or_default();
         versions.push(agreement.clone());
-        versions.sort_by_key(|a| std::cmp::Reverse(a.item.terms.valid_from));
-        self.by_no.insert(no, agreement);
+        versions.sort_by_key(|a| std::cmp::Reverse(a.from));
+        self.by_no.insert(agreement.no, agreement);
     }
 
     /// Adds a rate.
-    pub fn add_rate(&mut self, no: i32, item: Rate) {
-        let versions = self
-            .rates
-            .entry((item.terms.programme.clone(), item.terms.to_programme.clone()))
-            .or_default();
-        versions.push(Arc::new(Numbered { no, item }));
-        versions.sort_by_key(|r| std::cmp::Reverse(r.item.terms.valid_from));
+    pub fn add_rate(&mut self, rate: Numbered<Rate>) {
+        let pair = (rate.item.terms.programme.clone(), rate.item.terms.to_programme.clone());
+        let versions = self.rates.entry(pair).or_default();
+        versions.push(Arc::new(rate));
+        versions.sort_by_key(|r| std::cmp::Reverse(r.from));
     }
 
     /// The agreement in force at an instant: the one with the latest start, unless it has ended.
     pub fn agreement(&self, key: &AgreementKey, at: Timestamp) -> Option<&Arc<Numbered<Agreement>>> {
-        let latest = self.agreements.get(key)?.iter().find(|a| a.item.terms.valid_from <= at)?;
-        latest.item.terms.valid_until.is_none_or(|until| at < until).then_some(latest)
+        in_force(self.agreements.get(key)?, at)
+    }
+
+    /// All versions of an agreement, latest start first.
+    pub fn versions(&self, key: &AgreementKey) -> &[Arc<Numbered<Agreement>>] {
+        self.agreements.get(key).map_or(&[], Vec::as_slice)
     }
 
     /// The agreement that a row refers to.
@@ -159,12 +198,7 @@ impl Directory {
 
     /// The rate in force at an instant.
     pub fn rate(&self, from: &ProgrammeCode, to: &ProgrammeCode, at: Timestamp) -> Option<&Arc<Numbered<Rate>>> {
-        let latest = self
-            .rates
-            .get(&(from.clone(), to.clone()))?
-            .iter()
-            .find(|r| r.item.terms.valid_from <= at)?;
-        latest.item.terms.valid_until.is_none_or(|until| at < until).then_some(latest)
+        in_force(self.rates.get(&(from.clone(), to.clone()))?, at)
     }
 
     /// Every rate, in no order.

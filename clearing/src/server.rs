@@ -56,7 +56,7 @@ pub fn start(config: &Config, clock: Clock, unattended: bool) -> anyhow::Result<
     );
     let calendar = admin::calendar(&mut conn)?;
     settlement::open_first(&mut conn, &calendar, clock.now())?;
-    let reference = Reference::new(Arc::new(admin::load_directory(&mut conn)?));
+    let reference = Reference::new(Arc::new(store::load_directory(&mut conn)?));
     let kid = KeyId::new(&config.operator.kid).context("operator.kid")?;
     let key = SigningKey::from_base64url(kid, &read(&config.operator.key)?).context("operator.key")?;
     let tls = crate::tls::server_config(
@@ -244,7 +244,7 @@ fn look(url: &Url, conn: &mut Option<Conn>, reference: &Reference, clock: &Clock
     let known = reference.get();
     let version = store::directory_version(conn)?;
     if version != known.version {
-        reference.put(&Arc::new(admin::load_directory(conn)?));
+        reference.put(&Arc::new(store::load_directory(conn)?));
     }
     if let Some(night) = night {
         night.run(conn, &reference.get(), clock.now())?;

@@ -38,6 +38,8 @@ diesel::table! {
     agreement (no) {
         no -> Integer,
         hash -> Text,
+        published_at -> BigInt,
+        ends_at -> Nullable<BigInt>,
         terms -> Text,
     }
 }
@@ -47,6 +49,7 @@ diesel::table! {
         no -> Integer,
         hash -> Text,
         agreement -> Integer,
+        published_at -> BigInt,
         terms -> Text,
     }
 }
@@ -55,6 +58,7 @@ diesel::table! {
     head (id) {
         id -> Integer,
         next_seq -> BigInt,
+        next_event -> BigInt,
         directory_version -> BigInt,
         sandbox -> Bool,
         calendar -> Text,
@@ -212,6 +216,62 @@ diesel::table! {
         carried_in -> BigInt,
         net -> BigInt,
         carried_out -> BigInt,
+    }
+}
+
+diesel::table! {
+    document (hash) {
+        hash -> Text,
+        kind -> Text,
+        state -> Text,
+        proposer -> Text,
+        counterparty -> Text,
+        payload -> Text,
+        proposed_at -> BigInt,
+        changed_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    document_signature (document, role) {
+        document -> Text,
+        role -> Text,
+        signer -> Text,
+        kid -> Text,
+        protected -> Text,
+        signature -> Text,
+        signed_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    document_act (document, action) {
+        document -> Text,
+        action -> Text,
+        signer -> Text,
+        bytes -> Text,
+        acted_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    person (name) {
+        name -> Text,
+        kid -> Text,
+        public_key -> Text,
+        added_at -> BigInt,
+        left_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    event (no) {
+        no -> BigInt,
+        at -> BigInt,
+        recipient -> Text,
+        kind -> Text,
+        subject -> Text,
+        facts -> Text,
     }
 }
 

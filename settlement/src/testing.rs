@@ -144,6 +144,7 @@ impl Ledger {
         let first = (
             head::id.eq(1),
             head::next_seq.eq(1),
+            head::next_event.eq(1),
             head::directory_version.eq(1),
             head::sandbox.eq(true),
             head::calendar.eq("{}"),
@@ -176,6 +177,7 @@ impl Ledger {
             let row = (
                 agreement::no.eq(no),
                 agreement::hash.eq(&terms.hash),
+                agreement::published_at.eq(0),
                 agreement::terms.eq(terms.terms.canonical()),
             );
             each_backend!(&mut conn, |c| diesel::insert_into(agreement::table).values(row).execute(c)).expect("agreement");

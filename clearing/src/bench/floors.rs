@@ -51,7 +51,7 @@ pub(super) fn write(url: &str, network: &Network, keys: &Directory, load: &Load)
     admin::init(&mut conn, false)?;
     admin::apply_network(&mut conn, network)?;
     settlement::open_first(&mut conn, &network.calendar, Timestamp::now())?;
-    let directory = Arc::new(admin::load_directory(&mut conn)?);
+    let directory = Arc::new(store::load_directory(&mut conn)?);
     let verified = |requests: &[Request]| -> anyhow::Result<Vec<Verified>> {
         let read = |request: &Request| request.messages.par_iter().map(|text| read(text, keys)).collect();
         requests

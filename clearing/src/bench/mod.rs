@@ -83,7 +83,7 @@ fn measure(options: &Options) -> anyhow::Result<Report> {
         server,
     };
     bench.drive("opening balances", &load.opening, "/v1/batches", BATCHES_IN_FLIGHT, &sandbox)?;
-    let directory = crate::store::admin::load_directory(&mut sandbox.database()?)?;
+    let directory = crate::store::load_directory(&mut sandbox.database()?)?;
     let verify = floors::verify(&load, &directory)?;
     let batches = bench.drive("batches", &load.batches, "/v1/batches", BATCHES_IN_FLIGHT, &sandbox)?;
     let write = floors::write(floor.url(), &network, &directory, &load)?;

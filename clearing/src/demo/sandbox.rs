@@ -19,7 +19,7 @@ use crate::network::Network;
 use crate::night::Night;
 use crate::pki;
 use crate::server::{self, Running};
-use crate::store::admin;
+use crate::store::{self, admin};
 
 /// A partner with its keys and its connection.
 #[derive(Clone)]
@@ -125,7 +125,7 @@ impl Sandbox {
     /// Does what the night does, for every window whose time is over on the sandbox's clock; returns the windows that were settled into statements.
     pub fn close_due(&self) -> anyhow::Result<Vec<Date>> {
         let mut conn = self.database()?;
-        let directory = Arc::new(admin::load_directory(&mut conn)?);
+        let directory = Arc::new(store::load_directory(&mut conn)?);
         self.night.run(&mut conn, &directory, self.clock.now())
     }
 }

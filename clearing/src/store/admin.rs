@@ -2,17 +2,16 @@
 
 use anyhow::{Context, bail, ensure};
 use diesel::prelude::*;
-use jiff::tz::TimeZone;
 use migrations::schema::{agreement, head, net_debit_cap, partner, programme, rate, settlement_window, signing_key};
 use migrations::{Conn, DbError, Url, each_backend};
-use partner_sdk::agreement::{Agreement, AgreementKind, Rate, RateTerms, Terms};
+use partner_sdk::agreement::{Agreement, Rate, RateTerms, Terms};
 use partner_sdk::jws::{VerifyingKey, to_hex};
-use partner_sdk::{Currency, KeyId, Money, PartnerId};
+use partner_sdk::{KeyId, PartnerId};
 use settlement::Calendar;
 
+use super::directory::{check_agreement, check_rate, load_directory};
 use super::head::lock_head;
-use super::rows::read;
-use crate::directory::{Directory, Partner, Programme, ProgrammeTerms, Status};
+use crate::directory::{Directory, Numbered, Programme, ProgrammeTerms, agreement_key};
 use crate::network::{Network, PartnerEntry};
 
 /// Creates the tables and the one row of `head`; on a database that has them, only checks that sandbox and real don't mix.
@@ -21,6 +20,7 @@ pub fn init(conn: &mut Conn, sandbox: bool) -> anyhow::Result<()> {
     let row = (
         head::id.eq(1),
         head::next_seq.eq(1i64),
+        head::next_event.eq(1i64),
         head::directory_version.eq(1i64),
         head::sandbox.eq(sandbox),
         head::calendar.eq(""),
@@ -114,7 +114,7 @@ impl From<anyhow::Error> for Refused {
     }
 }
 
-fn grow_version(conn: &mut Conn, version: i64) -> Result<(), DbError> {
+pub(super) fn grow_version(conn: &mut Conn, version: i64) -> Result<(), DbError> {
     each_backend!(conn, |c| diesel::update(head::table)
         .set(head::directory_version.eq(version + 1))
         .execute(c))?;
@@ -132,7 +132,7 @@ fn set_calendar(conn: &mut Conn, new: &Calendar) -> anyhow::Result<()> {
 }
 
 fn put_partner(conn: &mut Conn, entry: &PartnerEntry) -> anyhow::Result<()> {
-    let status = if entry.status == Status::Active { "active" } else { "suspended" };
+    let status = entry.status.as_str();
     let row = (
         partner::id.eq(entry.id.as_str()),
         partner::name.eq(&entry.name),
@@ -194,50 +194,27 @@ fn put_agreement(conn: &mut Conn, directory: &mut Directory, terms: &Terms) -> a
     if directory.agreements().any(|a| a.item.hash == item.hash) {
         return Ok(());
     }
-    let key = |t: &Terms| (t.kind, t.partner.clone(), t.programme.clone(), t.to_programme.clone());
-    if directory
-        .agreements()
-        .any(|a| key(&a.item.terms) == key(terms) && a.item.terms.valid_from >= terms.valid_from)
-    {
+    let versions = directory.versions(&agreement_key(terms));
+    if versions.iter().any(|a| a.from >= terms.valid_from) {
         bail!("an agreement with other terms starts then or later: a new version needs a later valid_from");
     }
+    insert_agreement(conn, directory, item, 0)?;
+    Ok(())
+}
+
+/// Puts an agreement in force from its own date, but not from before `published_at` (microseconds since 1970; 0: just from its date).
+pub fn insert_agreement(conn: &mut Conn, directory: &mut Directory, item: Agreement, published_at: i64) -> Result<(), DbError> {
     let no = 1 + directory.agreements().map(|a| a.no).max().unwrap_or(0);
     let row = (
         agreement::no.eq(no),
         agreement::hash.eq(&item.hash),
-        agreement::terms.eq(terms.canonical()),
+        agreement::published_at.eq(published_at),
+        agreement::terms.eq(item.terms.canonical()),
     );
     each_backend!(conn, |c| diesel::insert_into(agreement::table).values(row).execute(c))?;
-    directory.add_agreement(no, item);
+    let own = (item.terms.valid_from, item.terms.valid_until);
+    directory.add_agreement(Numbered::new(no, item, own, published_at));
     Ok(())
-}
-
-fn check_agreement(directory: &Directory, terms: &Terms) -> anyhow::Result<Agreement> {
-    let programme = |code: &partner_sdk::ProgrammeCode| {
-        directory
-            .programmes
-            .get(code)
-            .with_context(|| format!("there is no programme {code}"))
-    };
-    ensure!(
-        directory.partners.contains_key(&terms.partner),
-        "there is no partner {}",
-        terms.partner
-    );
-    let from = &programme(&terms.programme)?.terms;
-    let priced = terms.to_programme.as_ref().map_or(Ok(from), |to| programme(to).map(|p| &p.terms))?;
-    if terms.kind == AgreementKind::Exchange {
-        ensure!(
-            from.issuer == terms.partner,
-            "the partner of an exchange agreement must be the issuer of {}",
-            terms.programme
-        );
-        ensure!(
-            terms.to_programme.as_ref() != Some(&terms.programme),
-            "an exchange needs two programmes"
-        );
-    }
-    Ok(Agreement::new(terms.clone(), from.scale, priced.scale)?)
 }
 
 fn put_rate(conn: &mut Conn, directory: &mut Directory, terms: &RateTerms) -> anyhow::Result<()> {
@@ -249,37 +226,24 @@ fn put_rate(conn: &mut Conn, directory: &mut Directory, terms: &RateTerms) -> an
     if directory.rates().any(|r| same(&r.item.terms)) {
         bail!("another rate starts then or later: a new rate needs a later valid_from");
     }
+    insert_rate(conn, directory, item, no_agreement, 0)?;
+    Ok(())
+}
+
+/// Puts a rate in force from its own date, but not from before `published_at` (microseconds since 1970; 0: just from its date).
+pub fn insert_rate(conn: &mut Conn, directory: &mut Directory, item: Rate, no_agreement: i32, published_at: i64) -> Result<(), DbError> {
     let no = 1 + directory.rates().map(|r| r.no).max().unwrap_or(0);
     let row = (
         rate::no.eq(no),
         rate::hash.eq(&item.hash),
         rate::agreement.eq(no_agreement),
+        rate::published_at.eq(published_at),
         rate::terms.eq(item.canonical()),
     );
     each_backend!(conn, |c| diesel::insert_into(rate::table).values(row).execute(c))?;
-    directory.add_rate(no, item);
+    let own = (item.terms.valid_from, item.terms.valid_until);
+    directory.add_rate(Numbered::new(no, item, own, published_at));
     Ok(())
-}
-
-/// The exchange agreement in force when the rate starts, and the rate in smallest units.
-fn check_rate(directory: &Directory, terms: &RateTerms) -> anyhow::Result<(i32, Rate)> {
-    let programme = |code| {
-        directory
-            .programmes
-            .get(code)
-            .with_context(|| format!("there is no programme {code}"))
-    };
-    let (from, to) = (&programme(&terms.programme)?.terms, &programme(&terms.to_programme)?.terms);
-    let key = (
-        AgreementKind::Exchange,
-        from.issuer.clone(),
-        terms.programme.clone(),
-        Some(terms.to_programme.clone()),
-    );
-    let agreement = directory
-        .agreement(&key, terms.valid_from)
-        .context("no exchange agreement is in force when the rate starts")?;
-    Ok((agreement.no, Rate::new(terms.clone(), from.scale, to.scale, &agreement.item)?))
 }
 
 /// Registers a partner's TLS key (by its SHA-256) and signing key. The same again changes nothing.
@@ -322,82 +286,4 @@ pub fn register_partner(conn: &mut Conn, id: &PartnerId, spki: &[u8; 32], kid: &
         Ok(())
     })
     .map_err(|refused| refused.0)
-}
-
-/// Reads all reference data.
-pub fn load_directory(conn: &mut Conn) -> Result<Directory, DbError> {
-    let (version, text): (i64, String) = each_backend!(conn, |c| head::table.select((head::directory_version, head::calendar)).first(c))?;
-    let zone = if text.is_empty() { TimeZone::UTC } else { zone_of(&text)? };
-    let mut directory = Directory::new(version, zone);
-    load_partners(conn, &mut directory)?;
-    for text in each_backend!(conn, |c| programme::table.select(programme::terms).load::<String>(c))? {
-        let terms: ProgrammeTerms = json(&text, "programme.terms")?;
-        directory
-            .programmes
-            .insert(terms.code.clone(), Programme::new(terms).map_err(DbError::Corrupt)?);
-    }
-    for (no, text) in each_backend!(conn, |c| agreement::table
-        .select((agreement::no, agreement::terms))
-        .load::<(i32, String)>(c))?
-    {
-        let item = check_agreement(&directory, &json(&text, "agreement.terms")?)
-            .map_err(|e| DbError::Corrupt(format!("agreement {no}: {e:#}")))?;
-        directory.add_agreement(no, item);
-    }
-    for (no, text) in each_backend!(conn, |c| rate::table.select((rate::no, rate::terms)).load::<(i32, String)>(c))? {
-        let (_, item) = check_rate(&directory, &json(&text, "rate.terms")?).map_err(|e| DbError::Corrupt(format!("rate {no}: {e:#}")))?;
-        directory.add_rate(no, item);
-    }
-    Ok(directory)
-}
-
-fn json<T: serde::de::DeserializeOwned>(text: &str, what: &str) -> Result<T, DbError> {
-    serde_json::from_str(text).map_err(|e| DbError::Corrupt(format!("{what}: {e}")))
-}
-
-fn zone_of(calendar: &str) -> Result<TimeZone, DbError> {
-    let calendar: Calendar = json(calendar, "head.calendar")?;
-    TimeZone::get(&calendar.zone).map_err(|e| DbError::Corrupt(format!("head.calendar: {e}")))
-}
-
-fn load_partners(conn: &mut Conn, directory: &mut Directory) -> Result<(), DbError> {
-    for (id, name, status, spki) in each_backend!(conn, |c| partner::table.load::<(String, String, String, Option<String>)>(c))? {
-        let id: PartnerId = read(&id, "partner.id")?;
-        let status = if status == "active" { Status::Active } else { Status::Suspended };
-        let spki = spki.as_deref().map(from_hex).transpose()?;
-        if let Some(spki) = spki {
-            directory.by_spki.insert(spki, id.clone());
-        }
-        directory.partners.insert(
-            id.clone(),
-            Partner {
-                id,
-                name,
-                status,
-                spki,
-                caps: Default::default(),
-            },
-        );
-    }
-    for (partner, currency, micros) in each_backend!(conn, |c| net_debit_cap::table.load::<(String, String, i64)>(c))? {
-        let currency: Currency = read(&currency, "net_debit_cap.currency")?;
-        if let Some(partner) = directory.partners.get_mut(&read::<PartnerId>(&partner, "net_debit_cap.partner")?) {
-            partner.caps.insert(currency, Money(micros));
-        }
-    }
-    for (kid, partner, key) in each_backend!(conn, |c| signing_key::table.load::<(String, String, String)>(c))? {
-        let key = VerifyingKey::from_base64url(&key).map_err(|e| DbError::Corrupt(format!("signing_key.public_key: {e}")))?;
-        directory
-            .keys
-            .insert(read(&kid, "signing_key.kid")?, (read(&partner, "signing_key.partner")?, key));
-    }
-    Ok(())
-}
-
-fn from_hex(text: &str) -> Result<[u8; 32], DbError> {
-    let corrupt = || DbError::Corrupt("partner.spki_sha256".into());
-    let bytes: Option<Vec<u8>> = (0..text.len() / 2)
-        .map(|i| u8::from_str_radix(text.get(2 * i..2 * i + 2)?, 16).ok())
-        .collect();
-    bytes.and_then(|b| b.try_into().ok()).ok_or_else(corrupt)
 }

@@ -10,7 +10,7 @@ use migrations::schema::{account, exposure, hold, limit_use, lot, message, posit
 use migrations::{Conn, DbError, each_backend};
 use partner_sdk::{Body, Currency, MemberNumber, MessageId, ProgrammeCode};
 
-use super::admin::load_directory;
+use super::directory::load_directory;
 use super::head::lock_head;
 use super::rows::{HoldRow, LotRow, POSTED, PostedRow, read};
 use crate::directory::Directory;

@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod books;
+mod directory;
 mod expire;
 mod head;
 mod load;
@@ -11,6 +12,7 @@ pub mod queries;
 mod rows;
 mod scratch;
 
+pub use directory::{check_agreement, check_rate, load_directory};
 pub use expire::expire_lots;
 pub use head::{directory_version, lock_head};
 pub use load::load;

@@ -2,7 +2,8 @@
 -- Keys lead with what tells rows apart best (member, id): with few programmes and senders in front, PostgreSQL would read all rows of one.
 -- Times are microseconds since 1970 in UTC, dates are ISO texts, points are in the smallest unit of their programme, money is in micros.
 
--- Reference data: what the operator admits and publishes. Small; held in memory by the service, re-read when head.directory_version grows.
+-- Reference data: what partners and the operator agreed on and published. Small; held in memory by the service, re-read when head.directory_version grows.
+-- A document is in force from its own date, and never from before it was published; where published_at is 0, its own date holds.
 CREATE TABLE partner (
     id TEXT NOT NULL PRIMARY KEY,
     name TEXT NOT NULL,
@@ -28,12 +29,15 @@ CREATE TABLE programme (
 CREATE TABLE agreement (
     no INTEGER NOT NULL PRIMARY KEY,
     hash TEXT NOT NULL UNIQUE,
+    published_at BIGINT NOT NULL,
+    ends_at BIGINT,
     terms TEXT NOT NULL
 );
 CREATE TABLE rate (
     no INTEGER NOT NULL PRIMARY KEY,
     hash TEXT NOT NULL UNIQUE,
     agreement INTEGER NOT NULL REFERENCES agreement (no),
+    published_at BIGINT NOT NULL,
     terms TEXT NOT NULL
 );
 
@@ -41,6 +45,7 @@ CREATE TABLE rate (
 CREATE TABLE head (
     id INTEGER NOT NULL PRIMARY KEY,
     next_seq BIGINT NOT NULL,
+    next_event BIGINT NOT NULL,
     directory_version BIGINT NOT NULL,
     sandbox BOOLEAN NOT NULL,
     calendar TEXT NOT NULL
@@ -194,3 +199,54 @@ CREATE TABLE obligation (
     carried_out BIGINT NOT NULL,
     PRIMARY KEY (business_date, party_a, party_b, currency)
 );
+
+-- Documents that several sign: agreements between partners, and changes by the operator's people. The payload is what was signed, to the byte.
+CREATE TABLE document (
+    hash TEXT NOT NULL PRIMARY KEY,
+    kind TEXT NOT NULL,
+    state TEXT NOT NULL,
+    proposer TEXT NOT NULL,
+    counterparty TEXT NOT NULL,
+    payload TEXT NOT NULL,
+    proposed_at BIGINT NOT NULL,
+    changed_at BIGINT NOT NULL
+);
+CREATE TABLE document_signature (
+    document TEXT NOT NULL REFERENCES document (hash),
+    role TEXT NOT NULL,
+    signer TEXT NOT NULL,
+    kid TEXT NOT NULL,
+    protected TEXT NOT NULL,
+    signature TEXT NOT NULL,
+    signed_at BIGINT NOT NULL,
+    PRIMARY KEY (document, role)
+);
+-- What parties did to documents, with the exact bytes that were signed.
+CREATE TABLE document_act (
+    document TEXT NOT NULL REFERENCES document (hash),
+    action TEXT NOT NULL,
+    signer TEXT NOT NULL,
+    bytes TEXT NOT NULL,
+    acted_at BIGINT NOT NULL,
+    PRIMARY KEY (document, action)
+);
+
+-- The operator's people, who propose and approve; the name stands in the trail, so it is never given again.
+CREATE TABLE person (
+    name TEXT NOT NULL PRIMARY KEY,
+    kid TEXT NOT NULL UNIQUE,
+    public_key TEXT NOT NULL UNIQUE,
+    added_at BIGINT NOT NULL,
+    left_at BIGINT
+);
+
+-- What happened, in order: a feed for each partner. An empty recipient means everybody, 'clearing' the operator. Written once, never updated.
+CREATE TABLE event (
+    no BIGINT NOT NULL PRIMARY KEY,
+    at BIGINT NOT NULL,
+    recipient TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    facts TEXT NOT NULL
+);
+CREATE INDEX event_of ON event (recipient, no);

@@ -1,3 +1,8 @@
+DROP TABLE event;
+DROP TABLE person;
+DROP TABLE document_act;
+DROP TABLE document_signature;
+DROP TABLE document;
 DROP TABLE obligation;
 DROP TABLE exposure;
 DROP TABLE position;

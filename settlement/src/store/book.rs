@@ -82,7 +82,9 @@ pub struct Agreed {
 
 /// Every agreement by its number here.
 pub fn agreements(conn: &mut Conn) -> Result<BTreeMap<i32, Agreed>, DbError> {
-    let rows = each_backend!(conn, |c| agreement::table.load::<(i32, String, String)>(c))?;
+    let rows = each_backend!(conn, |c| agreement::table
+        .select((agreement::no, agreement::hash, agreement::terms))
+        .load::<(i32, String, String)>(c))?;
     let agreed = |(no, hash, terms): (i32, String, String)| {
         Ok((
             no,

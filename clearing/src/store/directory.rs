@@ -1,0 +1,153 @@
+//! Reads all reference data, and checks documents against it.
+
+use anyhow::{Context, ensure};
+use diesel::prelude::*;
+use jiff::tz::TimeZone;
+use migrations::schema::{agreement, head, net_debit_cap, partner, programme, rate, signing_key};
+use migrations::{Conn, DbError, each_backend};
+use partner_sdk::agreement::{Agreement, AgreementKind, Rate, RateTerms, Terms};
+use partner_sdk::jws::VerifyingKey;
+use partner_sdk::{Currency, Money, PartnerId};
+use settlement::Calendar;
+
+use super::rows::read;
+use crate::clock::timestamp;
+use crate::directory::{Directory, Numbered, Partner, Programme, ProgrammeTerms};
+
+/// Reads all reference data.
+pub fn load_directory(conn: &mut Conn) -> Result<Directory, DbError> {
+    let (version, text): (i64, String) = each_backend!(conn, |c| head::table.select((head::directory_version, head::calendar)).first(c))?;
+    let zone = if text.is_empty() { TimeZone::UTC } else { zone_of(&text)? };
+    let mut directory = Directory::new(version, zone);
+    load_partners(conn, &mut directory)?;
+    for text in each_backend!(conn, |c| programme::table.select(programme::terms).load::<String>(c))? {
+        let terms: ProgrammeTerms = json(&text, "programme.terms")?;
+        directory
+            .programmes
+            .insert(terms.code.clone(), Programme::new(terms).map_err(DbError::Corrupt)?);
+    }
+    for (no, _, published_at, ends_at, text) in each_backend!(conn, |c| agreement::table.order(agreement::no).load::<(
+        i32,
+        String,
+        i64,
+        Option<i64>,
+        String
+    )>(c))?
+    {
+        let item = check_agreement(&directory, &json(&text, "agreement.terms")?)
+            .map_err(|e| DbError::Corrupt(format!("agreement {no}: {e:#}")))?;
+        let own = (item.terms.valid_from, item.terms.valid_until);
+        directory.add_agreement(Numbered::new(no, item, own, published_at).ending(ends_at.map(timestamp)));
+    }
+    for (no, published_at, text) in each_backend!(conn, |c| rate::table
+        .select((rate::no, rate::published_at, rate::terms))
+        .order(rate::no)
+        .load::<(i32, i64, String)>(c))?
+    {
+        let (_, item) = check_rate(&directory, &json(&text, "rate.terms")?).map_err(|e| DbError::Corrupt(format!("rate {no}: {e:#}")))?;
+        let own = (item.terms.valid_from, item.terms.valid_until);
+        directory.add_rate(Numbered::new(no, item, own, published_at));
+    }
+    Ok(directory)
+}
+
+fn json<T: serde::de::DeserializeOwned>(text: &str, what: &str) -> Result<T, DbError> {
+    serde_json::from_str(text).map_err(|e| DbError::Corrupt(format!("{what}: {e}")))
+}
+
+fn zone_of(calendar: &str) -> Result<TimeZone, DbError> {
+    let calendar: Calendar = json(calendar, "head.calendar")?;
+    TimeZone::get(&calendar.zone).map_err(|e| DbError::Corrupt(format!("head.calendar: {e}")))
+}
+
+fn load_partners(conn: &mut Conn, directory: &mut Directory) -> Result<(), DbError> {
+    for (id, name, status, spki) in each_backend!(conn, |c| partner::table.load::<(String, String, String, Option<String>)>(c))? {
+        let id: PartnerId = read(&id, "partner.id")?;
+        let status = read(&status, "partner.status")?;
+        let spki = spki.as_deref().map(from_hex).transpose()?;
+        if let Some(spki) = spki {
+            directory.by_spki.insert(spki, id.clone());
+        }
+        directory.partners.insert(
+            id.clone(),
+            Partner {
+                id,
+                name,
+                status,
+                spki,
+                caps: Default::default(),
+            },
+        );
+    }
+    for (partner, currency, micros) in each_backend!(conn, |c| net_debit_cap::table.load::<(String, String, i64)>(c))? {
+        let currency: Currency = read(&currency, "net_debit_cap.currency")?;
+        if let Some(partner) = directory.partners.get_mut(&read::<PartnerId>(&partner, "net_debit_cap.partner")?) {
+            partner.caps.insert(currency, Money(micros));
+        }
+    }
+    for (kid, partner, key) in each_backend!(conn, |c| signing_key::table.load::<(String, String, String)>(c))? {
+        let key = VerifyingKey::from_base64url(&key).map_err(|e| DbError::Corrupt(format!("signing_key.public_key: {e}")))?;
+        directory
+            .keys
+            .insert(read(&kid, "signing_key.kid")?, (read(&partner, "signing_key.partner")?, key));
+    }
+    Ok(())
+}
+
+fn from_hex(text: &str) -> Result<[u8; 32], DbError> {
+    let corrupt = || DbError::Corrupt("partner.spki_sha256".into());
+    let bytes: Option<Vec<u8>> = (0..text.len() / 2)
+        .map(|i| u8::from_str_radix(text.get(2 * i..2 * i + 2)?, 16).ok())
+        .collect();
+    bytes.and_then(|b| b.try_into().ok()).ok_or_else(corrupt)
+}
+
+/// Terms in smallest units, where they fit the partners and programmes that there are.
+pub fn check_agreement(directory: &Directory, terms: &Terms) -> anyhow::Result<Agreement> {
+    let programme = |code: &partner_sdk::ProgrammeCode| {
+        directory
+            .programmes
+            .get(code)
+            .with_context(|| format!("there is no programme {code}"))
+    };
+    ensure!(
+        directory.partners.contains_key(&terms.partner),
+        "there is no partner {}",
+        terms.partner
+    );
+    let from = &programme(&terms.programme)?.terms;
+    let priced = terms.to_programme.as_ref().map_or(Ok(from), |to| programme(to).map(|p| &p.terms))?;
+    if terms.kind == AgreementKind::Exchange {
+        ensure!(
+            from.issuer == terms.partner,
+            "the partner of an exchange agreement must be the issuer of {}",
+            terms.programme
+        );
+        ensure!(
+            terms.to_programme.as_ref() != Some(&terms.programme),
+            "an exchange needs two programmes"
+        );
+    }
+    Ok(Agreement::new(terms.clone(), from.scale, priced.scale)?)
+}
+
+/// The exchange agreement in force when the rate starts, and the rate in smallest units.
+pub fn check_rate(directory: &Directory, terms: &RateTerms) -> anyhow::Result<(i32, Rate)> {
+    let programme = |code| {
+        directory
+            .programmes
+            .get(code)
+            .with_context(|| format!("there is no programme {code}"))
+    };
+    let (from, to) = (&programme(&terms.programme)?.terms, &programme(&terms.to_programme)?.terms);
+    let key = (
+        AgreementKind::Exchange,
+        from.issuer.clone(),
+        terms.programme.clone(),
+        Some(terms.to_programme.clone()),
+    );
+    let agreement = directory
+        .agreement(&key, terms.valid_from)
+        .context("no exchange agreement is in force when the rate starts")?;
+    Ok((agreement.no, Rate::new(terms.clone(), from.scale, to.scale, &agreement.item)?))
+}
