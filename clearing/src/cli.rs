@@ -1,5 +1,7 @@
 //! The `clearing` command.
 
+mod office;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -9,6 +11,7 @@ use clap::{Args, Parser, Subcommand};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use migrations::{Conn, Url};
+use partner_sdk::document::Action;
 use partner_sdk::jws::VerifyingKey;
 use partner_sdk::{KeyId, PartnerId};
 
@@ -60,6 +63,60 @@ enum Command {
         #[command(subcommand)]
         command: PartnerCommand,
     },
+    /// The operator's people, who propose and approve.
+    Person {
+        #[command(subcommand)]
+        command: office::PersonCommand,
+    },
+    /// Agreements and changes, with who signed them.
+    Document {
+        #[command(subcommand)]
+        command: office::DocumentCommand,
+    },
+    /// Propose a change (a partner's admission or status, a cap, a programme, a rate, a write-off, a person) from a TOML file.
+    Propose {
+        #[command(flatten)]
+        at: At,
+        /// The file: `reason = "..."` and one `[change....]`; see docs/OPERATIONS.md.
+        file: PathBuf,
+        #[command(flatten)]
+        who: office::Who,
+    },
+    /// Approve what another has proposed, or an agreement that both partners signed: it takes effect.
+    Approve {
+        #[command(flatten)]
+        at: At,
+        /// The document's hash, or the beginning of it.
+        hash: String,
+        #[command(flatten)]
+        who: office::Who,
+    },
+    /// Turn down what another has proposed, or an agreement.
+    Decline {
+        #[command(flatten)]
+        at: At,
+        /// The document's hash, or the beginning of it.
+        hash: String,
+        #[command(flatten)]
+        who: office::Who,
+    },
+    /// Take back a change that you have proposed.
+    Withdraw {
+        #[command(flatten)]
+        at: At,
+        /// The document's hash, or the beginning of it.
+        hash: String,
+        #[command(flatten)]
+        who: office::Who,
+    },
+    /// What happened, refusals included.
+    Events {
+        #[command(flatten)]
+        at: At,
+        /// Only what came after this number.
+        #[arg(long, default_value_t = 0)]
+        after: i64,
+    },
     /// Run the service until it is told to stop (SIGTERM or Ctrl-C). Windows close by themselves.
     Serve {
         #[command(flatten)]
@@ -101,7 +158,7 @@ enum Command {
 }
 
 #[derive(Args)]
-struct At {
+pub struct At {
     /// The configuration.
     #[arg(long, default_value = "clearing.toml", env = "CLEARING_CONFIG")]
     config: PathBuf,
@@ -192,6 +249,13 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Partner {
             command: PartnerCommand::Add { at, id, csr, kid, key },
         } => add_partner(&at.config, &id, &csr, &kid, &key),
+        Command::Person { command } => office::person(command),
+        Command::Document { command } => office::document(command),
+        Command::Propose { at, file, who } => office::propose(&at, &file, &who),
+        Command::Approve { at, hash, who } => office::approve(&at, &hash, &who),
+        Command::Decline { at, hash, who } => office::turn_down(&at, &hash, &who, Action::Decline),
+        Command::Withdraw { at, hash, who } => office::turn_down(&at, &hash, &who, Action::Withdraw),
+        Command::Events { at, after } => office::events(&at, after),
         Command::Serve {
             at,
             sandbox_clock,

@@ -181,6 +181,12 @@ impl Directory {
         in_force(self.agreements.get(key)?, at)
     }
 
+    /// The exchange agreement between two programmes that is in force at an instant.
+    pub fn exchange_agreement(&self, from: &ProgrammeCode, to: &ProgrammeCode, at: Timestamp) -> Option<&Arc<Numbered<Agreement>>> {
+        let issuer = self.programmes.get(from)?.terms.issuer.clone();
+        self.agreement(&(AgreementKind::Exchange, issuer, from.clone(), Some(to.clone())), at)
+    }
+
     /// All versions of an agreement, latest start first.
     pub fn versions(&self, key: &AgreementKey) -> &[Arc<Numbered<Agreement>>] {
         self.agreements.get(key).map_or(&[], Vec::as_slice)

@@ -22,6 +22,7 @@ pub mod clock;
 pub mod config;
 pub mod demo;
 pub mod directory;
+pub mod documents;
 pub mod http;
 pub mod install;
 pub mod ledger;

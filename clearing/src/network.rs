@@ -51,7 +51,7 @@ pub struct Network {
 }
 
 /// Ids that mean something else in the books.
-const RESERVED: [&str; 3] = ["clearing", "member", "settlement"];
+pub const RESERVED: [&str; 3] = ["clearing", "member", "settlement"];
 
 impl Network {
     /// Reads and checks a file; the error names the place.

@@ -13,12 +13,13 @@ use anyhow::{Context, ensure};
 use migrations::{Conn, Url};
 use partner_sdk::KeyId;
 use partner_sdk::jws::SigningKey;
+use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::http::{self, State};
 use crate::night::Night;
-use crate::store::{self, Pool, admin};
+use crate::store::{self, Pool, admin, events};
 use crate::writer::{self, Ledger, Reference};
 
 /// A service that runs.
@@ -29,6 +30,7 @@ pub struct Running {
     pub health: Option<SocketAddr>,
     ledger: Ledger,
     busy: Arc<AtomicUsize>,
+    news: watch::Sender<i64>,
     servers: Vec<ServerHandle>,
     http: JoinHandle<()>,
     writer: JoinHandle<()>,
@@ -72,6 +74,7 @@ pub fn start(config: &Config, clock: Clock, unattended: bool) -> anyhow::Result<
         config.ledger.group,
     )?;
     let busy = Arc::new(AtomicUsize::new(0));
+    let news = watch::Sender::new(events::newest(&mut conn)?);
     let state = State {
         reference: reference.clone(),
         ledger: ledger.clone(),
@@ -79,6 +82,7 @@ pub fn start(config: &Config, clock: Clock, unattended: bool) -> anyhow::Result<
         pool: Pool::new(url.clone()),
         key: Arc::new(key),
         busy: busy.clone(),
+        news: news.clone(),
         bodies: Arc::default(),
     };
     let night = Night {
@@ -92,13 +96,14 @@ pub fn start(config: &Config, clock: Clock, unattended: bool) -> anyhow::Result<
     };
     let (address, health_address) = (listener.local_addr()?, health.as_ref().map(TcpListener::local_addr).transpose()?);
     let (http, servers) = serve(listener, health, tls, state)?;
-    let keeper = Keeper::start(url, conn, reference, clock, unattended.then_some(night))?;
+    let keeper = Keeper::start(url, conn, reference, clock, news.clone(), unattended.then_some(night))?;
     tracing::info!(%address, sandbox, "clearing is ready");
     Ok(Running {
         address,
         health: health_address,
         ledger,
         busy,
+        news,
         servers,
         http,
         writer,
@@ -175,6 +180,8 @@ impl Running {
     /// Stops gracefully: new messages are refused as `shutting_down`, those that wait are posted and answered, then the listeners close.
     pub fn stop(self) {
         self.ledger.drain();
+        // Who waits for news goes home with what there is.
+        self.news.send_modify(|_| {});
         // An HTTP/2 connection has no graceful end of its own, so requests under way are waited for here, and idle connections aren't.
         let until = Instant::now() + Duration::from_secs(SHUTDOWN_SECONDS);
         while self.busy.load(Ordering::SeqCst) > 0 && Instant::now() < until {
@@ -204,12 +211,19 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn start(url: Url, conn: Conn, reference: Reference, clock: Clock, night: Option<Night>) -> anyhow::Result<Self> {
+    fn start(
+        url: Url,
+        conn: Conn,
+        reference: Reference,
+        clock: Clock,
+        news: watch::Sender<i64>,
+        night: Option<Night>,
+    ) -> anyhow::Result<Self> {
         let stop = Arc::new((Mutex::new(false), Condvar::new()));
         let (signal, mut conn) = (stop.clone(), Some(conn));
         let body = move || {
             loop {
-                if let Err(error) = look(&url, &mut conn, &reference, &clock, night.as_ref()) {
+                if let Err(error) = look(&url, &mut conn, &reference, &clock, &news, night.as_ref()) {
                     // Whatever failed, the next look has a connection of its own.
                     conn = None;
                     tracing::error!(error = format!("{error:#}"), "housekeeping failed; it is tried again");
@@ -236,7 +250,14 @@ impl Keeper {
     }
 }
 
-fn look(url: &Url, conn: &mut Option<Conn>, reference: &Reference, clock: &Clock, night: Option<&Night>) -> anyhow::Result<()> {
+fn look(
+    url: &Url,
+    conn: &mut Option<Conn>,
+    reference: &Reference,
+    clock: &Clock,
+    news: &watch::Sender<i64>,
+    night: Option<&Night>,
+) -> anyhow::Result<()> {
     let conn = match conn {
         Some(conn) => conn,
         none => none.insert(Conn::open(url)?),
@@ -246,6 +267,9 @@ fn look(url: &Url, conn: &mut Option<Conn>, reference: &Reference, clock: &Clock
     if version != known.version {
         reference.put(&Arc::new(store::load_directory(conn)?));
     }
+    // Other processes append events too.
+    let newest = events::newest(conn)?;
+    news.send_if_modified(|known| std::mem::replace(known, newest) != newest);
     if let Some(night) = night {
         night.run(conn, &reference.get(), clock.now())?;
     }

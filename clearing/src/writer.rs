@@ -76,6 +76,11 @@ impl Ledger {
         answer.await.unwrap_or(Err(Code::OutcomeUnknown))
     }
 
+    /// Whether the service is about to stop.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+
     /// From now on new messages are refused; those that wait are still posted.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::SeqCst);

@@ -276,6 +276,11 @@ diesel::table! {
 }
 
 diesel::allow_tables_to_appear_in_same_query!(
+    document,
+    document_signature,
+    document_act,
+    person,
+    event,
     partner,
     net_debit_cap,
     signing_key,

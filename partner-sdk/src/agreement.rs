@@ -219,6 +219,48 @@ fn amount_fault(field: &'static str) -> impl Fn(AmountError) -> TermsError {
 }
 
 impl Terms {
+    /// Terms with every option at its default: settled at issue, no limits, 90 days for reversals, a day for messages to arrive.
+    pub fn new(
+        kind: AgreementKind,
+        partner: PartnerId,
+        programme: ProgrammeCode,
+        price: Amount,
+        currency: Currency,
+        valid_from: Timestamp,
+    ) -> Self {
+        Self {
+            kind,
+            partner,
+            programme,
+            to_programme: None,
+            price,
+            currency,
+            settle: Settle::default(),
+            per_message: None,
+            per_member_day: None,
+            per_partner_day: None,
+            net_debit_cap: None,
+            step: None,
+            clearing_fee_percent: None,
+            clearing_fee_borne_by: None,
+            rounding: None,
+            member_fee: None,
+            bonus: None,
+            prepaid: None,
+            rate_notice_hours: None,
+            quote_seconds: None,
+            notice_days: None,
+            contract_sha256: None,
+            supersedes: None,
+            reversal_days: default_reversal_days(),
+            store_and_forward_minutes: default_store_and_forward_minutes(),
+            hold_minutes: default_hold_minutes(),
+            earn_per_unit: None,
+            valid_from,
+            valid_until: None,
+        }
+    }
+
     /// The canonical bytes, whose hash is the agreement's identity.
     pub fn canonical(&self) -> String {
         written(self)

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::jcs;
+use crate::jws::general::General;
 use crate::jws::{Compact, JwsError, SigningKey, TYP_ACT};
 use crate::strict::{Fields, StrictError, write_object};
 use crate::wire::WireTime;
@@ -183,6 +184,58 @@ fn difference(signed: &Value, meant: &Value) -> Option<DocumentError> {
         _ => Some(DocumentError::Form(key.clone())),
     };
     meant.keys().chain(signed.keys()).find_map(differs)
+}
+
+/// A signature on a document, for those who read it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedBy {
+    /// `proposer`, `counterparty`, `approver` or `clearing`.
+    pub role: String,
+    /// The partner or person.
+    pub signer: String,
+    /// The key's id.
+    pub kid: String,
+    /// When the clearinghouse took it.
+    pub signed_at: Timestamp,
+}
+
+/// A document with where it stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Filed {
+    /// The SHA-256 of the payload, in hexadecimal.
+    pub hash: String,
+    /// `agreement` or `change`.
+    pub kind: String,
+    /// Where it stands.
+    pub state: State,
+    /// Who proposed it.
+    pub proposer: String,
+    /// The other partner of an agreement; empty for a change.
+    pub counterparty: String,
+    /// When it was proposed.
+    pub proposed_at: Timestamp,
+    /// Who signed what, in order.
+    pub signatures: Vec<SignedBy>,
+    /// An agreement's start, once it is in force or known to come: its own date, but not before it was countersigned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_force_from: Option<Timestamp>,
+    /// An agreement's end, where one is known: its own, by notice, or by the version after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_force_until: Option<Timestamp>,
+    /// The JWS in general JSON serialization, as text.
+    pub document: String,
+}
+
+impl Filed {
+    /// The document, whose payload has to have this hash: what is signed next is what was read.
+    pub fn open(&self) -> Result<General, JwsError> {
+        let general = General::parse(&self.document)?;
+        if general.hash() == self.hash {
+            Ok(general)
+        } else {
+            Err(JwsError::Signature)
+        }
+    }
 }
 
 /// A partner's signed word about a document that is there: withdraw, decline or terminate. A compact JWS over a flat object of strings.

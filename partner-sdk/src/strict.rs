@@ -81,6 +81,12 @@ impl Fields {
         })
     }
 
+    /// Takes whatever is left, in the order of the keys.
+    pub fn rest(mut self) -> Vec<(String, String)> {
+        self.0.sort_unstable();
+        self.0
+    }
+
     /// Refuses whatever wasn't taken.
     pub fn finish(mut self) -> Result<(), StrictError> {
         self.0.sort_unstable();

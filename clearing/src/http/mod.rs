@@ -7,10 +7,15 @@
 //! | `POST /v1/signed-batches` | the same | a line for each message |
 //! | `GET /v1/accounts/{programme}/{member}` | issuer, or a partner with an agreement in the programme | the balance |
 //! | `GET /v1/positions` | the partner of the certificate | what it owes and is owed now |
+//! | `GET` and `POST /v1/agreements` | parties of the agreement | lists one's own, proposes one |
+//! | `GET /v1/agreements/{hash}` | its parties | the document, with where it stands |
+//! | `POST /v1/agreements/{hash}/signatures`, `.../acts` | its parties | signs; withdraws, declines, terminates |
+//! | `GET /v1/events` | the partner of the certificate | what concerns it, in order |
 //! | `GET /v1/statements/{date}` and `/csv` | the partner of the certificate | its own statement |
 //! | `GET /v1/health` | any admitted partner | that the service lives |
 //! | `GET /health` on the plain listener | anybody who reaches it | the same |
 
+pub mod documents;
 pub mod log;
 mod messages;
 mod queries;
@@ -55,6 +60,8 @@ pub struct State {
     pub key: Arc<SigningKey>,
     /// Requests under way.
     pub busy: Arc<AtomicUsize>,
+    /// The number of the newest event: who waits for news watches it.
+    pub news: tokio::sync::watch::Sender<i64>,
     /// Bytes of bodies in memory.
     pub bodies: Arc<AtomicUsize>,
 }
@@ -115,6 +122,7 @@ fn caller(request: &HttpRequest, state: &State) -> Result<(PartnerId, Arc<Direct
     let peer = request.conn_data::<Peer>();
     let partner = peer.and_then(|peer| directory.by_spki.get(&peer.0)).cloned();
     partner
+        .filter(|id| directory.partners.get(id).is_some_and(|p| p.status != Status::Gone))
         .map(|partner| (partner, directory))
         .ok_or_else(|| Failure::new(Code::CertificateUnknown))
 }
@@ -122,8 +130,9 @@ fn caller(request: &HttpRequest, state: &State) -> Result<(PartnerId, Arc<Direct
 /// The same, for a partner that may post.
 fn poster(request: &HttpRequest, state: &State) -> Result<(PartnerId, Arc<Directory>), Failure> {
     let (partner, directory) = caller(request, state)?;
-    let active = directory.partners.get(&partner).is_some_and(|p| p.status == Status::Active);
-    if active {
+    // What a leaving partner may still post, the ledger says.
+    let status = directory.partners.get(&partner).map(|p| p.status);
+    if matches!(status, Some(Status::Active | Status::Leaving)) {
         Ok((partner, directory))
     } else {
         Err(Failure::new(Code::PartnerSuspended))
@@ -189,6 +198,15 @@ async fn posted(request: &HttpRequest, payload: web::Payload, state: &State) -> 
     Ok((partner, directory, text, held))
 }
 
+/// The body of any partner, as text, with its share of the memory.
+async fn heard(request: &HttpRequest, payload: web::Payload, state: &State) -> Result<(PartnerId, Arc<Directory>, String, Held), Failure> {
+    caller(request, state)?;
+    let (bytes, held) = body(request, payload, state).await?;
+    let text = String::from_utf8(bytes.into()).map_err(|_| Problem::new(Code::BadRequest, "the body isn't text"))?;
+    let (partner, directory) = caller(request, state)?;
+    Ok((partner, directory, text, held))
+}
+
 /// Runs `work` on the processors' own threads, so that it doesn't hold up other requests.
 async fn on_cpu<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
     let (done, result) = tokio::sync::oneshot::channel();
@@ -217,9 +235,23 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(only("/v1/signed-batches", web::post().to(messages::signed_batch)))
         .service(only("/v1/accounts/{programme}/{member}", web::get().to(queries::account)))
         .service(only("/v1/positions", web::get().to(queries::positions)))
+        .service(
+            web::resource("/v1/agreements")
+                .route(web::get().to(documents::list))
+                .route(web::post().to(documents::propose))
+                .default_service(web::to(method_not_allowed)),
+        )
+        .service(only("/v1/agreements/{hash}", web::get().to(documents::fetch)))
+        .service(only("/v1/agreements/{hash}/signatures", web::post().to(documents::sign)))
+        .service(only("/v1/agreements/{hash}/acts", web::post().to(documents::act)))
+        .service(only("/v1/events", web::get().to(documents::events)))
         .service(only("/v1/statements/{date}", web::get().to(queries::statement_json)))
         .service(only("/v1/statements/{date}/csv", web::get().to(queries::statement_csv)))
         .service(only("/v1/health", web::get().to(queries::partner_health)))
+        .app_data(web::QueryConfig::default().error_handler(|error, _| {
+            let problem = Problem::new(Code::BadRequest, format!("the query can't be read: {error}"));
+            Failure::from(problem).into()
+        }))
         .default_service(web::to(not_found));
 }
 

@@ -114,7 +114,8 @@ impl From<anyhow::Error> for Refused {
     }
 }
 
-pub(super) fn grow_version(conn: &mut Conn, version: i64) -> Result<(), DbError> {
+/// Says that the reference data has changed; whoever holds it in memory reads it again.
+pub fn grow_version(conn: &mut Conn, version: i64) -> Result<(), DbError> {
     each_backend!(conn, |c| diesel::update(head::table)
         .set(head::directory_version.eq(version + 1))
         .execute(c))?;
@@ -162,7 +163,8 @@ fn put_partner(conn: &mut Conn, entry: &PartnerEntry) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn put_programme(conn: &mut Conn, terms: &ProgrammeTerms) -> anyhow::Result<()> {
+/// Adds a programme, or holds the same rules against those that are there.
+pub fn put_programme(conn: &mut Conn, terms: &ProgrammeTerms) -> anyhow::Result<()> {
     Programme::new(terms.clone()).map_err(anyhow::Error::msg)?;
     let text = serde_json::to_string(terms)?;
     let known: Option<String> = each_backend!(conn, |c| programme::table

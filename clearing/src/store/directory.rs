@@ -1,13 +1,14 @@
 //! Reads all reference data, and checks documents against it.
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use diesel::prelude::*;
 use jiff::tz::TimeZone;
 use migrations::schema::{agreement, head, net_debit_cap, partner, programme, rate, signing_key};
 use migrations::{Conn, DbError, each_backend};
-use partner_sdk::agreement::{Agreement, AgreementKind, Rate, RateTerms, Terms};
+use partner_sdk::agreement::{Agreement, AgreementKind, Rate, RateTerms, Terms, TermsError};
+use partner_sdk::change::Custody;
 use partner_sdk::jws::VerifyingKey;
-use partner_sdk::{Currency, Money, PartnerId};
+use partner_sdk::{Currency, Money, PartnerId, ProgrammeCode};
 use settlement::Calendar;
 
 use super::rows::read;
@@ -103,32 +104,42 @@ fn from_hex(text: &str) -> Result<[u8; 32], DbError> {
 }
 
 /// Terms in smallest units, where they fit the partners and programmes that there are.
-pub fn check_agreement(directory: &Directory, terms: &Terms) -> anyhow::Result<Agreement> {
-    let programme = |code: &partner_sdk::ProgrammeCode| {
-        directory
-            .programmes
-            .get(code)
-            .with_context(|| format!("there is no programme {code}"))
+pub fn check_agreement(directory: &Directory, terms: &Terms) -> Result<Agreement, TermsError> {
+    let fault = |field, why: String| TermsError { field, why };
+    let programme = |field, code: &ProgrammeCode| {
+        let known = directory.programmes.get(code);
+        known
+            .map(|p| &p.terms)
+            .ok_or_else(|| fault(field, format!("names no programme: {code}")))
     };
-    ensure!(
-        directory.partners.contains_key(&terms.partner),
-        "there is no partner {}",
-        terms.partner
-    );
-    let from = &programme(&terms.programme)?.terms;
-    let priced = terms.to_programme.as_ref().map_or(Ok(from), |to| programme(to).map(|p| &p.terms))?;
-    if terms.kind == AgreementKind::Exchange {
-        ensure!(
-            from.issuer == terms.partner,
-            "the partner of an exchange agreement must be the issuer of {}",
-            terms.programme
-        );
-        ensure!(
-            terms.to_programme.as_ref() != Some(&terms.programme),
-            "an exchange needs two programmes"
-        );
+    if !directory.partners.contains_key(&terms.partner) {
+        return Err(fault("partner", format!("names no partner: {}", terms.partner)));
     }
-    Ok(Agreement::new(terms.clone(), from.scale, priced.scale)?)
+    let from = programme("programme", &terms.programme)?;
+    let priced = terms.to_programme.as_ref().map_or(Ok(from), |to| programme("to_programme", to))?;
+    if terms.kind == AgreementKind::Exchange {
+        if from.issuer != terms.partner {
+            return Err(fault(
+                "partner",
+                format!("must be the issuer of {}, whose points are exchanged", terms.programme),
+            ));
+        }
+        if terms.to_programme.as_ref() == Some(&terms.programme) {
+            return Err(fault("to_programme", "must be another programme".to_owned()));
+        }
+    } else if from.custody == Custody::External {
+        return Err(fault(
+            "programme",
+            "keeps its balances elsewhere: only exchanges with it are cleared here".to_owned(),
+        ));
+    }
+    Agreement::new(terms.clone(), from.scale, priced.scale)
+}
+
+/// Who signs an agreement: the partner, and the issuer of the points that it is about.
+pub fn parties<'a>(directory: &'a Directory, terms: &'a Terms) -> Option<(&'a PartnerId, &'a PartnerId)> {
+    let issued = terms.to_programme.as_ref().unwrap_or(&terms.programme);
+    Some((&terms.partner, &directory.programmes.get(issued)?.terms.issuer))
 }
 
 /// The exchange agreement in force when the rate starts, and the rate in smallest units.
@@ -140,14 +151,8 @@ pub fn check_rate(directory: &Directory, terms: &RateTerms) -> anyhow::Result<(i
             .with_context(|| format!("there is no programme {code}"))
     };
     let (from, to) = (&programme(&terms.programme)?.terms, &programme(&terms.to_programme)?.terms);
-    let key = (
-        AgreementKind::Exchange,
-        from.issuer.clone(),
-        terms.programme.clone(),
-        Some(terms.to_programme.clone()),
-    );
     let agreement = directory
-        .agreement(&key, terms.valid_from)
+        .exchange_agreement(&terms.programme, &terms.to_programme, terms.valid_from)
         .context("no exchange agreement is in force when the rate starts")?;
     Ok((agreement.no, Rate::new(terms.clone(), from.scale, to.scale, &agreement.item)?))
 }

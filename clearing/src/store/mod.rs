@@ -3,16 +3,19 @@
 pub mod admin;
 pub mod books;
 mod directory;
+pub mod documents;
+pub mod events;
 mod expire;
 mod head;
 mod load;
+pub mod partners;
 mod persist;
 mod pool;
 pub mod queries;
 mod rows;
 mod scratch;
 
-pub use directory::{check_agreement, check_rate, load_directory};
+pub use directory::{check_agreement, check_rate, load_directory, parties};
 pub use expire::expire_lots;
 pub use head::{directory_version, lock_head};
 pub use load::load;

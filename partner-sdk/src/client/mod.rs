@@ -3,6 +3,7 @@
 //! A [`Client`] is cheap to clone and meant to be shared: all its requests travel side by side on one connection.
 
 mod answer;
+mod documents;
 mod retry;
 pub mod tls;
 

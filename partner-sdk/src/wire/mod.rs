@@ -1,9 +1,11 @@
-//! What travels: messages from partners, receipts from the clearinghouse.
+//! What travels: messages from partners, receipts and events from the clearinghouse.
 
+mod event;
 mod message;
 mod receipt;
 mod time;
 
+pub use event::{Event, MAX_EVENTS, MAX_WAIT_SECONDS};
 pub use message::{Body, MAX_BATCH, Message, MessageError, Quantity, split_batch, write_batch};
 pub use receipt::{Answer, Outcome, Receipt};
 pub use time::WireTime;

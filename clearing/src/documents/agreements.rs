@@ -1,0 +1,296 @@
+//! Agreements: proposed by one partner, signed by the other, approved by one of the operator's people and countersigned by the clearinghouse.
+
+use jiff::{SignedDuration, Timestamp};
+use migrations::Conn;
+use partner_sdk::agreement::Terms;
+use partner_sdk::document::{self, Act, Action, State};
+use partner_sdk::jws::general::Signature;
+use partner_sdk::jws::{SigningKey, TYP_AGREEMENT};
+use partner_sdk::{Code, PartnerId, Problem};
+
+use super::rights::{Kind, Role, decide};
+use super::{Done, add, by_partner, by_person, fact, find, fresh, may_sign, open, role, step, tell, verified};
+use crate::directory::{Directory, agreement_key};
+use crate::store::admin::{grow_version, insert_agreement};
+use crate::store::documents::{self, Document};
+use crate::store::{check_agreement, load_directory, parties};
+
+/// A partner proposes an agreement: a document with its own signature, over terms that it is a party of.
+pub fn propose(conn: &mut Conn, now: Timestamp, caller: &PartnerId, text: &str) -> Done<Document> {
+    let general = open(text);
+    let about = general.as_ref().map(|g| g.hash()).unwrap_or_default();
+    step(conn, now, caller.as_str(), "propose", &about, |conn| {
+        let general = general?;
+        let directory = load_directory(conn)?;
+        let [signature] = &general.signatures[..] else {
+            return Err(Problem::new(Code::MalformedDocument, "a proposal has one signature, the proposer's").into());
+        };
+        by_partner(&directory, caller, signature, TYP_AGREEMENT, &general.payload)?;
+        may_sign(&directory, caller)?;
+        let terms: Terms = document::read(&general.payload)?;
+        let other = other_party(&directory, &terms, caller)?;
+        check_terms(&directory, &terms)?;
+        if let Some(known) = documents::find(conn, &about)? {
+            return Err(Problem::new(Code::DocumentKnown, format!("this document is there already, and {}", known.state)).into());
+        }
+        check_succession(conn, &directory, &terms, caller)?;
+        let mut new = Document {
+            hash: about.clone(),
+            kind: Kind::Agreement,
+            // Who agrees with itself has signed for both.
+            state: if other == *caller { State::Signed } else { State::Proposed },
+            proposer: caller.to_string(),
+            counterparty: other.to_string(),
+            payload: document::write(&terms),
+            proposed_at: now.as_microsecond(),
+            signatures: vec![],
+        };
+        documents::insert(conn, &new)?;
+        add(conn, &mut new, "proposer", caller.as_str(), signature.clone(), now)?;
+        let facts = [fact("by", caller.as_str())];
+        tell(conn, now, &[caller.as_str(), other.as_str()], "agreement.proposed", &about, &facts)?;
+        Ok(new)
+    })
+}
+
+/// Terms that fit what there is; a fault names the term.
+fn check_terms(directory: &Directory, terms: &Terms) -> Done<partner_sdk::agreement::Agreement> {
+    check_agreement(directory, terms).map_err(|fault| Problem::new(Code::BadTerms, fault.to_string()).at(Some(fault.field)).into())
+}
+
+/// The party besides `caller`; nobody proposes for others.
+fn other_party(directory: &Directory, terms: &Terms, caller: &PartnerId) -> Done<PartnerId> {
+    let (partner, issuer) = parties(directory, terms).ok_or_else(|| {
+        let detail = "`programme` names no programme".to_owned();
+        Problem::new(Code::BadTerms, detail).at(Some("programme"))
+    })?;
+    if caller == partner {
+        Ok(issuer.clone())
+    } else if caller == issuer {
+        Ok(partner.clone())
+    } else {
+        Err(Problem::new(Code::NotParty, "you are neither the partner nor the issuer of these terms").into())
+    }
+}
+
+/// Where an agreement on the same thing is in force or to come, a new one names it and starts later: no old version comes back.
+fn check_succession(conn: &mut Conn, directory: &Directory, terms: &Terms, caller: &PartnerId) -> Done<()> {
+    let refused = |code, field, detail: &str| Err(Problem::new(code, detail).at(Some(field)).into());
+    let latest = directory.versions(&agreement_key(terms)).first();
+    match (latest, &terms.supersedes) {
+        (None, None) => Ok(()),
+        (None, Some(_)) => refused(Code::BadTerms, "supersedes", "there is no agreement on this to supersede"),
+        (Some(latest), _) if latest.from >= terms.valid_from => {
+            refused(Code::Superseded, "valid_from", "another version starts then or later")
+        }
+        (Some(latest), named) => {
+            let ended = latest.until.is_some_and(|until| until <= terms.valid_from);
+            match named {
+                None if ended => Ok(()),
+                None => refused(
+                    Code::Superseded,
+                    "supersedes",
+                    "an agreement on this is in force: name its hash in `supersedes`",
+                ),
+                Some(named) => {
+                    if let Some(old) = documents::find(conn, named)? {
+                        decide(Kind::Agreement, old.state, role(&old, caller.as_str()), Action::Supersede)?;
+                    }
+                    if *named == latest.item.hash {
+                        Ok(())
+                    } else {
+                        refused(Code::Superseded, "supersedes", "this isn't the latest version")
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The other partner signs what was proposed: the same payload, and a signature of its own.
+pub fn sign(conn: &mut Conn, now: Timestamp, caller: &PartnerId, hash: &str, text: &str) -> Done<Document> {
+    step(conn, now, caller.as_str(), "sign", hash, |conn| {
+        let mut document = find(conn, Kind::Agreement, hash)?;
+        let role = role(&document, caller.as_str());
+        if role == Role::Stranger {
+            return Err(Code::NotFound.into());
+        }
+        let general = open(text)?;
+        if general.payload != document.payload.as_bytes() {
+            return Err(Code::DocumentChanged.into());
+        }
+        let directory = load_directory(conn)?;
+        let mut own = None;
+        for signature in &general.signatures {
+            match document.signatures.iter().find(|known| known.signature.kid == signature.kid) {
+                Some(known) if known.signature == *signature => {}
+                Some(_) => return Err(Problem::new(Code::DocumentChanged, "a signature isn't the one that is there").into()),
+                None => {
+                    by_partner(&directory, caller, signature, TYP_AGREEMENT, &general.payload)?;
+                    own = Some(signature.clone());
+                }
+            }
+        }
+        let next = decide(Kind::Agreement, document.state, role, Action::Sign)?;
+        let own = own.ok_or_else(|| Problem::new(Code::UnknownKey, "the document brings no new signature").at(Some("kid")))?;
+        may_sign(&directory, caller)?;
+        add(conn, &mut document, "counterparty", caller.as_str(), own, now)?;
+        enter(conn, &mut document, next, now)?;
+        let facts = [fact("by", caller.as_str())];
+        tell(
+            conn,
+            now,
+            &[&document.proposer, &document.counterparty],
+            "agreement.signed",
+            hash,
+            &facts,
+        )?;
+        Ok(document)
+    })
+}
+
+fn enter(conn: &mut Conn, document: &mut Document, state: State, now: Timestamp) -> Done<()> {
+    document.state = state;
+    Ok(documents::set_state(conn, &document.hash, state, now)?)
+}
+
+/// A party withdraws, declines or terminates, by its signed word.
+pub fn act(conn: &mut Conn, now: Timestamp, caller: &PartnerId, hash: &str, text: &str) -> Done<Document> {
+    step(conn, now, caller.as_str(), "act", hash, |conn| {
+        let mut document = find(conn, Kind::Agreement, hash)?;
+        let role = role(&document, caller.as_str());
+        if role == Role::Stranger {
+            return Err(Code::NotFound.into());
+        }
+        let directory = load_directory(conn)?;
+        let act = read_act(&directory, caller, text)?;
+        fresh(act.issued_at, now)?;
+        if act.document != hash {
+            return Err(Problem::new(Code::DocumentChanged, "this is about another document")
+                .at(Some("document"))
+                .into());
+        }
+        let next = decide(Kind::Agreement, document.state, role, act.action)?;
+        let (kind, mut facts) = match act.action {
+            Action::Withdraw => ("agreement.withdrawn", vec![]),
+            Action::Decline => ("agreement.declined", vec![]),
+            Action::Terminate => {
+                let ends_at = notice(&document, &act, now)?;
+                documents::end_agreement(conn, hash, ends_at)?;
+                grow_version(conn, directory.version)?;
+                ("agreement.terminated", vec![fact("ends_at", ends_at.to_string())])
+            }
+            _ => {
+                return Err(Problem::new(Code::BadValue, "an act is withdraw, decline or terminate")
+                    .at(Some("action"))
+                    .into());
+            }
+        };
+        documents::add_act(conn, hash, act.action, caller.as_str(), text, now)?;
+        enter(conn, &mut document, next, now)?;
+        facts.insert(0, fact("by", caller.as_str()));
+        tell(conn, now, &[&document.proposer, &document.counterparty], kind, hash, &facts)?;
+        Ok(document)
+    })
+}
+
+fn read_act(directory: &Directory, caller: &PartnerId, text: &str) -> Done<Act> {
+    let jws = Act::open(text)?;
+    let unknown = || Problem::new(Code::UnknownKey, "no key of yours has this kid").at(Some("kid"));
+    let (_, key) = directory
+        .keys
+        .get(&jws.kid)
+        .filter(|(owner, _)| owner == caller)
+        .ok_or_else(unknown)?;
+    jws.verify(key)?;
+    Act::parse(&jws.payload).map_err(|e| {
+        let error = partner_sdk::wire::MessageError::from(e);
+        Problem::new(error.code, error.to_string()).at(error.source.field()).into()
+    })
+}
+
+/// When a terminated agreement ends: as stated, but with the notice that was agreed on.
+fn notice(document: &Document, act: &Act, now: Timestamp) -> Done<Timestamp> {
+    let terms: Terms = document::read(document.payload.as_bytes())?;
+    let ends_at = act
+        .ends_at
+        .ok_or_else(|| Problem::new(Code::MissingField, "a termination says when the agreement ends").at(Some("ends_at")))?;
+    let days = i64::from(terms.notice_days());
+    if ends_at < now + SignedDuration::from_hours(24 * days) {
+        let detail = format!("the agreement asks for {days} days' notice");
+        return Err(Problem::new(Code::NoticeTooShort, detail).at(Some("ends_at")).into());
+    }
+    Ok(ends_at)
+}
+
+/// One of the operator's people approves, by a signature over the same payload; the clearinghouse countersigns, and the agreement is in force.
+pub fn approve(conn: &mut Conn, now: Timestamp, key: &SigningKey, hash: &str, signature: &Signature) -> Done<Document> {
+    step(conn, now, signature.kid.as_str(), "approve", hash, |conn| {
+        let mut document = find(conn, Kind::Agreement, hash)?;
+        let payload = document.payload.clone().into_bytes();
+        let person = by_person(conn, signature, TYP_AGREEMENT, &payload)?;
+        let next = decide(Kind::Agreement, document.state, Role::Person, Action::Approve)?;
+        let mut directory = load_directory(conn)?;
+        check_signatures(&directory, &document)?;
+        let terms: Terms = document::read(&payload)?;
+        let item = check_terms(&directory, &terms)?;
+        // What was signed long ago may have been overtaken.
+        let proposer: PartnerId = document.proposer.parse().map_err(|_| Code::Internal)?;
+        check_succession(conn, &directory, &terms, &proposer)?;
+        insert_agreement(conn, &mut directory, item, now.as_microsecond())?;
+        grow_version(conn, directory.version)?;
+        add(conn, &mut document, "approver", &person.name, signature.clone(), now)?;
+        add(
+            conn,
+            &mut document,
+            "clearing",
+            "clearing",
+            Signature::new(key, TYP_AGREEMENT, &payload),
+            now,
+        )?;
+        enter(conn, &mut document, next, now)?;
+        let whom = [document.proposer.as_str(), document.counterparty.as_str()];
+        if let Some(old) = terms.supersedes.as_deref() {
+            documents::set_state(conn, old, State::Superseded, now)?;
+            tell(conn, now, &whom, "agreement.superseded", old, &[fact("by", hash)])?;
+        }
+        let facts = [fact("valid_from", terms.valid_from.to_string()), fact("approved_by", person.name)];
+        tell(conn, now, &whom, "agreement.in_force", hash, &facts)?;
+        Ok(document)
+    })
+}
+
+/// Both partners' signatures once more, over the bytes that are countersigned: whatever became of the rows meanwhile, nothing else is put in force.
+fn check_signatures(directory: &Directory, document: &Document) -> Done<()> {
+    let payload = document.payload.as_bytes();
+    if document.general().hash() != document.hash {
+        return Err(Code::DocumentChanged.into());
+    }
+    for signer in [&document.proposer, &document.counterparty] {
+        let signed = document
+            .signatures
+            .iter()
+            .find(|one| one.signer == *signer)
+            .ok_or(Code::NotApproved)?;
+        let key = directory
+            .keys
+            .get(&signed.signature.kid)
+            .filter(|(owner, _)| owner.as_str() == signer);
+        let (_, key) =
+            key.ok_or_else(|| Problem::new(Code::NotApproved, format!("the key with which {signer} signed is no longer valid")))?;
+        verified(&signed.signature, TYP_AGREEMENT, payload, key)?;
+    }
+    Ok(())
+}
+
+/// One of the operator's people turns an agreement down.
+pub fn decline(conn: &mut Conn, now: Timestamp, hash: &str, text: &str) -> Done<Document> {
+    super::changes::decline(conn, now, Kind::Agreement, hash, text)
+}
+
+/// A document as `caller` may see it.
+pub fn fetch(conn: &mut Conn, caller: &PartnerId, hash: &str) -> Done<Document> {
+    let document = find(conn, Kind::Agreement, hash)?;
+    decide(Kind::Agreement, document.state, role(&document, caller.as_str()), Action::Fetch)?;
+    Ok(document)
+}

@@ -1,0 +1,217 @@
+//! Documents that several sign: agreements between partners, and changes by the operator's people.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | [`rights`] | who may do what, and when: a pure table |
+//! | [`agreements`] | propose, sign, act, approve |
+//! | [`changes`] | propose, approve, and what a change does |
+//!
+//! Every step is one transaction that locks the ledger, so it has one place among the messages. A refused step is recorded in the operator's feed.
+
+pub mod agreements;
+pub mod changes;
+pub mod rights;
+
+use jiff::{SignedDuration, Timestamp};
+use migrations::{Conn, DbError};
+use partner_sdk::document::DocumentError;
+use partner_sdk::jws::general::{General, MAX_DOCUMENT_BYTES, Signature};
+use partner_sdk::jws::{JwsError, VerifyingKey};
+use partner_sdk::{Code, PartnerId, Problem};
+
+use crate::directory::{Directory, Status};
+use crate::store::documents::{self, Document, Person, Signed};
+use crate::store::events::{self, EVERYBODY, NewEvent, OPERATOR};
+use crate::verify::Refused;
+use rights::{Kind, Role};
+
+/// How old a party's signed word about a document may be.
+const MAX_AGE: SignedDuration = SignedDuration::from_mins(5);
+/// How far ahead of the clearinghouse's clock.
+const MAX_AHEAD: SignedDuration = SignedDuration::from_secs(10);
+
+/// Why a step wasn't taken.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// It isn't allowed, or not possible.
+    #[error("{0}")]
+    Refused(Box<Problem>),
+    /// The database failed.
+    #[error("the database failed")]
+    Db(#[from] DbError),
+}
+
+/// What a step came to.
+pub type Done<T> = Result<T, Fault>;
+
+impl From<Problem> for Fault {
+    fn from(problem: Problem) -> Self {
+        Self::Refused(Box::new(problem))
+    }
+}
+
+impl From<Code> for Fault {
+    fn from(code: Code) -> Self {
+        Problem::new(code, code.title()).into()
+    }
+}
+
+impl From<JwsError> for Fault {
+    fn from(error: JwsError) -> Self {
+        Self::Refused(Refused::from(error).problem)
+    }
+}
+
+impl From<DocumentError> for Fault {
+    fn from(error: DocumentError) -> Self {
+        Problem::new(Code::MalformedDocument, error.to_string()).at(error.field()).into()
+    }
+}
+
+/// Runs a step in one transaction; where it is refused, that is recorded for the operator: who, what, about what, why.
+fn step<T>(conn: &mut Conn, now: Timestamp, who: &str, what: &str, about: &str, body: impl FnOnce(&mut Conn) -> Done<T>) -> Done<T> {
+    let done = conn.transaction(|conn| {
+        crate::store::lock_head(conn)?;
+        body(conn)
+    });
+    if let Err(Fault::Refused(problem)) = &done {
+        let mut facts = vec![fact("by", who), fact("action", what), fact("code", problem.code.as_str())];
+        facts.extend(problem.field.as_deref().map(|field| fact("field", field)));
+        let refused = NewEvent {
+            recipient: OPERATOR.into(),
+            kind: "document.refused",
+            subject: about.to_owned(),
+            facts,
+        };
+        conn.transaction(|conn| -> Result<(), DbError> {
+            crate::store::lock_head(conn)?;
+            events::append(conn, now.as_microsecond(), &[refused])
+        })?;
+    }
+    done
+}
+
+fn fact(name: &str, value: impl Into<String>) -> (String, String) {
+    (name.to_owned(), value.into())
+}
+
+/// Tells each of these, and the operator, that something happened.
+fn tell(
+    conn: &mut Conn,
+    now: Timestamp,
+    whom: &[&str],
+    kind: &'static str,
+    subject: &str,
+    facts: &[(String, String)],
+) -> Result<(), DbError> {
+    let mut whom = whom.to_vec();
+    // What everybody hears, the operator does too.
+    if !whom.contains(&EVERYBODY) {
+        whom.push(OPERATOR);
+    }
+    whom.sort_unstable();
+    whom.dedup();
+    let event = |recipient: &&str| NewEvent {
+        recipient: (*recipient).to_owned(),
+        kind,
+        subject: subject.to_owned(),
+        facts: facts.to_vec(),
+    };
+    let all: Vec<_> = whom.iter().map(event).collect();
+    events::append(conn, now.as_microsecond(), &all)
+}
+
+/// Takes a document apart within its bounds.
+fn open(text: &str) -> Done<General> {
+    if text.len() > MAX_DOCUMENT_BYTES {
+        let detail = format!("the document has {} bytes, at most {MAX_DOCUMENT_BYTES} are taken", text.len());
+        return Err(Problem::new(Code::TooLarge, detail).into());
+    }
+    Ok(General::parse(text)?)
+}
+
+/// Verifies that a signature over a payload is `partner`'s, made by a key that is valid now.
+fn by_partner(directory: &Directory, partner: &PartnerId, signature: &Signature, typ: &str, payload: &[u8]) -> Done<()> {
+    let unknown = || Problem::new(Code::UnknownKey, "no key of yours has this kid").at(Some("kid"));
+    let (_, key) = directory
+        .keys
+        .get(&signature.kid)
+        .filter(|(owner, _)| owner == partner)
+        .ok_or_else(unknown)?;
+    verified(signature, typ, payload, key)
+}
+
+fn verified(signature: &Signature, typ: &str, payload: &[u8], key: &VerifyingKey) -> Done<()> {
+    if signature.typ != typ {
+        let detail = format!("JWS header: `typ` must be {typ}");
+        return Err(Problem::new(Code::BadHeader, detail).at(Some("typ")).into());
+    }
+    Ok(signature.verify(payload, key)?)
+}
+
+/// Verifies that a signature over a payload is that of one of the operator's people, and says whose.
+fn by_person(conn: &mut Conn, signature: &Signature, typ: &str, payload: &[u8]) -> Done<Person> {
+    let unknown = || Problem::new(Code::UnknownKey, "no person of the operator has this kid").at(Some("kid"));
+    let people = documents::people(conn)?;
+    let person = people
+        .into_iter()
+        .find(|one| one.kid == signature.kid.as_str())
+        .ok_or_else(unknown)?;
+    verified(signature, typ, payload, &person.key)?;
+    Ok(person)
+}
+
+/// The partner, if it may enter into agreements.
+fn may_sign(directory: &Directory, partner: &PartnerId) -> Done<()> {
+    match directory.partners.get(partner).map(|p| p.status) {
+        Some(Status::Admitted | Status::Active) => Ok(()),
+        _ => Err(Code::PartnerSuspended.into()),
+    }
+}
+
+/// A signed word is of now: neither from the future nor recorded long ago.
+fn fresh(issued_at: Timestamp, now: Timestamp) -> Done<()> {
+    let age = now.duration_since(issued_at);
+    if age < -MAX_AHEAD {
+        return Err(Problem::new(Code::IssuedInFuture, Code::IssuedInFuture.title())
+            .at(Some("issued_at"))
+            .into());
+    }
+    if age > MAX_AGE {
+        return Err(Problem::new(Code::Stale, "issued_at is more than 5 minutes ago")
+            .at(Some("issued_at"))
+            .into());
+    }
+    Ok(())
+}
+
+/// The document, if it is of this kind.
+fn find(conn: &mut Conn, kind: Kind, hash: &str) -> Done<Document> {
+    documents::find(conn, hash)?
+        .filter(|document| document.kind == kind)
+        .ok_or_else(|| Problem::new(Code::NotFound, "there is no such document").into())
+}
+
+/// What somebody is to a document.
+fn role(document: &Document, who: &str) -> Role {
+    if document.proposer == who {
+        Role::Proposer
+    } else if document.counterparty == who {
+        Role::Counterparty
+    } else {
+        Role::Stranger
+    }
+}
+
+/// Adds a signature to a document and to its row.
+fn add(conn: &mut Conn, document: &mut Document, role: &str, signer: &str, signature: Signature, now: Timestamp) -> Result<(), DbError> {
+    let signed = Signed {
+        role: role.to_owned(),
+        signer: signer.to_owned(),
+        signature,
+        at: now.as_microsecond(),
+    };
+    documents::add_signature(conn, &document.hash, &signed)?;
+    document.signatures.push(signed);
+    Ok(())
+}

@@ -1,0 +1,210 @@
+//! Agreements over the wire, and the event feed.
+
+use std::time::{Duration, Instant};
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use jiff::Timestamp;
+use partner_sdk::document::{Filed, SignedBy, State as DocumentState};
+use partner_sdk::wire::{Event, MAX_EVENTS, MAX_WAIT_SECONDS};
+use partner_sdk::{Code, PartnerId, Problem};
+use serde::Deserialize;
+
+use super::{Failure, State, caller, heard, on_database};
+use crate::clock::timestamp;
+use crate::directory::{Directory, Numbered};
+use crate::documents::rights::Kind;
+use crate::documents::{Done, Fault, agreements};
+use crate::store::documents::{self, Document};
+use crate::store::events::{self, EVERYBODY};
+use crate::store::load_directory;
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Refused(problem) => Self(problem),
+            Fault::Db(error) => error.into(),
+        }
+    }
+}
+
+/// An instant in a query, e.g. `2026-11-21T10:00:00Z`.
+pub(super) fn instant(text: Option<&str>, name: &'static str) -> Result<Option<Timestamp>, Failure> {
+    let read = |text: &str| text.parse::<partner_sdk::wire::WireTime>().map(|at| at.0);
+    let wrong = |why: &'static str| Problem::new(Code::BadValue, why).at(Some(name));
+    Ok(text.map(read).transpose().map_err(wrong)?)
+}
+
+/// A document as it is answered, with when it is in force by this directory.
+pub fn filed(document: &Document, directory: &Directory) -> Filed {
+    let (from, until) = in_force(directory, &document.hash).unzip();
+    Filed {
+        hash: document.hash.clone(),
+        kind: document.kind.as_str().to_owned(),
+        state: document.state,
+        proposer: document.proposer.clone(),
+        counterparty: document.counterparty.clone(),
+        proposed_at: timestamp(document.proposed_at),
+        signatures: document
+            .signatures
+            .iter()
+            .map(|one| SignedBy {
+                role: one.role.clone(),
+                signer: one.signer.clone(),
+                kid: one.signature.kid.to_string(),
+                signed_at: timestamp(one.at),
+            })
+            .collect(),
+        in_force_from: from,
+        in_force_until: until.flatten(),
+        document: document.general().to_json(),
+    }
+}
+
+/// From when until when an agreement is in force, the start of the version after it counted.
+fn in_force(directory: &Directory, hash: &str) -> Option<(Timestamp, Option<Timestamp>)> {
+    let agreement = directory.agreements().find(|a| a.item.hash == hash)?;
+    let versions = directory.versions(&crate::directory::agreement_key(&agreement.item.terms));
+    let later = versions.iter().map(|a| a.from).filter(|from| *from > agreement.from).min();
+    let Numbered { from, until, .. } = **agreement;
+    Some((from, [until, later].into_iter().flatten().min()))
+}
+
+/// Runs a step of a document for the caller, and lets everybody know what changed.
+async fn step(
+    request: &HttpRequest,
+    payload: web::Payload,
+    state: &State,
+    step: impl FnOnce(&mut migrations::Conn, Timestamp, &PartnerId, &str) -> Done<Document> + Send + 'static,
+) -> Result<HttpResponse, Failure> {
+    let (partner, _, text, _held) = heard(request, payload, state).await?;
+    let now = state.clock.now();
+    let (document, directory, newest) = on_database(state, move |conn| {
+        let document = step(conn, now, &partner, text.trim_end())?;
+        let directory = std::sync::Arc::new(load_directory(conn)?);
+        Ok((document, directory, events::newest(conn)?))
+    })
+    .await?;
+    state.reference.put(&directory);
+    state.news.send_replace(newest);
+    Ok(HttpResponse::Ok().json(filed(&document, &directory)))
+}
+
+/// `POST /v1/agreements`: either party proposes.
+pub async fn propose(request: HttpRequest, payload: web::Payload, state: web::Data<State>) -> Result<HttpResponse, Failure> {
+    step(&request, payload, &state, agreements::propose).await
+}
+
+/// `POST /v1/agreements/{hash}/signatures`: the other party signs.
+pub async fn sign(
+    request: HttpRequest,
+    payload: web::Payload,
+    hash: web::Path<String>,
+    state: web::Data<State>,
+) -> Result<HttpResponse, Failure> {
+    step(&request, payload, &state, move |conn, now, caller, text| {
+        agreements::sign(conn, now, caller, &hash, text)
+    })
+    .await
+}
+
+/// `POST /v1/agreements/{hash}/acts`: a party withdraws, declines or terminates.
+pub async fn act(
+    request: HttpRequest,
+    payload: web::Payload,
+    hash: web::Path<String>,
+    state: web::Data<State>,
+) -> Result<HttpResponse, Failure> {
+    step(&request, payload, &state, move |conn, now, caller, text| {
+        agreements::act(conn, now, caller, &hash, text)
+    })
+    .await
+}
+
+/// `GET /v1/agreements/{hash}`: the parties.
+pub async fn fetch(request: HttpRequest, hash: web::Path<String>, state: web::Data<State>) -> Result<HttpResponse, Failure> {
+    let (partner, _) = caller(&request, &state)?;
+    let (document, directory) = on_database(&state, move |conn| {
+        conn.snapshot(|conn| Ok((agreements::fetch(conn, &partner, &hash)?, load_directory(conn)?)))
+    })
+    .await?;
+    Ok(HttpResponse::Ok().json(filed(&document, &directory)))
+}
+
+/// Which of the caller's agreements.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Which {
+    as_of: Option<String>,
+}
+
+/// `GET /v1/agreements`: the caller's own, newest first; with `as_of`, those in force at that instant.
+pub async fn list(request: HttpRequest, which: web::Query<Which>, state: web::Data<State>) -> Result<HttpResponse, Failure> {
+    let (partner, _) = caller(&request, &state)?;
+    let as_of = instant(which.as_of.as_deref(), "as_of")?;
+    let (all, directory) = on_database(&state, move |conn| {
+        conn.snapshot(|conn| {
+            Ok((
+                documents::list(conn, Kind::Agreement, Some(partner.as_str()))?,
+                load_directory(conn)?,
+            ))
+        })
+    })
+    .await?;
+    let all = all.iter().map(|document| filed(document, &directory));
+    let wanted = |one: &Filed| match as_of {
+        None => true,
+        Some(at) => {
+            let begun = one.in_force_from.is_some_and(|from| from <= at);
+            let over = one.in_force_until.is_some_and(|until| until <= at);
+            begun && !over && one.state != DocumentState::Proposed
+        }
+    };
+    let answer: Vec<Filed> = all.filter(wanted).collect();
+    Ok(HttpResponse::Ok().json(answer))
+}
+
+/// From where in the feed, how many, and how long to wait for the first.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Feed {
+    #[serde(default)]
+    after: i64,
+    limit: Option<u32>,
+    #[serde(default)]
+    wait: u32,
+}
+
+/// `GET /v1/events`: what concerns the caller, in order, one signed entry a line. With `wait`, the answer comes as soon as there is something.
+pub async fn events(request: HttpRequest, feed: web::Query<Feed>, state: web::Data<State>) -> Result<HttpResponse, Failure> {
+    let until = Instant::now() + Duration::from_secs(u64::from(feed.wait.min(MAX_WAIT_SECONDS)));
+    let limit = i64::try_from(MAX_EVENTS).map_or(1000, |most| i64::from(feed.limit.unwrap_or(100)).clamp(1, most));
+    let mut news = state.news.subscribe();
+    loop {
+        // Looked up anew each time: who was let go meanwhile hears nothing more.
+        let (partner, _) = caller(&request, &state)?;
+        news.borrow_and_update();
+        let after = feed.after;
+        let found = on_database(&state, move |conn| {
+            Ok(events::after(conn, &[partner.as_str(), EVERYBODY], after, limit)?)
+        })
+        .await?;
+        let left = until.saturating_duration_since(Instant::now());
+        if !found.is_empty() || left.is_zero() || state.ledger.is_draining() {
+            let lines: String = found.into_iter().map(|event| wire(event).sign(&state.key) + "\n").collect();
+            return Ok(HttpResponse::Ok().content_type("application/x-ndjson").body(lines));
+        }
+        // Whether there were news or the time is over, the next look says what there is.
+        let _ = tokio::time::timeout(left, news.changed()).await;
+    }
+}
+
+fn wire(event: events::Event) -> Event {
+    Event {
+        no: event.no,
+        at: timestamp(event.at),
+        recipient: event.recipient,
+        kind: event.kind,
+        subject: event.subject,
+        facts: event.facts,
+    }
+}

@@ -1,0 +1,210 @@
+//! Documents with their signatures, and the operator's people, as rows.
+
+use diesel::prelude::*;
+use jiff::Timestamp;
+use migrations::schema::{agreement, document, document_act, document_signature, person};
+use migrations::{Conn, DbError, each_backend};
+use partner_sdk::document::{Action, State};
+use partner_sdk::jws::VerifyingKey;
+use partner_sdk::jws::general::{General, Signature};
+
+use super::rows::read;
+use crate::documents::rights::Kind;
+
+/// A signature with what it stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signed {
+    /// `proposer`, `counterparty`, `approver` or `clearing`.
+    pub role: String,
+    /// The partner or person that signed.
+    pub signer: String,
+    /// The signature.
+    pub signature: Signature,
+    /// When, in microseconds since 1970.
+    pub at: i64,
+}
+
+/// A document as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    /// Its name: the SHA-256 of its payload.
+    pub hash: String,
+    /// What it is about.
+    pub kind: Kind,
+    /// Where it stands.
+    pub state: State,
+    /// The partner or person that proposed it.
+    pub proposer: String,
+    /// The other partner of an agreement; empty for a change.
+    pub counterparty: String,
+    /// What was signed.
+    pub payload: String,
+    /// When it was proposed, in microseconds since 1970.
+    pub proposed_at: i64,
+    /// Its signatures, in the order in which they came.
+    pub signatures: Vec<Signed>,
+}
+
+impl Document {
+    /// The document as it travels.
+    pub fn general(&self) -> General {
+        General {
+            payload: self.payload.clone().into_bytes(),
+            signatures: self.signatures.iter().map(|one| one.signature.clone()).collect(),
+        }
+    }
+}
+
+type Row = (String, String, String, String, String, String, i64, i64);
+
+/// Reads a document.
+pub fn find(conn: &mut Conn, hash: &str) -> Result<Option<Document>, DbError> {
+    let row: Option<Row> = each_backend!(conn, |c| document::table.find(hash).first(c).optional())?;
+    row.map(|row| with_signatures(conn, row)).transpose()
+}
+
+fn with_signatures(conn: &mut Conn, row: Row) -> Result<Document, DbError> {
+    let (hash, kind, state, proposer, counterparty, payload, proposed_at, _) = row;
+    let query = document_signature::table
+        .filter(document_signature::document.eq(&hash))
+        .order((document_signature::signed_at, document_signature::role.desc()));
+    let rows = each_backend!(conn, |c| query.load::<(String, String, String, String, String, String, i64)>(c))?;
+    let mut signatures = vec![];
+    for (_, role, signer, _, protected, signature, at) in rows {
+        let signature = Signature::read(protected, signature).map_err(|e| DbError::Corrupt(format!("document_signature: {e}")))?;
+        signatures.push(Signed {
+            role,
+            signer,
+            signature,
+            at,
+        });
+    }
+    Ok(Document {
+        kind: read(&kind, "document.kind")?,
+        state: read(&state, "document.state")?,
+        hash,
+        proposer,
+        counterparty,
+        payload,
+        proposed_at,
+        signatures,
+    })
+}
+
+/// The documents of a kind in which `party` is proposer or counterparty, newest first; every one where no party is given. At most 1,000.
+pub fn list(conn: &mut Conn, kind: Kind, party: Option<&str>) -> Result<Vec<Document>, DbError> {
+    let query = document::table
+        .filter(document::kind.eq(kind.as_str()))
+        .order((document::proposed_at.desc(), document::hash))
+        .limit(1000);
+    let rows: Vec<Row> = match party {
+        None => each_backend!(conn, |c| query.load(c))?,
+        Some(party) => {
+            let own = query.filter(document::proposer.eq(party).or(document::counterparty.eq(party)));
+            each_backend!(conn, |c| own.load(c))?
+        }
+    };
+    rows.into_iter().map(|row| with_signatures(conn, row)).collect()
+}
+
+/// Adds a document without its signatures.
+pub fn insert(conn: &mut Conn, new: &Document) -> Result<(), DbError> {
+    let row = (
+        document::hash.eq(&new.hash),
+        document::kind.eq(new.kind.as_str()),
+        document::state.eq(new.state.as_str()),
+        document::proposer.eq(&new.proposer),
+        document::counterparty.eq(&new.counterparty),
+        document::payload.eq(&new.payload),
+        document::proposed_at.eq(new.proposed_at),
+        document::changed_at.eq(new.proposed_at),
+    );
+    each_backend!(conn, |c| diesel::insert_into(document::table).values(row).execute(c))?;
+    Ok(())
+}
+
+/// Adds a signature.
+pub fn add_signature(conn: &mut Conn, hash: &str, new: &Signed) -> Result<(), DbError> {
+    let row = (
+        document_signature::document.eq(hash),
+        document_signature::role.eq(&new.role),
+        document_signature::signer.eq(&new.signer),
+        document_signature::kid.eq(new.signature.kid.as_str()),
+        document_signature::protected.eq(&new.signature.protected),
+        document_signature::signature.eq(&new.signature.signature),
+        document_signature::signed_at.eq(new.at),
+    );
+    each_backend!(conn, |c| diesel::insert_into(document_signature::table).values(row).execute(c))?;
+    Ok(())
+}
+
+/// Moves a document to its next state.
+pub fn set_state(conn: &mut Conn, hash: &str, state: State, now: Timestamp) -> Result<(), DbError> {
+    let to = (document::state.eq(state.as_str()), document::changed_at.eq(now.as_microsecond()));
+    each_backend!(conn, |c| diesel::update(document::table.find(hash)).set(to).execute(c))?;
+    Ok(())
+}
+
+/// Keeps the signed bytes of what a party did.
+pub fn add_act(conn: &mut Conn, hash: &str, action: Action, signer: &str, bytes: &str, now: Timestamp) -> Result<(), DbError> {
+    let row = (
+        document_act::document.eq(hash),
+        document_act::action.eq(action.as_str()),
+        document_act::signer.eq(signer),
+        document_act::bytes.eq(bytes),
+        document_act::acted_at.eq(now.as_microsecond()),
+    );
+    each_backend!(conn, |c| diesel::insert_into(document_act::table).values(row).execute(c))?;
+    Ok(())
+}
+
+/// Ends an agreement by notice.
+pub fn end_agreement(conn: &mut Conn, hash: &str, ends_at: Timestamp) -> Result<(), DbError> {
+    let query = diesel::update(agreement::table.filter(agreement::hash.eq(hash)));
+    each_backend!(conn, |c| query.set(agreement::ends_at.eq(ends_at.as_microsecond())).execute(c))?;
+    Ok(())
+}
+
+/// One of the operator's people.
+#[derive(Debug, Clone)]
+pub struct Person {
+    /// The name in the trail.
+    pub name: String,
+    /// The id of the signing key.
+    pub kid: String,
+    /// The key.
+    pub key: VerifyingKey,
+}
+
+/// The operator's people who haven't left, by name.
+pub fn people(conn: &mut Conn) -> Result<Vec<Person>, DbError> {
+    let query = person::table
+        .select((person::name, person::kid, person::public_key))
+        .filter(person::left_at.is_null())
+        .order(person::name);
+    let rows = each_backend!(conn, |c| query.load::<(String, String, String)>(c))?;
+    let read = |(name, kid, key): (String, String, String)| {
+        let key = VerifyingKey::from_base64url(&key).map_err(|e| DbError::Corrupt(format!("person.public_key: {e}")))?;
+        Ok(Person { name, kid, key })
+    };
+    rows.into_iter().map(read).collect()
+}
+
+/// Adds a person. A name, kid or key that was there before is refused by the database.
+pub fn add_person(conn: &mut Conn, new: &Person, now: Timestamp) -> Result<(), DbError> {
+    let row = (
+        person::name.eq(&new.name),
+        person::kid.eq(&new.kid),
+        person::public_key.eq(new.key.to_base64url()),
+        person::added_at.eq(now.as_microsecond()),
+    );
+    each_backend!(conn, |c| diesel::insert_into(person::table).values(row).execute(c))?;
+    Ok(())
+}
+
+/// A person leaves; returns whether there was one.
+pub fn person_leaves(conn: &mut Conn, name: &str, now: Timestamp) -> Result<bool, DbError> {
+    let query = diesel::update(person::table.find(name).filter(person::left_at.is_null()));
+    let rows = each_backend!(conn, |c| query.set(person::left_at.eq(now.as_microsecond())).execute(c))?;
+    Ok(rows == 1)
+}

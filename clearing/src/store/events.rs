@@ -1,0 +1,91 @@
+//! The event feed: what happened, in order, for each partner (DESIGN section 5). Appended in the transaction that makes it happen.
+
+use diesel::prelude::*;
+use migrations::schema::{event, head};
+use migrations::{Conn, DbError, each_backend};
+
+/// Everybody.
+pub const EVERYBODY: &str = "";
+/// The operator's own feed.
+pub const OPERATOR: &str = "clearing";
+
+/// Something that happened, to be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewEvent {
+    /// A partner's id, [`EVERYBODY`] or [`OPERATOR`].
+    pub recipient: String,
+    /// What, e.g. `agreement.signed`.
+    pub kind: &'static str,
+    /// What it is about: a document's hash, a message's id.
+    pub subject: String,
+    /// More about it, by name.
+    pub facts: Vec<(String, String)>,
+}
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Its place: grows, and for one recipient has gaps.
+    pub no: i64,
+    /// When, in microseconds since 1970.
+    pub at: i64,
+    /// Whom it was told.
+    pub recipient: String,
+    /// What.
+    pub kind: String,
+    /// About what.
+    pub subject: String,
+    /// More about it, by name.
+    pub facts: Vec<(String, String)>,
+}
+
+/// Appends events; the ledger is locked.
+pub fn append(conn: &mut Conn, at: i64, events: &[NewEvent]) -> Result<(), DbError> {
+    if events.is_empty() {
+        return Ok(());
+    }
+    let mut no = newest(conn)? + 1;
+    for one in events {
+        let facts = serde_json::to_string(&one.facts).map_err(|e| DbError::Corrupt(e.to_string()))?;
+        let row = (
+            event::no.eq(no),
+            event::at.eq(at),
+            event::recipient.eq(&one.recipient),
+            event::kind.eq(one.kind),
+            event::subject.eq(&one.subject),
+            event::facts.eq(facts),
+        );
+        each_backend!(conn, |c| diesel::insert_into(event::table).values(row).execute(c))?;
+        no += 1;
+    }
+    each_backend!(conn, |c| diesel::update(head::table).set(head::next_event.eq(no)).execute(c))?;
+    Ok(())
+}
+
+/// The number of the newest event; 0 where there is none.
+pub fn newest(conn: &mut Conn) -> Result<i64, DbError> {
+    let next: i64 = each_backend!(conn, |c| head::table.select(head::next_event).first(c))?;
+    Ok(next - 1)
+}
+
+/// Up to `limit` events for these recipients after number `after`, in order.
+pub fn after(conn: &mut Conn, recipients: &[&str], after: i64, limit: i64) -> Result<Vec<Event>, DbError> {
+    let query = event::table
+        .filter(event::recipient.eq_any(recipients))
+        .filter(event::no.gt(after))
+        .order(event::no)
+        .limit(limit);
+    let rows = each_backend!(conn, |c| query.load::<(i64, i64, String, String, String, String)>(c))?;
+    let read = |(no, at, recipient, kind, subject, facts): (i64, i64, String, String, String, String)| {
+        let facts = serde_json::from_str(&facts).map_err(|_| DbError::Corrupt("event.facts".into()))?;
+        Ok(Event {
+            no,
+            at,
+            recipient,
+            kind,
+            subject,
+            facts,
+        })
+    };
+    rows.into_iter().map(read).collect()
+}
