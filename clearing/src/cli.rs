@@ -157,6 +157,7 @@ enum Command {
     },
 }
 
+/// Which clearinghouse.
 #[derive(Args)]
 pub struct At {
     /// The configuration.

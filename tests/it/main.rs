@@ -1,6 +1,7 @@
 //! All suites, in one binary.
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that can't go on fails")]
 
+mod agreements;
 mod cluster;
 mod corners;
 mod crash;
@@ -12,5 +13,6 @@ mod money;
 mod night;
 mod oracle;
 mod refusals;
+mod sdk;
 mod tidy;
 mod wycheproof;

@@ -3,6 +3,8 @@
 
 pub mod child;
 pub mod load;
+pub mod market;
+pub mod office;
 pub mod postgres;
 mod world;
 

@@ -31,7 +31,9 @@ pub fn propose(conn: &mut Conn, now: Timestamp, caller: &PartnerId, text: &str) 
         let other = other_party(&directory, &terms, caller)?;
         check_terms(&directory, &terms)?;
         if let Some(known) = documents::find(conn, &about)? {
-            return Err(Problem::new(Code::DocumentKnown, format!("this document is there already, and {}", known.state)).into());
+            let overtaken = known.state == State::Superseded;
+            let code = if overtaken { Code::Superseded } else { Code::DocumentKnown };
+            return Err(Problem::new(code, format!("this document is there already, and {}", known.state)).into());
         }
         check_succession(conn, &directory, &terms, caller)?;
         let mut new = Document {
@@ -76,34 +78,31 @@ fn other_party(directory: &Directory, terms: &Terms, caller: &PartnerId) -> Done
 /// Where an agreement on the same thing is in force or to come, a new one names it and starts later: no old version comes back.
 fn check_succession(conn: &mut Conn, directory: &Directory, terms: &Terms, caller: &PartnerId) -> Done<()> {
     let refused = |code, field, detail: &str| Err(Problem::new(code, detail).at(Some(field)).into());
-    let latest = directory.versions(&agreement_key(terms)).first();
-    match (latest, &terms.supersedes) {
-        (None, None) => Ok(()),
-        (None, Some(_)) => refused(Code::BadTerms, "supersedes", "there is no agreement on this to supersede"),
-        (Some(latest), _) if latest.from >= terms.valid_from => {
-            refused(Code::Superseded, "valid_from", "another version starts then or later")
-        }
-        (Some(latest), named) => {
-            let ended = latest.until.is_some_and(|until| until <= terms.valid_from);
-            match named {
-                None if ended => Ok(()),
-                None => refused(
-                    Code::Superseded,
-                    "supersedes",
-                    "an agreement on this is in force: name its hash in `supersedes`",
-                ),
-                Some(named) => {
-                    if let Some(old) = documents::find(conn, named)? {
-                        decide(Kind::Agreement, old.state, role(&old, caller.as_str()), Action::Supersede)?;
-                    }
-                    if *named == latest.item.hash {
-                        Ok(())
-                    } else {
-                        refused(Code::Superseded, "supersedes", "this isn't the latest version")
-                    }
-                }
-            }
-        }
+    if let Some(named) = &terms.supersedes {
+        let Some(old) = documents::find(conn, named)? else {
+            return refused(Code::BadTerms, "supersedes", "there is no such agreement");
+        };
+        decide(Kind::Agreement, old.state, role(&old, caller.as_str()), Action::Supersede)?;
+    }
+    let Some(latest) = directory.versions(&agreement_key(terms)).first() else {
+        return match terms.supersedes {
+            None => Ok(()),
+            Some(_) => refused(Code::BadTerms, "supersedes", "this agreement is about something else"),
+        };
+    };
+    if latest.from >= terms.valid_from {
+        return refused(Code::Superseded, "valid_from", "another version starts then or later");
+    }
+    let ended = latest.until.is_some_and(|until| until <= terms.valid_from);
+    match &terms.supersedes {
+        None if ended => Ok(()),
+        None => refused(
+            Code::Superseded,
+            "supersedes",
+            "an agreement on this is in force: name its hash in `supersedes`",
+        ),
+        Some(named) if *named == latest.item.hash => Ok(()),
+        Some(_) => refused(Code::Superseded, "supersedes", "this isn't the latest version"),
     }
 }
 

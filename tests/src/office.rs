@@ -1,0 +1,120 @@
+//! The operator's people, as `clearing propose` and `clearing approve` have them work: on the database, beside the running service.
+
+use clearing::documents::{Fault, agreements, changes};
+use clearing::store::documents::{Document, Person};
+use jiff::Timestamp;
+use partner_sdk::change::{Change, Proposal};
+use partner_sdk::document::{Act, Action};
+use partner_sdk::jws::general::{General, Signature};
+use partner_sdk::jws::{SigningKey, TYP_AGREEMENT, TYP_CHANGE};
+use partner_sdk::{Code, KeyId, MessageId, document};
+
+use clearing::demo::sandbox::Sandbox;
+
+/// Two people, `first` and `second`.
+pub struct Office {
+    /// The one who proposes.
+    pub first: SigningKey,
+    /// The one who approves.
+    pub second: SigningKey,
+    clearing: SigningKey,
+    drafts: std::cell::Cell<u32>,
+}
+
+/// The code of a refusal; a fault of the database fails the test.
+pub fn code_of<T>(done: Result<T, Fault>) -> Result<T, Code> {
+    done.map_err(|fault| match fault {
+        Fault::Refused(problem) => problem.code,
+        Fault::Db(error) => panic!("{error:?}"),
+    })
+}
+
+impl Office {
+    /// Registers the two people.
+    pub fn found(sandbox: &Sandbox) -> Self {
+        let key = |name: &str, secret| SigningKey::from_bytes(KeyId::new(name).expect("a kid"), &[secret; 32]);
+        let mut conn = sandbox.database().expect("a connection");
+        let secret = std::fs::read_to_string(&sandbox.config.operator.key).expect("the operator's key");
+        let kid = KeyId::new(&sandbox.config.operator.kid).expect("a kid");
+        let office = Self {
+            first: key("first-1", 101),
+            second: key("second-1", 102),
+            clearing: SigningKey::from_base64url(kid, &secret).expect("a key"),
+            drafts: 0.into(),
+        };
+        for (name, key) in [("first", &office.first), ("second", &office.second)] {
+            let person = Person {
+                name: name.into(),
+                kid: key.kid().to_string(),
+                key: key.verifying_key(),
+            };
+            changes::found(&mut conn, sandbox.clock.now(), &person).expect("one of the first two");
+        }
+        office
+    }
+
+    /// The second person approves an agreement.
+    pub fn approve(&self, sandbox: &Sandbox, hash: &str) -> Result<Document, Code> {
+        let mut conn = sandbox.database().expect("a connection");
+        let payload = clearing::store::documents::find(&mut conn, hash)
+            .expect("read")
+            .expect("a document")
+            .payload;
+        let signature = Signature::new(&self.second, TYP_AGREEMENT, payload.as_bytes());
+        self.approve_with(sandbox, hash, &signature)
+    }
+
+    /// Approves an agreement by a signature that a test made.
+    pub fn approve_with(&self, sandbox: &Sandbox, hash: &str, signature: &Signature) -> Result<Document, Code> {
+        let mut conn = sandbox.database().expect("a connection");
+        code_of(agreements::approve(&mut conn, sandbox.clock.now(), &self.clearing, hash, signature))
+    }
+
+    /// The second person turns an agreement down.
+    pub fn decline(&self, sandbox: &Sandbox, hash: &str) -> Result<Document, Code> {
+        let text = act(Action::Decline, hash, sandbox.clock.now(), None, &self.second);
+        let mut conn = sandbox.database().expect("a connection");
+        code_of(agreements::decline(&mut conn, sandbox.clock.now(), hash, &text))
+    }
+
+    /// Somebody proposes a change.
+    pub fn propose(&self, sandbox: &Sandbox, key: &SigningKey, change: Change) -> Result<Document, Fault> {
+        self.drafts.set(self.drafts.get() + 1);
+        let proposal = Proposal {
+            id: MessageId::new(format!("change-{}", self.drafts.get())).expect("an id"),
+            proposed_at: sandbox.clock.now(),
+            reason: "a test".into(),
+            change,
+        };
+        let general = General::sign(key, TYP_CHANGE, document::write(&proposal).as_bytes());
+        changes::propose(
+            &mut sandbox.database().expect("a connection"),
+            sandbox.clock.now(),
+            &general.to_json(),
+        )
+    }
+
+    /// Somebody approves a change.
+    pub fn approve_change(&self, sandbox: &Sandbox, key: &SigningKey, document: &Document) -> Result<Document, Fault> {
+        let signature = Signature::new(key, TYP_CHANGE, document.payload.as_bytes());
+        let mut conn = sandbox.database().expect("a connection");
+        changes::approve(&mut conn, sandbox.clock.now(), &self.clearing, &document.hash, &signature)
+    }
+
+    /// A change that both agree on.
+    pub fn change(&self, sandbox: &Sandbox, change: Change) -> Result<Document, Fault> {
+        let proposed = self.propose(sandbox, &self.first, change)?;
+        self.approve_change(sandbox, &self.second, &proposed)
+    }
+}
+
+/// A signed word about a document.
+pub fn act(action: Action, document: &str, issued_at: Timestamp, ends_at: Option<Timestamp>, key: &SigningKey) -> String {
+    let act = Act {
+        action,
+        document: document.to_owned(),
+        issued_at,
+        ends_at,
+    };
+    act.sign(key)
+}
