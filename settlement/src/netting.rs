@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use partner_sdk::agreement::Rounding;
 use partner_sdk::{Currency, Money, PartnerId};
 
 /// Why a window can't be netted.
@@ -162,12 +163,25 @@ impl Reduction {
     }
 }
 
-/// A percentage fee on a statement line: rounded half to even to the currency's minor unit, once, from the exact product. `percent` is in
-/// millionths of a percent; both it and the amount aren't below zero.
-pub fn fee(amount: Money, percent: i64, currency: Currency) -> Result<Money, NettingError> {
+/// A percentage fee on a statement line: rounded to the currency's minor unit, once, from the exact product, as the agreement says (DESIGN section
+/// 3.4). `percent` is in millionths of a percent; both it and the amount aren't below zero.
+pub fn fee(amount: Money, percent: i64, currency: Currency, rounding: Rounding) -> Result<Money, NettingError> {
     let unit = 10i128.pow(6 - currency.minor_digits());
     let exact = i128::from(amount.0) * i128::from(percent);
-    money(round_half_even(exact, 100_000_000 * unit) * unit, "a fee")
+    let units = match (rounding, 100_000_000 * unit) {
+        (Rounding::HalfEven, whole) => round_half_even(exact, whole),
+        (Rounding::HalfUp, whole) => (exact * 2 + whole).div_euclid(whole * 2),
+        (Rounding::Down, whole) => exact.div_euclid(whole),
+        (Rounding::Up, whole) => (exact + whole - 1).div_euclid(whole),
+    };
+    money(units * unit, "a fee")
+}
+
+/// A fee shared in two: each half in whole minor units, an odd one with the first.
+pub fn halves(fee: Money, currency: Currency) -> (Money, Money) {
+    let unit = 10i64.pow(6 - currency.minor_digits());
+    let second = fee.0 / unit / 2 * unit;
+    (Money(fee.0 - second), Money(second))
 }
 
 /// `numerator / denominator` to the nearest whole number, half to even; the denominator is above zero.
@@ -185,6 +199,28 @@ fn money(value: i128, what: &'static str) -> Result<Money, NettingError> {
 mod tests {
     use super::*;
     use crate::testing::{Lcg, hkd, owes};
+
+    #[test]
+    fn a_fee_is_rounded_as_agreed_and_shared_to_the_cent() {
+        use Rounding::{Down, HalfEven, HalfUp, Up};
+        let fee = |micros, rounding| show(fee(Money(micros), 50_000_000, "HKD".parse().expect("hkd"), rounding).expect("fits"));
+        // 50 % of 0.01 is half a cent, of 0.03 one and a half, of 0.021 a little more than one.
+        for (micros, rounding, expected) in [
+            (10_000, HalfEven, "0.00"),
+            (10_000, HalfUp, "0.01"),
+            (10_000, Down, "0.00"),
+            (10_000, Up, "0.01"),
+            (30_000, HalfEven, "0.02"),
+            (30_000, Down, "0.01"),
+            (21_000, HalfUp, "0.01"),
+            (21_000, Up, "0.02"),
+            (20_000, Up, "0.01"),
+        ] {
+            assert_eq!(fee(micros, rounding), expected, "{micros} {rounding:?}");
+        }
+        let (first, second) = halves(Money(50_000), "HKD".parse().expect("hkd"));
+        assert_eq!((show(first), show(second)), ("0.03".to_owned(), "0.02".to_owned()));
+    }
 
     fn show(money: Money) -> String {
         money.display(hkd())
@@ -224,7 +260,7 @@ mod tests {
 
     #[test]
     fn fees_are_rounded_once() {
-        let fee = |amount, percent| fee(Money(amount), percent, hkd()).map(|m| m.0);
+        let fee = |amount, percent| fee(Money(amount), percent, hkd(), Rounding::HalfEven).map(|m| m.0);
         assert_eq!(fee(560_000_000, 1_000_000), Ok(5_600_000));
         assert_eq!(fee(500_000, 1_000_000), Ok(0)); // 0.005 is half a cent, and 0 is even
         assert_eq!(fee(1_500_000, 1_000_000), Ok(20_000)); // 0.015

@@ -103,6 +103,14 @@ pub fn partners(conn: &mut Conn) -> Result<Vec<PartnerId>, DbError> {
     ids.iter().map(|id| party(id)).collect()
 }
 
+/// Who issues which programme.
+pub fn issuers(conn: &mut Conn) -> Result<BTreeMap<String, PartnerId>, DbError> {
+    let rows = each_backend!(conn, |c| programme::table
+        .select((programme::code, programme::issuer))
+        .load::<(String, String)>(c))?;
+    rows.into_iter().map(|(code, issuer)| Ok((code, party(&issuer)?))).collect()
+}
+
 /// What a statement needs to know of a programme's terms.
 #[derive(Deserialize)]
 struct Scale {

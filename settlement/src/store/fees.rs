@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use migrations::schema::{head, message, posting};
 use migrations::{Conn, DbError, each_backend};
-use partner_sdk::{Currency, Money, PartnerId};
+use partner_sdk::agreement::FeeBearer;
+use partner_sdk::{Currency, Money, PartnerId, ProgrammeCode};
 
-use super::book::{agreements, groups};
+use super::book::{agreements, groups, issuers};
 use super::pairs::{add_exposure, add_position};
 use super::read;
 use crate::netting::{self, NettingError, Position};
@@ -50,6 +51,7 @@ pub fn fees(conn: &mut Conn, date: Date) -> Result<Vec<Fee>, SettlementError> {
     if charging.is_empty() {
         return Ok(vec![]);
     }
+    let issuers = issuers(conn)?;
     let mut amounts: BTreeMap<(i32, String), i64> = BTreeMap::new();
     for group in groups(conn, date)?.into_iter().filter(|group| group.kind == EXCHANGE) {
         let Some(no) = group.agreement.filter(|no| charging.contains_key(no)) else {
@@ -63,11 +65,24 @@ pub fn fees(conn: &mut Conn, date: Date) -> Result<Vec<Fee>, SettlementError> {
         let (Some(agreed), currency) = (charging.get(&no), read("a currency", Currency::new(&unit))?) else {
             continue;
         };
-        let percent = agreed.terms.clearing_fee_percent.map_or(Ok(0), |percent| percent.to_units(6));
-        let amount = netting::fee(Money(amount), read("a fee", percent)?, currency)?;
-        if amount != Money::ZERO {
+        let terms = &agreed.terms;
+        let percent = terms.clearing_fee_percent.map_or(Ok(0), |percent| percent.to_units(6));
+        let fee = netting::fee(Money(amount), read("a fee", percent)?, currency, terms.rounding.unwrap_or_default())?;
+        let issuer = |code: &Option<ProgrammeCode>| {
+            let issuer = code.as_ref().and_then(|code| issuers.get(code.as_str()));
+            issuer.ok_or_else(|| DbError::Corrupt("an exchange agreement names no programme".into()))
+        };
+        let shares = match terms.clearing_fee_borne_by.unwrap_or_default() {
+            FeeBearer::Partner => vec![(&terms.partner, fee)],
+            FeeBearer::Issuer => vec![(issuer(&terms.to_programme)?, fee)],
+            FeeBearer::Half => {
+                let (first, second) = netting::halves(fee, currency);
+                vec![(&terms.partner, first), (issuer(&terms.to_programme)?, second)]
+            }
+        };
+        for (debtor, amount) in shares.into_iter().filter(|(_, amount)| *amount != Money::ZERO) {
             let fee = Position {
-                debtor: agreed.terms.partner.clone(),
+                debtor: debtor.clone(),
                 creditor: PartnerId::clearing(),
                 currency,
                 amount,
@@ -75,7 +90,7 @@ pub fn fees(conn: &mut Conn, date: Date) -> Result<Vec<Fee>, SettlementError> {
             fees.push((agreed.hash.as_str(), no, fee));
         }
     }
-    fees.sort_by(|x, y| (x.0, x.2.currency).cmp(&(y.0, y.2.currency)));
+    fees.sort_by(|x, y| (x.0, x.2.currency, &x.2.debtor).cmp(&(y.0, y.2.currency, &y.2.debtor)));
     Ok(fees.into_iter().map(|(_, no, fee)| (no, fee)).collect())
 }
 
