@@ -11,6 +11,7 @@ mod logs;
 mod money;
 mod night;
 mod oracle;
+mod quote_race;
 mod quotes;
 mod refusals;
 mod tidy;
