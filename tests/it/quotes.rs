@@ -12,6 +12,7 @@ on_both!(
     a_quote_says_what_will_move,
     a_quote_is_firm_when_the_rate_changes,
     a_quote_ends_after_sixty_seconds,
+    the_agreement_says_fee_and_life,
     a_quote_is_used_once,
     a_refused_exchange_leaves_the_quote,
     an_exchange_does_what_was_quoted,
@@ -111,6 +112,20 @@ fn a_quote_ends_after_sixty_seconds(backend: Backend) {
     world.wait(1.microsecond());
     assert_eq!(take_up(&mut world, "100", &late), Err(Code::QuoteExpired));
     assert_eq!(world.points("bank", "BANK", "m1"), "100");
+}
+
+fn the_agreement_says_fee_and_life(backend: Backend) {
+    // HK$100 for 5,000 miles or part of it, at most HK$250.
+    let terms = "clearing_fee_percent = \"1\"\nquote_seconds = 10\nmember_fee = { amount = \"100\", per = \"5000\", at_most = \"250\" }";
+    let network = with_bonus(&MILES.replace("clearing_fee_percent = \"1\"", terms), "15");
+    let mut world = world_with(backend, &network, "500");
+    let fees = ["500", "599", "600", "1100"].map(|points| facts(&quoted(&mut world, points).1, ["member_fee", "member_fee_currency"]));
+    let hkd = |fee: &str| [fee.to_owned(), "HKD".to_owned()];
+    assert_eq!(fees, [hkd("100"), hkd("100"), hkd("200"), hkd("250")]);
+    let (id, offer) = quoted(&mut world, "500");
+    assert_eq!(offer.fact("expires_at"), Some("2026-11-20T02:00:10Z"));
+    world.wait(10.seconds());
+    assert_eq!(take_up(&mut world, "500", &id), Err(Code::QuoteExpired));
 }
 
 fn a_quote_is_used_once(backend: Backend) {
