@@ -1,13 +1,14 @@
-//! The reference data, as the ledger and the edge look it up: partners, keys, programmes, agreements, rates. Immutable; a change makes a new one.
+//! The reference data, as the ledger and the edge look it up: partners, keys, programmes, agreements, rates, bonuses. Immutable; a change makes a new one.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, ToSpan};
-use partner_sdk::agreement::{Agreement, AgreementKind, Rate, Terms};
+use partner_sdk::agreement::{Agreement, AgreementKind, Terms};
 pub use partner_sdk::change::{ProgrammeTerms, Status};
 use partner_sdk::jws::VerifyingKey;
+use partner_sdk::rate::{Bonus, Rate};
 use partner_sdk::{Currency, KeyId, Money, PartnerId, Points, ProgrammeCode};
 
 /// A legal party.
@@ -123,6 +124,9 @@ pub fn agreement_key(terms: &Terms) -> AgreementKey {
     )
 }
 
+/// The programme that gives and the one that takes.
+type Pair = (ProgrammeCode, ProgrammeCode);
+
 /// All reference data of one version.
 #[derive(Debug, Clone)]
 pub struct Directory {
@@ -140,11 +144,14 @@ pub struct Directory {
     pub programmes: HashMap<ProgrammeCode, Programme>,
     agreements: HashMap<AgreementKey, Vec<Arc<Numbered<Agreement>>>>,
     by_no: HashMap<i32, Arc<Numbered<Agreement>>>,
-    rates: HashMap<(ProgrammeCode, ProgrammeCode), Vec<Arc<Numbered<Rate>>>>,
+    rates: BTreeMap<Pair, Vec<Arc<Numbered<Rate>>>>,
+    rates_by_no: HashMap<i32, Arc<Numbered<Rate>>>,
+    bonuses: HashMap<Pair, Vec<Arc<Numbered<Bonus>>>>,
+    bonuses_by_no: HashMap<i32, Arc<Numbered<Bonus>>>,
 }
 
 impl Directory {
-    /// A directory without agreements or rates.
+    /// A directory without agreements, rates or bonuses.
     pub fn new(version: i64, zone: TimeZone) -> Self {
         Self {
             version,
@@ -155,7 +162,10 @@ impl Directory {
             programmes: HashMap::new(),
             agreements: HashMap::new(),
             by_no: HashMap::new(),
-            rates: HashMap::new(),
+            rates: BTreeMap::new(),
+            rates_by_no: HashMap::new(),
+            bonuses: HashMap::new(),
+            bonuses_by_no: HashMap::new(),
         }
     }
 
@@ -171,9 +181,19 @@ impl Directory {
     /// Adds a rate.
     pub fn add_rate(&mut self, rate: Numbered<Rate>) {
         let pair = (rate.item.terms.programme.clone(), rate.item.terms.to_programme.clone());
+        let rate = Arc::new(rate);
         let versions = self.rates.entry(pair).or_default();
-        versions.push(Arc::new(rate));
+        versions.push(rate.clone());
         versions.sort_by_key(|r| std::cmp::Reverse(r.from));
+        self.rates_by_no.insert(rate.no, rate);
+    }
+
+    /// Adds a bonus.
+    pub fn add_bonus(&mut self, bonus: Numbered<Bonus>) {
+        let pair = (bonus.item.terms.programme.clone(), bonus.item.terms.to_programme.clone());
+        let bonus = Arc::new(bonus);
+        self.bonuses.entry(pair).or_default().push(bonus.clone());
+        self.bonuses_by_no.insert(bonus.no, bonus);
     }
 
     /// The agreement in force at an instant: the one with the latest start, unless it has ended.
@@ -207,8 +227,39 @@ impl Directory {
         in_force(self.rates.get(&(from.clone(), to.clone()))?, at)
     }
 
+    /// The rate that a row refers to.
+    pub fn rate_no(&self, no: i32) -> Option<&Arc<Numbered<Rate>>> {
+        self.rates_by_no.get(&no)
+    }
+
     /// Every rate, in no order.
     pub fn rates(&self) -> impl Iterator<Item = &Arc<Numbered<Rate>>> {
-        self.rates.values().flatten()
+        self.rates_by_no.values()
+    }
+
+    /// The rates in force at an instant, in the order of their programmes.
+    pub fn rates_at(&self, at: Timestamp) -> impl Iterator<Item = &Arc<Numbered<Rate>>> {
+        self.rates.values().filter_map(move |versions| in_force(versions, at))
+    }
+
+    /// The bonus in force at an instant. Published ones don't overlap, so there is at most one.
+    pub fn bonus(&self, from: &ProgrammeCode, to: &ProgrammeCode, at: Timestamp) -> Option<&Arc<Numbered<Bonus>>> {
+        let mut bonuses = self.bonuses.get(&(from.clone(), to.clone()))?.iter();
+        bonuses.find(|b| b.from <= at && b.until.is_none_or(|until| at < until))
+    }
+
+    /// The bonus that a row refers to.
+    pub fn bonus_no(&self, no: i32) -> Option<&Arc<Numbered<Bonus>>> {
+        self.bonuses_by_no.get(&no)
+    }
+
+    /// Every bonus, in no order.
+    pub fn bonuses(&self) -> impl Iterator<Item = &Arc<Numbered<Bonus>>> {
+        self.bonuses_by_no.values()
+    }
+
+    /// The next number of a rate or bonus: they are numbered in one sequence.
+    pub fn next_rate_no(&self) -> i32 {
+        1 + self.rates_by_no.keys().chain(self.bonuses_by_no.keys()).max().unwrap_or(&0)
     }
 }

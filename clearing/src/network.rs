@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use partner_sdk::agreement::{RateTerms, Terms};
+use partner_sdk::agreement::Terms;
+use partner_sdk::rate::{BonusTerms, RateTerms};
 use partner_sdk::{Amount, Currency, PartnerId};
 use serde::Deserialize;
 use settlement::Calendar;
@@ -48,6 +49,9 @@ pub struct Network {
     /// The exchange rates.
     #[serde(default, rename = "rate")]
     pub rates: Vec<RateTerms>,
+    /// The bonuses.
+    #[serde(default, rename = "bonus")]
+    pub bonuses: Vec<BonusTerms>,
 }
 
 /// Ids that mean something else in the books.

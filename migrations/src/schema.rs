@@ -47,6 +47,7 @@ diesel::table! {
 diesel::table! {
     rate (no) {
         no -> Integer,
+        kind -> Text,
         hash -> Text,
         agreement -> Integer,
         published_at -> BigInt,
@@ -107,6 +108,7 @@ diesel::table! {
         bonus -> BigInt,
         agreement -> Nullable<Integer>,
         rate -> Nullable<Integer>,
+        bonus_rate -> Nullable<Integer>,
         batch -> Nullable<Text>,
         sha256 -> Text,
         bytes -> Text,
@@ -275,6 +277,23 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    quote (seq) {
+        seq -> BigInt,
+        programme -> Text,
+        to_programme -> Text,
+        offered -> BigInt,
+        points -> BigInt,
+        credited -> BigInt,
+        bonus -> BigInt,
+        agreement -> Integer,
+        rate -> Integer,
+        bonus_rate -> Nullable<Integer>,
+        expires_at -> BigInt,
+        is_open -> Bool,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
     document,
     document_signature,
@@ -299,5 +318,6 @@ diesel::allow_tables_to_appear_in_same_query!(
     limit_use,
     position,
     exposure,
-    obligation
+    obligation,
+    quote
 );

@@ -1,12 +1,12 @@
-//! What two partners agreed on: terms, exchange rates, and their content hashes (DESIGN section 6).
+//! What two partners agreed on: terms and their content hashes (DESIGN section 6).
 //!
-//! Terms are written in points and money; [`Agreement`] and [`Rate`] hold the same in smallest units, with every check made once, so
+//! Terms are written in points and money; [`Agreement`] holds the same in smallest units, with every check made once, so
 //! that posting a message never rounds.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::amount::{Amount, AmountError, Money, Points, Ratio};
+use crate::amount::{Amount, AmountError, Money, Points};
 use crate::ids::{Currency, PartnerId, ProgrammeCode};
 use crate::jws::sha256_hex;
 
@@ -197,7 +197,7 @@ fn default_hold_minutes() -> u32 {
 /// The longest allowance in minutes.
 const YEAR_MINUTES: u32 = 527_040;
 
-/// Why terms or a rate aren't taken.
+/// Why terms, a rate or a bonus aren't taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{field}` {why}")]
 pub struct TermsError {
@@ -207,14 +207,14 @@ pub struct TermsError {
     pub why: String,
 }
 
-fn fault(field: &'static str, why: impl ToString) -> TermsError {
+pub(crate) fn fault(field: &'static str, why: impl ToString) -> TermsError {
     TermsError {
         field,
         why: why.to_string(),
     }
 }
 
-fn amount_fault(field: &'static str) -> impl Fn(AmountError) -> TermsError {
+pub(crate) fn amount_fault(field: &'static str) -> impl Fn(AmountError) -> TermsError {
     move |error| fault(field, format!("is {error}"))
 }
 
@@ -273,7 +273,7 @@ impl Terms {
 }
 
 /// Canonical JSON of types whose numbers are small integers, which always has a form.
-fn written(value: &impl Serialize) -> String {
+pub(crate) fn written(value: &impl Serialize) -> String {
     crate::jcs::canonical(value).unwrap_or_default()
 }
 
@@ -325,6 +325,9 @@ impl MemberFeeUnits {
         Some(Money(self.at_most.map_or(fee, |most| fee.min(most.0))))
     }
 }
+
+/// A hundred percent in millionths of a percent.
+pub(crate) const WHOLE: i64 = 100_000_000;
 
 impl Agreement {
     /// Checks terms; `scale` is the programme's number of decimals, `price_scale` that of the programme whose points are priced (the same but
@@ -464,129 +467,6 @@ fn check_times(terms: &Terms) -> Result<(), TermsError> {
     Ok(())
 }
 
-/// An exchange rate as published. Never edited: a later `valid_from` supersedes it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RateTerms {
-    /// The programme that gives.
-    pub programme: ProgrammeCode,
-    /// The programme that takes.
-    pub to_programme: ProgrammeCode,
-    /// Points credited for `denominator` points.
-    pub numerator: Amount,
-    /// Points given for `numerator` points.
-    pub denominator: Amount,
-    /// Points move in multiples of this.
-    pub step: Amount,
-    /// The least that may be exchanged at once.
-    pub minimum: Amount,
-    /// The most that may be exchanged at once.
-    pub maximum: Amount,
-    /// More points on top, in percent of those credited.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bonus_percent: Option<Amount>,
-    /// How much of the bonus the giving side pays for, in percent; the taking issuer bears the rest.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bonus_funded_percent: Option<Amount>,
-    /// In force from this instant.
-    pub valid_from: Timestamp,
-    /// In force until before this instant.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub valid_until: Option<Timestamp>,
-}
-
-/// A rate in smallest units, ready for posting.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rate {
-    /// SHA-256 of the canonical terms: the rate's version.
-    pub hash: String,
-    /// The terms as published.
-    pub terms: RateTerms,
-    /// In smallest units of both programmes.
-    pub ratio: Ratio,
-    /// The step in smallest units.
-    pub step: i64,
-    /// The minimum in smallest units.
-    pub minimum: Points,
-    /// The maximum in smallest units.
-    pub maximum: Points,
-    /// Millionths of a percent.
-    pub bonus_percent_micros: i64,
-    /// How much of the bonus the giving side pays for, in millionths of a percent.
-    pub bonus_funded_micros: i64,
-}
-
-/// A hundred percent in millionths of a percent.
-const WHOLE: i64 = 100_000_000;
-
-impl Rate {
-    /// Checks a rate under its exchange agreement.
-    pub fn new(terms: RateTerms, scale: u32, to_scale: u32, agreement: &Agreement) -> Result<Self, TermsError> {
-        let read = |field, amount: Amount, scale| amount.to_units(scale).map_err(amount_fault(field));
-        let ratio = Ratio {
-            numerator: read("numerator", terms.numerator, to_scale)?,
-            denominator: read("denominator", terms.denominator, scale)?,
-        };
-        let step = read("step", terms.step, scale)?;
-        if ratio.numerator < 1 || ratio.denominator < 1 || step < 1 {
-            return Err(fault("step", "must be above zero, and so must numerator and denominator"));
-        }
-        let percent = |field, amount: Option<Amount>| amount.map_or(Ok(0), |a| a.to_units(6)).map_err(amount_fault(field));
-        let bonus_percent_micros = percent("bonus_percent", terms.bonus_percent)?;
-        let funded = percent("bonus_funded_percent", terms.bonus_funded_percent)?;
-        if funded > WHOLE || bonus_percent_micros > 10 * WHOLE {
-            return Err(fault("bonus_funded_percent", "must be at most 100, and bonus_percent at most 1000"));
-        }
-        let (minimum, maximum) = (
-            Points(read("minimum", terms.minimum, scale)?),
-            Points(read("maximum", terms.maximum, scale)?),
-        );
-        if maximum < minimum || maximum.0 < step {
-            return Err(fault("maximum", "must be at least the minimum and one step"));
-        }
-        if terms.valid_until.is_some_and(|until| until <= terms.valid_from) {
-            return Err(fault("valid_until", "must be after valid_from"));
-        }
-        let rate = Self {
-            hash: sha256_hex(written(&terms).as_bytes()),
-            terms,
-            ratio,
-            step,
-            minimum,
-            maximum,
-            bonus_percent_micros,
-            bonus_funded_micros: funded,
-        };
-        if rate.bonus_price(agreement.price).is_none() {
-            return Err(fault(
-                "bonus_funded_percent",
-                "must leave a whole number of micros for one point of bonus",
-            ));
-        }
-        Ok(rate)
-    }
-
-    /// The canonical bytes, whose hash is the rate's version.
-    pub fn canonical(&self) -> String {
-        written(&self.terms)
-    }
-
-    /// Micros that the giving side owes for one smallest unit of bonus points, where an agreement prices them at `price`; `None` where that isn't a whole
-    /// number, or doesn't fit.
-    pub fn bonus_price(&self, price: Money) -> Option<Money> {
-        let share = i128::from(price.0) * i128::from(self.bonus_funded_micros);
-        let whole = share % i128::from(WHOLE) == 0;
-        whole.then(|| i64::try_from(share / i128::from(WHOLE)).ok().map(Money)).flatten()
-    }
-
-    /// `floor(base * bonus_percent / 100)`; `None` where it doesn't fit.
-    pub fn bonus(&self, base: Points) -> Option<Points> {
-        i64::try_from(i128::from(base.0) * i128::from(self.bonus_percent_micros) / i128::from(WHOLE))
-            .ok()
-            .map(Points)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -607,20 +487,6 @@ mod tests {
         assert_eq!(Agreement::new(earn("0.0055"), 0, 0).map(|a| a.price), Ok(Money(5500)));
         assert_eq!(Agreement::new(earn("0.0055"), 2, 2).map(|a| a.price), Ok(Money(55)));
         assert_eq!(Agreement::new(earn("0.00055"), 2, 2).expect_err("5.5 micros").field, "price");
-    }
-
-    #[test]
-    fn a_bonus_is_shared_exactly() {
-        let agreement = Agreement::new(terms(EXCHANGE), 0, 0).expect("good");
-        let rate: RateTerms = serde_json::from_str(
-            r#"{"programme":"BANK","to_programme":"MILES","numerator":"1000","denominator":"100","step":"100","minimum":"100","maximum":"999000","bonus_percent":"15","bonus_funded_percent":"50","valid_from":"2026-01-01T00:00:00Z"}"#,
-        )
-        .expect("good");
-        let rate = Rate::new(rate, 0, 0, &agreement).expect("good");
-        assert_eq!(
-            (rate.bonus(Points(7000)), rate.bonus_price(agreement.price)),
-            (Some(Points(1050)), Some(Money(40_000)))
-        );
     }
 
     #[test]

@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::agreement::RateTerms;
 use crate::amount::Amount;
 use crate::ids::{Currency, KeyId, MemberNumber, MessageId, PartnerId, ProgrammeCode};
+use crate::rate::{BonusTerms, RateTerms};
 
 /// The life of a partner. What each may do stands in docs/PROTOCOL.md.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -133,6 +133,8 @@ pub enum Change {
     Programme(ProgrammeTerms),
     /// An exchange rate under an exchange agreement in force.
     Rate(RateTerms),
+    /// A bonus for a period, under an exchange agreement in force.
+    Bonus(BonusTerms),
     /// Points that a member owes after a clawback are given up, at the issuer's loss.
     WriteOff {
         /// The programme.
@@ -182,6 +184,7 @@ mod tests {
             r#"{"status":{"partner":"a","status":"leaving"}}"#,
             r#"{"cap":{"amount":"100","currency":"HKD","partner":"a"}}"#,
             r#"{"cap":{"currency":"HKD","partner":"a"}}"#,
+            r#"{"bonus":{"funded_percent":"50","percent":"15","programme":"BANK","to_programme":"MILES","valid_from":"2026-01-01T00:00:00Z","valid_until":"2026-02-01T00:00:00Z"}}"#,
             r#"{"programme":{"code":"YUU","currency":"HKD","custody":"external","issuer":"a","scale":0}}"#,
         ] {
             let text = format!(r#"{{"change":{change},"id":"c-1","proposed_at":"2026-01-01T00:00:00Z","reason":"why"}}"#);

@@ -8,7 +8,8 @@
 //! |---|---|
 //! | [`ids`] | partners, programmes, members, messages, keys, currencies |
 //! | [`amount`] | the grammar of amounts, points, money, prices, rounding, exchange ratios |
-//! | [`agreement`] | what two partners agreed on: terms, rates, content hashes |
+//! | [`agreement`] | what two partners agreed on: terms, content hashes |
+//! | [`rate`] | exchange rates, and bonuses for a period |
 //! | [`document`] | documents that several sign: their canonical bytes, their strict reading, and what is done to them |
 //! | [`change`] | what the operator changes, and the life of a partner |
 //! | [`jcs`] | canonical JSON |
@@ -28,6 +29,7 @@ pub mod ids;
 pub mod jcs;
 pub mod jws;
 pub mod problem;
+pub mod rate;
 pub mod strict;
 pub mod wire;
 

@@ -96,7 +96,7 @@ catalogue! {
     // What the network allows.
     UnknownProgramme = "unknown_programme", 422, false, "There is no such programme.", "Use a programme of the network.";
     NoAgreement = "no_agreement", 422, false, "No agreement of the sender allows this at occurred_at.", "Check partner, programme, kind and the agreement's validity.";
-    NoRate = "no_rate", 422, false, "No exchange rate is in force at occurred_at.", "Ask for the rates in force.";
+    NoRate = "no_rate", 422, false, "No exchange rate is in force now.", "Ask for the rates in force.";
     LimitPerMessage = "limit_per_message", 422, false, "More points than the agreement allows in one message.", "Send less at once.";
     LimitMemberDay = "limit_member_day", 422, false, "More points than the agreement allows for one member in one window.", "Send less, or wait for the next window.";
     NetDebitCap = "net_debit_cap", 422, false, "A partner would owe more than its net debit cap.", "The partner whose debt grows has to settle or have its cap raised.";
@@ -112,6 +112,10 @@ catalogue! {
     ClawbackLimited = "clawback_limited", 422, false, "The member's points don't suffice, and the programme doesn't allow the balance to go that far below zero.", "Reverse at most `recoverable` points.";
     BelowMinimum = "below_minimum", 422, false, "Fewer points than the rate's minimum or step, or nothing would be credited.", "Offer at least the minimum and one step.";
     AboveMaximum = "above_maximum", 422, false, "More points than the rate's maximum.", "Exchange less at once.";
+    QuoteUnknown = "quote_unknown", 422, false, "No accepted quote of the sender has this id.", "Name the id of your own quote message.";
+    QuoteUsed = "quote_used", 422, false, "An exchange has used this quote before.", "Ask for a new quote.";
+    QuoteExpired = "quote_expired", 422, false, "The quote has expired.", "Ask for a new quote, and exchange before its expires_at.";
+    QuoteMismatch = "quote_mismatch", 422, false, "The exchange isn't about what was quoted.", "Send the programmes and points of the quote, or ask for another quote.";
     Overflow = "overflow", 422, false, "The amounts don't fit 64 bits.", "Send less at once.";
 }
 

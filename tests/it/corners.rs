@@ -4,7 +4,7 @@ use clearing::network::Network;
 use clearing::store::admin;
 use jiff::ToSpan;
 use partner_sdk::{Code, MessageId};
-use tests::{Backend, World, authorise, burn, capture, earn, exchange, on_both, reverse, void};
+use tests::{Backend, World, authorise, burn, capture, earn, on_both, reverse, void, with_bonus};
 
 const POOL: &str = include_str!("networks/pool.toml");
 const MILES: &str = include_str!("networks/miles.toml");
@@ -121,7 +121,7 @@ fn a_hold_outlives_expiry_and_clawback(backend: Backend) {
 }
 
 fn a_new_agreement_prices_the_bonus_too(backend: Backend) {
-    let network = format!("{MILES}bonus_percent = \"15\"\nbonus_funded_percent = \"50\"\n");
+    let network = with_bonus(MILES, "15");
     let mut world = World::new(backend, &network);
     let (exchange_terms, _) = network
         .split_once("kind = \"exchange\"")
@@ -138,7 +138,7 @@ fn a_new_agreement_prices_the_bonus_too(backend: Backend) {
     assert!(admin::apply_network(&mut conn, &version("0.04", "2025-12-01T00:00:00Z")).is_err());
     admin::apply_network(&mut conn, &version("0.04", "2026-02-01T00:00:00Z")).expect("a later version");
     world.post("bank", earn("BANK", "m1", "730")).expect("accepted");
-    world.post("bank", exchange("BANK", "MILES", "m1", "730")).expect("accepted");
+    world.exchange_at_quote("bank", "BANK", "MILES", "m1", "730").expect("accepted");
     // 7,000 at 0.04, and 1,050 at half of it.
     assert_eq!(owes(&world, "bank"), "301.000000");
 }

@@ -12,6 +12,8 @@ mod logs;
 mod money;
 mod night;
 mod oracle;
+mod quote_race;
+mod quotes;
 mod refusals;
 mod sdk;
 mod tidy;

@@ -3,7 +3,7 @@
 use jiff::ToSpan;
 use partner_sdk::{Code, MessageId};
 use settlement::Settlement;
-use tests::{Backend, World, burn, earn, earn_spend, exchange, on_both, reverse, reverse_spend};
+use tests::{Backend, World, burn, earn, earn_spend, on_both, reverse, reverse_spend, with_bonus};
 
 const POOL: &str = include_str!("networks/pool.toml");
 const MILES: &str = include_str!("networks/miles.toml");
@@ -129,24 +129,26 @@ fn refunds_by_spend_are_cumulative(backend: Backend) {
 fn an_exchange_leaves_what_the_step_leaves(backend: Backend) {
     let mut world = World::new(backend, MILES);
     world.post("bank", earn("BANK", "m1", "730")).expect("the bank's own points");
-    let receipt = world.post("bank", exchange("BANK", "MILES", "m1", "730")).expect("accepted");
+    let receipt = world.exchange_at_quote("bank", "BANK", "MILES", "m1", "730").expect("accepted");
     let facts = ["points", "credited", "bonus", "left_over"].map(|name| receipt.fact(name).expect("a fact").to_owned());
     assert_eq!(facts, ["700", "7000", "0", "30"]);
     assert_eq!(
         (world.points("bank", "BANK", "m1"), world.points("airline", "MILES", "m1")),
         ("30".into(), "7000".into())
     );
-    assert_eq!(world.post("bank", exchange("BANK", "MILES", "m1", "99")), Err(Code::BelowMinimum));
+    assert_eq!(
+        world.exchange_at_quote("bank", "BANK", "MILES", "m1", "99"),
+        Err(Code::BelowMinimum)
+    );
     let day = world.close();
     assert_eq!(pair(&day, "airline", "bank"), "-560.00");
     assert_eq!(pair(&day, "bank", "clearing"), "5.60");
 }
 
 fn an_exchange_with_a_bonus_is_reversed_in_part(backend: Backend) {
-    let network = format!("{MILES}bonus_percent = \"15\"\nbonus_funded_percent = \"50\"\n");
-    let mut world = World::new(backend, &network);
+    let mut world = World::new(backend, &with_bonus(MILES, "15"));
     world.post("bank", earn("BANK", "m1", "730")).expect("the bank's own points");
-    let swap = world.post("bank", exchange("BANK", "MILES", "m1", "730")).expect("accepted");
+    let swap = world.exchange_at_quote("bank", "BANK", "MILES", "m1", "730").expect("accepted");
     assert_eq!((swap.fact("credited"), swap.fact("bonus")), (Some("7000"), Some("1050")));
     let swap = id(Ok(swap));
     let positions: serde_json::Value = world
@@ -209,7 +211,7 @@ fn what_settles_at_redemption_is_owed_when_it_is_spent(backend: Backend) {
 }
 
 fn a_reversal_in_pieces_is_the_same_as_at_once(backend: Backend) {
-    let network = format!("{MILES}bonus_percent = \"7\"\nbonus_funded_percent = \"50\"\n").replace("step = \"100\"", "step = \"1\"");
+    let network = with_bonus(MILES, "7").replace("step = \"100\"", "step = \"1\"");
     let mut at_once = World::new(backend, &network);
     let mut in_pieces = World::new(backend, &network);
     let seed: u64 = std::env::var("SEED")
@@ -227,7 +229,7 @@ fn a_reversal_in_pieces_is_the_same_as_at_once(backend: Backend) {
     let mut swaps = vec![];
     for world in [&mut at_once, &mut in_pieces] {
         world.post("bank", earn("BANK", "m1", "777")).expect("accepted");
-        swaps.push(id(world.post("bank", exchange("BANK", "MILES", "m1", "777"))));
+        swaps.push(id(world.exchange_at_quote("bank", "BANK", "MILES", "m1", "777")));
     }
     let mut total = 0;
     while total < 600 {

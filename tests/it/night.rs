@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tests::child::command;
 use tests::load::Draw;
 use tests::postgres::Cluster;
-use tests::{Backend, World, burn, earn, exchange, on_both};
+use tests::{Backend, World, burn, earn, on_both, with_bonus};
 
 use crate::january::statements;
 
@@ -22,14 +22,13 @@ on_both!(a_killed_night_ends_with_the_same_bytes, the_night_comes_by_itself);
 /// A clearinghouse after a day's trading, not closed yet: (its folder, its database).
 fn traded(backend: Backend) -> (World, String) {
     let network = MILES.replace("expires_after = \"2 months\"", "expires_after = \"1 day\"");
-    let network = format!("{network}bonus_percent = \"15\"\nbonus_funded_percent = \"50\"\n");
-    let mut world = World::new(backend, &network);
+    let mut world = World::new(backend, &with_bonus(&network, "15"));
     for n in 0..600 {
         let message = world.message("bank", earn("BANK", &format!("m{n}"), "333"));
         if n % 3 == 0 {
             world.send(&message).expect("accepted");
             world
-                .post("bank", exchange("BANK", "MILES", &format!("m{n}"), "333"))
+                .exchange_at_quote("bank", "BANK", "MILES", &format!("m{n}"), "333")
                 .expect("accepted");
             world.post("hotel", burn("MILES", &format!("m{n}"), "7")).expect("accepted");
         } else {

@@ -8,7 +8,9 @@ pub mod office;
 pub mod postgres;
 mod world;
 
-pub use world::{Backend, World, amount, authorise, burn, capture, earn, earn_spend, exchange, reverse, reverse_spend, void};
+pub use world::{
+    Backend, World, amount, authorise, burn, capture, earn, earn_spend, exchange, quote, reverse, reverse_spend, void, with_bonus,
+};
 
 /// Instantiates each named test for both databases.
 #[macro_export]

@@ -124,6 +124,20 @@ impl World {
         }
     }
 
+    /// Asks for a quote and takes it up at once, within the same member's accounts: the receipt of the exchange, or the code of whichever was refused.
+    pub fn exchange_at_quote(
+        &mut self,
+        sender: &str,
+        programme: &str,
+        to_programme: &str,
+        member: &str,
+        points: &str,
+    ) -> Result<Receipt, Code> {
+        let quoted = self.message(sender, quote(programme, to_programme, points));
+        self.send(&quoted)?;
+        self.post(sender, exchange(programme, to_programme, member, points, &quoted.id))
+    }
+
     /// Signs a message with its sender's key.
     pub fn sign(&self, message: &Message) -> String {
         message.sign(&self.sandbox.parties.get(&message.sender).expect("a partner of the network").key)
@@ -204,6 +218,14 @@ impl Drop for World {
     }
 }
 
+/// A network with a bonus from BANK to MILES over the year 2026, of which the bank pays half.
+pub fn with_bonus(network: &str, percent: &str) -> String {
+    format!(
+        "{network}\n[[bonus]]\nprogramme = \"BANK\"\nto_programme = \"MILES\"\npercent = \"{percent}\"\nfunded_percent = \"50\"\n\
+         valid_from = \"2026-01-01T00:00:00Z\"\nvalid_until = \"2027-01-01T00:00:00Z\"\n"
+    )
+}
+
 /// An amount from its text.
 pub fn amount(text: &str) -> Amount {
     text.parse().expect("an amount")
@@ -263,14 +285,24 @@ pub fn void(authorisation: &MessageId) -> Body {
     }
 }
 
-/// An exchange between the same member's accounts.
-pub fn exchange(programme: &str, to_programme: &str, member: &str, points: &str) -> Body {
+/// A request for a quote.
+pub fn quote(programme: &str, to_programme: &str, points: &str) -> Body {
+    Body::Quote {
+        programme: programme.parse().expect("a programme"),
+        to_programme: to_programme.parse().expect("a programme"),
+        points: amount(points),
+    }
+}
+
+/// An exchange by a quote, between the same member's accounts.
+pub fn exchange(programme: &str, to_programme: &str, member: &str, points: &str, quote: &MessageId) -> Body {
     Body::Exchange {
         programme: programme.parse().expect("a programme"),
         member: member.parse().expect("a member"),
         to_programme: to_programme.parse().expect("a programme"),
         to_member: member.parse().expect("a member"),
         points: amount(points),
+        quote: quote.clone(),
     }
 }
 

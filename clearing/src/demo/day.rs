@@ -32,7 +32,7 @@ pub async fn play(sandbox: &mut Sandbox, network: &Network, seed: u64) -> anyhow
     let traffic = Traffic::new(sandbox)?;
     let mut report = Report::new(network);
     let (mut random, mut earlier) = (Random::new(seed), Earlier::default());
-    let bar = progress(STEPS * EVENTS_A_STEP, "messages");
+    let bar = progress(STEPS * EVENTS_A_STEP, "events");
     let opening = sandbox.clock.now();
     for step in 0..STEPS {
         let now = opening.checked_add((step * 30).cast_signed().minutes())?;
@@ -41,19 +41,21 @@ pub async fn play(sandbox: &mut Sandbox, network: &Network, seed: u64) -> anyhow
         for event in 0..EVENTS_A_STEP {
             let id = MessageId::new(format!("day-{step:02}-{event:03}"))?;
             let message = draw(&mut random, &mut earlier, id, now)?;
-            by_sender.entry(message.sender.clone()).or_default().push(message);
+            let own = by_sender.entry(message.sender.clone()).or_default();
+            own.extend(quote_for(&message));
+            own.push(message);
         }
         // One sender after the other, so that the same seed always gives the same day.
         for (sender, messages) in by_sender {
             let (tally, accepted) = traffic.post(sandbox, &sender, &messages).await?;
             report.tally.merge(&tally);
-            bar.inc(messages.len() as u64);
             messages
                 .into_iter()
                 .zip(accepted)
                 .filter(|(_, accepted)| *accepted)
                 .for_each(|(message, _)| earlier.remember(message));
         }
+        bar.inc(EVENTS_A_STEP);
     }
     bar.finish_and_clear();
     let calendar = &network.calendar;
@@ -82,6 +84,30 @@ impl Earlier {
             _ => {}
         }
     }
+}
+
+/// The quote that an exchange names; it is asked for in the same breath.
+fn quote_for(exchange: &Message) -> Option<Message> {
+    let Body::Exchange {
+        programme,
+        to_programme,
+        points,
+        quote,
+        ..
+    } = &exchange.body
+    else {
+        return None;
+    };
+    let body = Body::Quote {
+        programme: programme.clone(),
+        to_programme: to_programme.clone(),
+        points: *points,
+    };
+    Some(Message {
+        id: quote.clone(),
+        body,
+        ..exchange.clone()
+    })
 }
 
 fn amount(units: u64, decimals: u32) -> anyhow::Result<Amount> {
@@ -172,6 +198,7 @@ fn draw(random: &mut Random, earlier: &mut Earlier, id: MessageId, now: Timestam
                     to_programme,
                     to_member: member,
                     points,
+                    quote: MessageId::new(format!("{id}-quote"))?,
                 },
             )
         }

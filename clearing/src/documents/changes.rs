@@ -2,21 +2,22 @@
 
 use jiff::{SignedDuration, Timestamp};
 use migrations::Conn;
-use partner_sdk::agreement::RateTerms;
+use partner_sdk::agreement::TermsError;
 use partner_sdk::change::{Change, Proposal, Status};
 use partner_sdk::document::{self, Act, Action, State};
 use partner_sdk::jws::general::Signature;
 use partner_sdk::jws::{SigningKey, TYP_CHANGE, VerifyingKey};
+use partner_sdk::rate::{BonusTerms, RateTerms};
 use partner_sdk::{Code, KeyId, PartnerId, Problem};
 
 use super::rights::{Kind, Role, decide};
 use super::{Done, Fault, add, by_person, fact, find, fresh, open, step, tell};
 use crate::directory::Directory;
 use crate::network::RESERVED;
-use crate::store::admin::{grow_version, insert_rate, put_programme};
+use crate::store::admin::{grow_version, insert_bonus, insert_rate, overlapping, put_programme};
 use crate::store::documents::{self, Document, Person};
 use crate::store::events::EVERYBODY;
-use crate::store::{check_rate, load_directory, partners};
+use crate::store::{check_bonus, check_rate, load_directory, partners};
 
 /// How many people there have to be for two of them to agree.
 const FEWEST: usize = 2;
@@ -181,6 +182,7 @@ fn check(conn: &mut Conn, directory: &Directory, change: &Change, now: Timestamp
             crate::directory::Programme::new(terms.clone()).map_or_else(|e| refused(Code::BadTerms, "programme", e), |_| Ok(()))
         }
         Change::Rate(terms) => check_publication(directory, terms, now),
+        Change::Bonus(terms) => check_bonus_period(directory, terms, now),
         Change::WriteOff { .. } => refused(Code::BadTerms, "change", "write-offs come with the ledger's message for them"),
         Change::Person { name, kid, public_key } => {
             if name.is_empty() || name.len() > 64 || KeyId::new(kid.as_str()).is_err() {
@@ -238,10 +240,7 @@ fn check_status(conn: &mut Conn, directory: &Directory, id: &PartnerId, next: St
 
 /// A rate starts later than those before it, and with the notice that its agreement asks for.
 fn check_publication(directory: &Directory, terms: &RateTerms, now: Timestamp) -> Done<()> {
-    if let Err(error) = check_rate(directory, terms) {
-        let field = error.downcast_ref::<partner_sdk::agreement::TermsError>().map(|fault| fault.field);
-        return Err(Problem::new(Code::BadTerms, format!("{error:#}")).at(field).into());
-    }
+    check_rate(directory, terms).map_err(|e| bad_terms(&e))?;
     let pair = |r: &RateTerms| r.programme == terms.programme && r.to_programme == terms.to_programme;
     let before: Vec<_> = directory.rates().filter(|r| pair(&r.item.terms)).collect();
     if before.iter().any(|r| r.from >= terms.valid_from) {
@@ -258,6 +257,27 @@ fn check_publication(directory: &Directory, terms: &RateTerms, now: Timestamp) -
         );
     }
     Ok(())
+}
+
+/// A bonus still has time before it, and no other of the same programmes is in force in its period.
+fn check_bonus_period(directory: &Directory, terms: &BonusTerms, now: Timestamp) -> Done<()> {
+    check_bonus(directory, terms).map_err(|e| bad_terms(&e))?;
+    if terms.valid_until <= now {
+        return refused(Code::BadTerms, "valid_until", "the bonus would be over before it started");
+    }
+    match overlapping(directory, terms) {
+        Some(other) => refused(
+            Code::Superseded,
+            "valid_from",
+            format!("another bonus is in force from {} until {}", other.valid_from, other.valid_until),
+        ),
+        None => Ok(()),
+    }
+}
+
+fn bad_terms(error: &anyhow::Error) -> Fault {
+    let field = error.downcast_ref::<TermsError>().map(|fault| fault.field);
+    Problem::new(Code::BadTerms, format!("{error:#}")).at(field).into()
 }
 
 /// Makes a change true. What could be wrong with it was checked just before, in the same transaction.
@@ -301,6 +321,18 @@ fn take_effect(conn: &mut Conn, directory: &mut Directory, change: &Change, hash
             let pair = format!("{}>{}", terms.programme, terms.to_programme);
             insert_rate(conn, directory, item, agreement, now.as_microsecond())?;
             tell(conn, now, &[EVERYBODY], "rate.published", &pair, &facts)?;
+        }
+        Change::Bonus(terms) => {
+            let (agreement, item) = check_bonus(directory, terms).map_err(internal)?;
+            let facts = [
+                fact("bonus", &*item.hash),
+                fact("valid_from", terms.valid_from.to_string()),
+                fact("valid_until", terms.valid_until.to_string()),
+                fact("change", hash),
+            ];
+            let pair = format!("{}>{}", terms.programme, terms.to_programme);
+            insert_bonus(conn, directory, item, agreement, now.as_microsecond())?;
+            tell(conn, now, &[EVERYBODY], "bonus.published", &pair, &facts)?;
         }
         Change::WriteOff { .. } => return Err(Code::Internal.into()),
         Change::Person { name, kid, public_key } => {

@@ -12,7 +12,7 @@ pub(super) fn burn(set: &WorkingSet, message: &Message) -> Rejected<Plan> {
     let Body::Burn { programme, member, points } = &message.body else {
         return Err(Reject::new(Code::Internal));
     };
-    let agreement = agreement_of(set, message, AgreementKind::Burn, programme, None)?;
+    let agreement = agreement_of(set, message, AgreementKind::Burn, programme)?;
     let points = points_of(set, programme, *points)?;
     let account = AccountKey {
         programme: programme.clone(),
@@ -44,7 +44,7 @@ pub(super) fn authorise(set: &WorkingSet, message: &Message) -> Rejected<Plan> {
     else {
         return Err(Reject::new(Code::Internal));
     };
-    let agreement = agreement_of(set, message, AgreementKind::Burn, programme, None)?;
+    let agreement = agreement_of(set, message, AgreementKind::Burn, programme)?;
     let points = points_of(set, programme, *points)?;
     let account = AccountKey {
         programme: programme.clone(),

@@ -17,7 +17,7 @@ pub(super) fn earn(set: &WorkingSet, message: &Message) -> Rejected<Plan> {
     else {
         return Err(Reject::new(Code::Internal));
     };
-    let agreement = agreement_of(set, message, AgreementKind::Earn, programme, None)?;
+    let agreement = agreement_of(set, message, AgreementKind::Earn, programme)?;
     let points = points_of(set, programme, *points)?;
     let terms = &agreement.item.terms;
     let spend = spend.map(|s| s.to_units(terms.currency.minor_digits()).map(|_| s).and_then(|s| s.to_units(6)));

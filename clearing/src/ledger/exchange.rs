@@ -1,11 +1,11 @@
-//! Points of one programme become points of another, at the rate in force when it happened (DESIGN sections 3.3 and 4).
+//! Points of one programme become points of another, exactly as a quote said (DESIGN sections 3.3 and 4).
 
-use partner_sdk::agreement::AgreementKind;
 use partner_sdk::{Body, Code, Message, Money, Points};
 
 use super::plan::{Effect, owe};
+use super::quote::{facts_of, open_quote, same};
 use super::types::{AccountKey, Line, Lot, LotKey, Moved};
-use super::{Plan, Reject, Rejected, WorkingSet, agreement_of, points_of, text_of};
+use super::{Plan, Reject, Rejected, WorkingSet};
 
 pub(super) fn exchange(set: &WorkingSet, message: &Message) -> Rejected<Plan> {
     let Body::Exchange {
@@ -14,26 +14,17 @@ pub(super) fn exchange(set: &WorkingSet, message: &Message) -> Rejected<Plan> {
         to_programme,
         to_member,
         points,
+        quote,
     } = &message.body
     else {
         return Err(Reject::new(Code::Internal));
     };
-    let agreement = agreement_of(set, message, AgreementKind::Exchange, programme, Some(to_programme))?;
-    let offered = points_of(set, programme, *points)?;
-    let rate = set
-        .directory
-        .rate(programme, to_programme, message.occurred_at)
-        .ok_or(Reject::new(Code::NoRate))?;
-    let overflow = || Reject::at(Code::Overflow, "points");
-    let (used, credited) = rate.item.ratio.exchange(offered, rate.item.step).ok_or_else(overflow)?;
-    let bonus = rate.item.bonus(credited).ok_or_else(overflow)?;
-    if offered < rate.item.minimum || used == Points::ZERO || credited == Points::ZERO {
-        return Err(Reject::at(Code::BelowMinimum, "points"));
-    }
-    if used > rate.item.maximum {
-        return Err(Reject::at(Code::AboveMaximum, "points"));
-    }
-    let bonus_price = rate.item.bonus_price(agreement.item.price).ok_or(Reject::new(Code::NoRate))?;
+    let (quote, agreement) = open_quote(set, message, quote)?;
+    same(set, quote, programme, to_programme, *points)?;
+    let (used, credited, bonus) = (Points(quote.points), Points(quote.credited), Points(quote.bonus));
+    let bonus_rate = quote.bonus_rate.and_then(|no| set.directory.bonus_no(no));
+    let bonus_price = bonus_rate.map_or(Some(Money::ZERO), |b| b.item.price(agreement.item.price));
+    let bonus_price = bonus_price.ok_or(Reject::new(Code::NoRate))?;
     let from = AccountKey {
         programme: programme.clone(),
         member: member.clone(),
@@ -46,6 +37,7 @@ pub(super) fn exchange(set: &WorkingSet, message: &Message) -> Rejected<Plan> {
     if set.available(&from) < i128::from(used.0) {
         return Err(Reject::at(Code::InsufficientBalance, "points"));
     }
+    effects.push(Effect::UseQuote(quote.seq));
     effects.extend(set.spend(Line::Exchange, &from, used.0, set.now)?);
     let (terms, issuer) = (&agreement.item.terms, set.issuer_of(&to)?);
     let rules = set
@@ -66,16 +58,6 @@ pub(super) fn exchange(set: &WorkingSet, message: &Message) -> Rejected<Plan> {
         repaid += set.issue(line, lot, repaid, &mut effects)?;
         effects.extend(owe(line, &message.sender, &issuer, points.0, price, terms.currency, agreement.no)?);
     }
-    let facts = [
-        ("points", programme, used.0),
-        ("credited", to_programme, credited.0),
-        ("bonus", to_programme, bonus.0),
-        ("left_over", programme, offered.0 - used.0),
-    ];
-    let facts = facts
-        .into_iter()
-        .map(|(name, programme, n)| (name.to_owned(), text_of(set, programme, n)))
-        .collect();
     let moved = Moved {
         account: Some(from),
         points: used.0,
@@ -83,10 +65,15 @@ pub(super) fn exchange(set: &WorkingSet, message: &Message) -> Rejected<Plan> {
         credited: credited.0,
         bonus: bonus.0,
         agreement: Some(agreement.no),
-        rate: Some(rate.no),
+        rate: Some(quote.rate),
+        bonus_rate: quote.bonus_rate,
         ..Moved::default()
     };
-    Ok(Plan { moved, effects, facts })
+    Ok(Plan {
+        moved,
+        effects,
+        facts: facts_of(set, quote),
+    })
 }
 
 #[allow(clippy::too_many_arguments, reason = "a row's worth of values, named where they are used")]

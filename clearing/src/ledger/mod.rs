@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | same id before? | the same bytes: the same receipt; other bytes: `id_reused` | [`apply`] |
 //! | may the sender? | the partner is active, `issued_at` isn't ahead | `check` |
-//! | the kind's own rules | agreement, freshness, limits, balance -> effects | `earn`, `burn`, `exchange`, `reverse` |
+//! | the kind's own rules | agreement, freshness, limits, balance -> effects | `earn`, `burn`, `quote`, `exchange`, `reverse` |
 //! | net debit caps | of everybody whose debt grows | `plan` |
 //! | after the last check | effects change the working set; nothing can fail | `working_set` |
 //!
@@ -14,20 +14,23 @@ mod burn;
 mod earn;
 mod exchange;
 mod expiry;
+mod paths;
 mod plan;
+mod quote;
 mod reverse;
 pub mod types;
 mod working_set;
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use partner_sdk::agreement::{Agreement, AgreementKind};
 use partner_sdk::amount::AmountError;
 use partner_sdk::{Amount, Body, Code, PartnerId, Points, ProgrammeCode};
 
 pub use expiry::expire;
 pub use plan::Effect;
-pub use types::{AccountKey, Hold, Line, Lot, LotKey, MEMBER, Moved, Posted, Posting, Signed, SignedBatch, Verified};
+pub use types::{AccountKey, Hold, Line, Lot, LotKey, MEMBER, Moved, Posted, Posting, Quote, Signed, SignedBatch, Verified};
 pub use working_set::{Changes, WorkingSet};
 
 use crate::directory::Numbered;
@@ -38,6 +41,9 @@ const MAX_AHEAD: i64 = 10_000_000;
 /// The most points in one message, in smallest units: far above any real one, and low enough that sums over a window fit.
 const MAX_POINTS: i64 = 1_000_000_000_000_000;
 
+/// Named values for a receipt.
+type Facts = Vec<(String, String)>;
+
 /// Why a message is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reject {
@@ -46,7 +52,7 @@ pub struct Reject {
     /// The field at fault.
     pub field: Option<&'static str>,
     /// Facts for the receipt.
-    pub facts: Vec<(String, String)>,
+    pub facts: Facts,
 }
 
 impl Reject {
@@ -75,7 +81,7 @@ pub type Rejected<T> = Result<T, Reject>;
 struct Plan {
     moved: Moved,
     effects: Vec<Effect>,
-    facts: Vec<(String, String)>,
+    facts: Facts,
 }
 
 /// What became of a message.
@@ -155,6 +161,7 @@ fn check(set: &WorkingSet, verified: &Verified) -> Rejected<Plan> {
         Body::Authorise { .. } => burn::authorise(set, message),
         Body::Capture { authorisation, points } => burn::capture(set, message, authorisation, *points),
         Body::Void { authorisation } => burn::void(set, message, authorisation),
+        Body::Quote { .. } => quote::quote(set, message),
         Body::Exchange { .. } => exchange::exchange(set, message),
         Body::Reverse { message: target, quantity } => reverse::reverse(set, message, target, *quantity),
     }
@@ -182,13 +189,31 @@ fn text_of(set: &WorkingSet, programme: &ProgrammeCode, points: i64) -> String {
     Amount::from_units(points, scale).map_or_else(String::new, |a| a.to_string())
 }
 
+/// The clearinghouse's times as timestamps; they are always within the calendar.
+fn time_of(micros: i64) -> Timestamp {
+    Timestamp::from_microsecond(micros).unwrap_or(Timestamp::MAX)
+}
+
 /// The sender's agreement in force when it happened, and the check that the message isn't older than the agreement's allowance.
 fn agreement_of<'a>(
     set: &'a WorkingSet,
     message: &partner_sdk::Message,
     kind: AgreementKind,
     programme: &ProgrammeCode,
+) -> Rejected<&'a Arc<Numbered<Agreement>>> {
+    let agreement = agreement_at(set, &message.sender, kind, programme, None, message.occurred_at)?;
+    fresh(set, &agreement.item, message)?;
+    Ok(agreement)
+}
+
+/// A partner's agreement in force at an instant.
+fn agreement_at<'a>(
+    set: &'a WorkingSet,
+    partner: &PartnerId,
+    kind: AgreementKind,
+    programme: &ProgrammeCode,
     to: Option<&ProgrammeCode>,
+    at: Timestamp,
 ) -> Rejected<&'a Arc<Numbered<Agreement>>> {
     if !set.directory.programmes.contains_key(programme) {
         return Err(Reject::at(Code::UnknownProgramme, "programme"));
@@ -196,13 +221,8 @@ fn agreement_of<'a>(
     if to.is_some_and(|to| !set.directory.programmes.contains_key(to)) {
         return Err(Reject::at(Code::UnknownProgramme, "to_programme"));
     }
-    let key = (kind, message.sender.clone(), programme.clone(), to.cloned());
-    let agreement = set
-        .directory
-        .agreement(&key, message.occurred_at)
-        .ok_or(Reject::new(Code::NoAgreement))?;
-    fresh(set, &agreement.item, message)?;
-    Ok(agreement)
+    let key = (kind, partner.clone(), programme.clone(), to.cloned());
+    set.directory.agreement(&key, at).ok_or(Reject::new(Code::NoAgreement))
 }
 
 /// Neither `issued_at` nor `occurred_at` is older than the agreement's store-and-forward allowance: a message that came from a till without a line says

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use partner_sdk::agreement::Agreement;
 use partner_sdk::{Code, Currency, MemberNumber, Money, PartnerId, Points};
 
-use super::types::{AccountKey, Hold, Line, Lot, LotKey};
+use super::types::{AccountKey, Hold, Line, Lot, LotKey, Quote};
 use super::working_set::WorkingSet;
 use super::{Reject, Rejected};
 use crate::directory::Numbered;
@@ -114,6 +114,10 @@ pub enum Effect {
     Hold(Hold),
     /// A hold ends.
     CloseHold(i64),
+    /// A new quote; its `seq` is the message's.
+    Quote(Quote),
+    /// An exchange uses a quote up.
+    UseQuote(i64),
     /// So much more of a message has been reversed.
     Reversed {
         /// The message.

@@ -134,11 +134,8 @@ fn most(set: &WorkingSet, target: &Posted, before: i64, all: i64, fits: impl Fn(
         let middle = low + (high - low + 1) / 2;
         if fits(middle) { low = middle } else { high = middle - 1 }
     }
-    let step = set
-        .directory
-        .rates()
-        .find(|r| Some(r.no) == target.moved.rate)
-        .map_or(1, |r| r.item.step);
+    let rate = target.moved.rate.and_then(|no| set.directory.rate_no(no));
+    let step = rate.map_or(1, |r| r.item.step);
     i128::from((low - before) / step * step)
 }
 

@@ -68,6 +68,35 @@ pub struct Hold {
     pub open: bool,
 }
 
+/// A firm offer, made by a quote message.
+#[derive(Debug, Clone)]
+pub struct Quote {
+    /// The quote message.
+    pub seq: i64,
+    /// The programme that gives.
+    pub programme: ProgrammeCode,
+    /// The programme that takes.
+    pub to_programme: ProgrammeCode,
+    /// How many points are offered.
+    pub offered: i64,
+    /// How many of them move.
+    pub points: i64,
+    /// How many are credited for them, without bonus.
+    pub credited: i64,
+    /// Bonus points on top.
+    pub bonus: i64,
+    /// The number of the agreement.
+    pub agreement: i32,
+    /// The number of the rate.
+    pub rate: i32,
+    /// The number of the bonus's own rate, where there is a bonus.
+    pub bonus_rate: Option<i32>,
+    /// When it ends by itself, in microseconds since 1970.
+    pub expires_at: i64,
+    /// Not used by an exchange.
+    pub open: bool,
+}
+
 /// A member's points: `balance = points - debt`.
 #[derive(Debug, Clone, Default)]
 pub struct Account {
@@ -150,20 +179,22 @@ pub struct Posted {
 pub struct Moved {
     /// The account.
     pub account: Option<AccountKey>,
-    /// Points earned, burned, held, given away in an exchange, or reversed.
+    /// Points earned, burned, held, given away in an exchange (or to be, by a quote), or reversed.
     pub points: i64,
     /// The spend that an earn stated, in micros.
     pub spend: Option<i64>,
     /// The account that an exchange credited.
     pub to_account: Option<AccountKey>,
-    /// Points that an exchange credited, without bonus.
+    /// Points that an exchange credited (or would, by a quote), without bonus.
     pub credited: i64,
-    /// Bonus points that an exchange credited.
+    /// Bonus points that an exchange credited (or would, by a quote).
     pub bonus: i64,
     /// The number of the agreement.
     pub agreement: Option<i32>,
     /// The number of the rate.
     pub rate: Option<i32>,
+    /// The number of the bonus's own rate, where there is a bonus.
+    pub bonus_rate: Option<i32>,
 }
 
 /// What a line of postings is about; the names stand in statements.

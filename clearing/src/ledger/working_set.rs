@@ -1,13 +1,16 @@
 //! All that a batch may touch, loaded before it is applied; and what it changed, to be persisted.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use jiff::civil::Date;
 use partner_sdk::{Currency, MemberNumber, MessageId, PartnerId};
 
+use super::paths::Routes;
 use super::plan::Effect;
-use super::types::{Account, AccountKey, Hold, Lot, LotKey, MEMBER, Posted, Posting, Signed};
+use super::types::{Account, AccountKey, Hold, Lot, LotKey, MEMBER, Posted, Posting, Quote, Signed};
 use crate::directory::Directory;
 
 /// Rows by key, and which of them changed.
@@ -27,6 +30,8 @@ pub struct WorkingSet {
     pub lots: HashMap<LotKey, Lot>,
     /// Their open holds, and those of targets.
     pub holds: HashMap<i64, Hold>,
+    /// The quotes that exchanges name.
+    pub quotes: HashMap<i64, Quote>,
     /// Messages of the same ids as the batch's, and their targets.
     pub messages: HashMap<(PartnerId, MessageId), Arc<Posted>>,
     /// The lots that targets spent from, in order.
@@ -41,6 +46,7 @@ pub struct WorkingSet {
     pub positions: HashMap<(PartnerId, PartnerId, Currency), i64>,
     /// What the batch changed.
     pub changes: Changes,
+    routes: OnceCell<Routes>,
 }
 
 /// What is to be written; sets are ordered, so that rows are always locked in one order.
@@ -56,6 +62,8 @@ pub struct Changes {
     pub lots: BTreeSet<LotKey>,
     /// Holds that changed or are new.
     pub holds: BTreeSet<i64>,
+    /// Quotes that were used or are new.
+    pub quotes: BTreeSet<i64>,
     /// Targets whose reversed amount changed.
     pub reversals: BTreeSet<i64>,
     /// Limits that were used.
@@ -77,6 +85,7 @@ impl WorkingSet {
             accounts: HashMap::new(),
             lots: HashMap::new(),
             holds: HashMap::new(),
+            quotes: HashMap::new(),
             messages: HashMap::new(),
             takes: HashMap::new(),
             reversals: HashMap::new(),
@@ -84,7 +93,18 @@ impl WorkingSet {
             exposure: HashMap::new(),
             positions: HashMap::new(),
             changes: Changes::default(),
+            routes: OnceCell::new(),
         }
+    }
+
+    /// The clearinghouse's time.
+    pub(super) fn time(&self) -> Timestamp {
+        super::time_of(self.now)
+    }
+
+    /// The exchanges that are possible now; worked out once, when first asked for.
+    pub(super) fn routes(&self) -> &Routes {
+        self.routes.get_or_init(|| Routes::at(&self.directory, self.time()))
     }
 
     /// Adds a lot as loaded.
@@ -198,6 +218,17 @@ impl WorkingSet {
                     hold.open = false;
                 }
                 self.changes.holds.insert(hold);
+            }
+            Effect::Quote(mut quote) => {
+                quote.seq = seq;
+                self.changes.quotes.insert(seq);
+                self.quotes.insert(seq, quote);
+            }
+            Effect::UseQuote(quote) => {
+                if let Some(quote) = self.quotes.get_mut(&quote) {
+                    quote.open = false;
+                }
+                self.changes.quotes.insert(quote);
             }
             Effect::Reversed { target, points, spend } => {
                 let total = self.reversals.entry(target).or_default();

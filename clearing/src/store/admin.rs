@@ -4,12 +4,13 @@ use anyhow::{Context, bail, ensure};
 use diesel::prelude::*;
 use migrations::schema::{agreement, head, net_debit_cap, partner, programme, rate, settlement_window, signing_key};
 use migrations::{Conn, DbError, Url, each_backend};
-use partner_sdk::agreement::{Agreement, Rate, RateTerms, Terms};
+use partner_sdk::agreement::{Agreement, Terms};
 use partner_sdk::jws::{VerifyingKey, to_hex};
+use partner_sdk::rate::{Bonus, BonusTerms, Rate, RateTerms};
 use partner_sdk::{KeyId, PartnerId};
 use settlement::Calendar;
 
-use super::directory::{check_agreement, check_rate, load_directory};
+use super::directory::{BONUS, RATE, check_agreement, check_bonus, check_rate, load_directory};
 use super::head::lock_head;
 use crate::directory::{Directory, Numbered, Programme, ProgrammeTerms, agreement_key};
 use crate::network::{Network, PartnerEntry};
@@ -68,7 +69,7 @@ pub fn calendar(conn: &mut Conn) -> anyhow::Result<Calendar> {
     serde_json::from_str(&text).context("head.calendar")
 }
 
-/// Makes the database hold what the network file states. Agreements and rates are only ever added: a later `valid_from` supersedes.
+/// Makes the database hold what the network file states. Agreements, rates and bonuses are only ever added: a later `valid_from` supersedes.
 pub fn apply_network(conn: &mut Conn, network: &Network) -> anyhow::Result<()> {
     conn.transaction(|conn| -> Result<(), Refused> {
         let (_, version) = lock_head(conn)?;
@@ -91,6 +92,10 @@ pub fn apply_network(conn: &mut Conn, network: &Network) -> anyhow::Result<()> {
         for terms in &network.rates {
             put_rate(conn, &mut directory, terms)
                 .with_context(|| format!("rate {} -> {} from {}", terms.programme, terms.to_programme, terms.valid_from))?;
+        }
+        for terms in &network.bonuses {
+            put_bonus(conn, &mut directory, terms)
+                .with_context(|| format!("bonus {} -> {} from {}", terms.programme, terms.to_programme, terms.valid_from))?;
         }
         load_directory(conn).context("with what this file adds, what is there already doesn't fit together")?;
         grow_version(conn, version)?;
@@ -234,17 +239,57 @@ fn put_rate(conn: &mut Conn, directory: &mut Directory, terms: &RateTerms) -> an
 
 /// Puts a rate in force from its own date, but not from before `published_at` (microseconds since 1970; 0: just from its date).
 pub fn insert_rate(conn: &mut Conn, directory: &mut Directory, item: Rate, no_agreement: i32, published_at: i64) -> Result<(), DbError> {
-    let no = 1 + directory.rates().map(|r| r.no).max().unwrap_or(0);
-    let row = (
-        rate::no.eq(no),
-        rate::hash.eq(&item.hash),
-        rate::agreement.eq(no_agreement),
-        rate::published_at.eq(published_at),
-        rate::terms.eq(item.canonical()),
-    );
-    each_backend!(conn, |c| diesel::insert_into(rate::table).values(row).execute(c))?;
+    let no = directory.next_rate_no();
+    insert_row(conn, (no, RATE, &item.hash, no_agreement, published_at, &item.canonical()))?;
     let own = (item.terms.valid_from, item.terms.valid_until);
     directory.add_rate(Numbered::new(no, item, own, published_at));
+    Ok(())
+}
+
+fn put_bonus(conn: &mut Conn, directory: &mut Directory, terms: &BonusTerms) -> anyhow::Result<()> {
+    let (no_agreement, item) = check_bonus(directory, terms)?;
+    if directory.bonuses().any(|b| b.item.hash == item.hash) {
+        return Ok(());
+    }
+    if let Some(other) = overlapping(directory, terms) {
+        let (from, until) = (other.valid_from, other.valid_until);
+        bail!("it overlaps another bonus, which is in force from {from} until {until}");
+    }
+    insert_bonus(conn, directory, item, no_agreement, 0)?;
+    Ok(())
+}
+
+/// A bonus of the same programmes that is in force at some instant of this one's period.
+pub fn overlapping<'a>(directory: &'a Directory, terms: &BonusTerms) -> Option<&'a BonusTerms> {
+    let overlaps = |b: &&BonusTerms| {
+        let pair = b.programme == terms.programme && b.to_programme == terms.to_programme;
+        pair && b.valid_from < terms.valid_until && terms.valid_from < b.valid_until
+    };
+    directory.bonuses().map(|b| &b.item.terms).find(overlaps)
+}
+
+/// Puts a bonus in force from its own date, but not from before `published_at` (as for a rate).
+pub fn insert_bonus(conn: &mut Conn, directory: &mut Directory, item: Bonus, no_agreement: i32, published_at: i64) -> Result<(), DbError> {
+    let no = directory.next_rate_no();
+    insert_row(conn, (no, BONUS, &item.hash, no_agreement, published_at, &item.canonical()))?;
+    let own = (item.terms.valid_from, Some(item.terms.valid_until));
+    directory.add_bonus(Numbered::new(no, item, own, published_at));
+    Ok(())
+}
+
+/// (number, kind, hash, agreement, published at, terms)
+type RateRow<'a> = (i32, &'a str, &'a str, i32, i64, &'a str);
+
+fn insert_row(conn: &mut Conn, (no, kind, hash, agreement, published_at, terms): RateRow<'_>) -> Result<(), DbError> {
+    let row = (
+        rate::no.eq(no),
+        rate::kind.eq(kind),
+        rate::hash.eq(hash),
+        rate::agreement.eq(agreement),
+        rate::published_at.eq(published_at),
+        rate::terms.eq(terms),
+    );
+    each_backend!(conn, |c| diesel::insert_into(rate::table).values(row).execute(c))?;
     Ok(())
 }
 

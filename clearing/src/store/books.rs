@@ -91,6 +91,25 @@ const RULES: &[(&str, &str)] = &[
          (SELECT 1 FROM message m WHERE m.seq = p.seq AND m.business_date = p.business_date AND m.code IS NULL)",
     ),
     (
+        "a quote is what its message was told",
+        "SELECT q.programme AS subject, q.credited + q.bonus AS books, COALESCE(m.credited + m.bonus, 0) AS postings FROM quote q LEFT JOIN message m \
+         ON m.seq = q.seq AND m.kind = 'quote' AND m.code IS NULL WHERE m.seq IS NULL OR m.points <> q.points OR m.credited <> q.credited OR m.bonus <> q.bonus \
+         OR m.agreement <> q.agreement OR m.rate <> q.rate OR COALESCE(m.bonus_rate, 0) <> COALESCE(q.bonus_rate, 0)",
+    ),
+    (
+        "an exchange uses up one quote",
+        "SELECT 'quote' AS subject, CAST(q.n AS BIGINT) AS books, CAST(m.n AS BIGINT) AS postings FROM (SELECT COUNT(*) AS n FROM quote WHERE NOT is_open) q, \
+         (SELECT COUNT(*) AS n FROM message WHERE kind = 'exchange' AND code IS NULL) m WHERE q.n <> m.n",
+    ),
+    (
+        "what was exchanged at a rate is what its used quotes offered",
+        "SELECT q.programme AS subject, CAST(q.sum AS BIGINT) AS books, CAST(COALESCE(m.sum, 0) AS BIGINT) AS postings FROM \
+         (SELECT programme, rate, COALESCE(bonus_rate, 0) AS bonus_rate, SUM(points + credited + bonus) AS sum FROM quote WHERE NOT is_open \
+         GROUP BY programme, rate, COALESCE(bonus_rate, 0)) q LEFT JOIN \
+         (SELECT rate, COALESCE(bonus_rate, 0) AS bonus_rate, SUM(points + credited + bonus) AS sum FROM message WHERE kind = 'exchange' AND code IS NULL \
+         GROUP BY rate, COALESCE(bonus_rate, 0)) m ON m.rate = q.rate AND m.bonus_rate = q.bonus_rate WHERE q.sum <> COALESCE(m.sum, 0)",
+    ),
+    (
         "once there are windows, exactly one is open",
         "SELECT 'settlement_window' AS subject, CAST(n AS BIGINT) AS books, CAST(1 AS BIGINT) AS postings FROM \
          (SELECT COUNT(*) AS n FROM settlement_window WHERE state = 'open') w WHERE n <> 1 AND EXISTS (SELECT 1 FROM settlement_window)",

@@ -5,9 +5,10 @@ use diesel::prelude::*;
 use jiff::tz::TimeZone;
 use migrations::schema::{agreement, head, net_debit_cap, partner, programme, rate, signing_key};
 use migrations::{Conn, DbError, each_backend};
-use partner_sdk::agreement::{Agreement, AgreementKind, Rate, RateTerms, Terms, TermsError};
+use partner_sdk::agreement::{Agreement, AgreementKind, Terms, TermsError};
 use partner_sdk::change::Custody;
 use partner_sdk::jws::VerifyingKey;
+use partner_sdk::rate::{Bonus, BonusTerms, Rate, RateTerms};
 use partner_sdk::{Currency, Money, PartnerId, ProgrammeCode};
 use settlement::Calendar;
 
@@ -40,16 +41,35 @@ pub fn load_directory(conn: &mut Conn) -> Result<Directory, DbError> {
         let own = (item.terms.valid_from, item.terms.valid_until);
         directory.add_agreement(Numbered::new(no, item, own, published_at).ending(ends_at.map(timestamp)));
     }
-    for (no, published_at, text) in each_backend!(conn, |c| rate::table
-        .select((rate::no, rate::published_at, rate::terms))
-        .order(rate::no)
-        .load::<(i32, i64, String)>(c))?
-    {
-        let (_, item) = check_rate(&directory, &json(&text, "rate.terms")?).map_err(|e| DbError::Corrupt(format!("rate {no}: {e:#}")))?;
-        let own = (item.terms.valid_from, item.terms.valid_until);
-        directory.add_rate(Numbered::new(no, item, own, published_at));
-    }
+    load_rates(conn, &mut directory)?;
     Ok(directory)
+}
+
+/// What `rate.kind` may be.
+pub(super) const RATE: &str = "rate";
+pub(super) const BONUS: &str = "bonus";
+
+fn load_rates(conn: &mut Conn, directory: &mut Directory) -> Result<(), DbError> {
+    let query = rate::table
+        .select((rate::no, rate::kind, rate::published_at, rate::terms))
+        .order(rate::no);
+    for (no, kind, published_at, text) in each_backend!(conn, |c| query.load::<(i32, String, i64, String)>(c))? {
+        let corrupt = |e: anyhow::Error| DbError::Corrupt(format!("{kind} {no}: {e:#}"));
+        match kind.as_str() {
+            RATE => {
+                let (_, item) = check_rate(directory, &json(&text, "rate.terms")?).map_err(corrupt)?;
+                let own = (item.terms.valid_from, item.terms.valid_until);
+                directory.add_rate(Numbered::new(no, item, own, published_at));
+            }
+            BONUS => {
+                let (_, item) = check_bonus(directory, &json(&text, "rate.terms")?).map_err(corrupt)?;
+                let own = (item.terms.valid_from, Some(item.terms.valid_until));
+                directory.add_bonus(Numbered::new(no, item, own, published_at));
+            }
+            _ => return Err(DbError::Corrupt("rate.kind".into())),
+        }
+    }
+    Ok(())
 }
 
 fn json<T: serde::de::DeserializeOwned>(text: &str, what: &str) -> Result<T, DbError> {
@@ -144,15 +164,24 @@ pub fn parties<'a>(directory: &'a Directory, terms: &'a Terms) -> Option<(&'a Pa
 
 /// The exchange agreement in force when the rate starts, and the rate in smallest units.
 pub fn check_rate(directory: &Directory, terms: &RateTerms) -> anyhow::Result<(i32, Rate)> {
-    let programme = |code| {
-        directory
-            .programmes
-            .get(code)
-            .with_context(|| format!("there is no programme {code}"))
-    };
-    let (from, to) = (&programme(&terms.programme)?.terms, &programme(&terms.to_programme)?.terms);
+    let (from, to) = (scale_of(directory, &terms.programme)?, scale_of(directory, &terms.to_programme)?);
     let agreement = directory
         .exchange_agreement(&terms.programme, &terms.to_programme, terms.valid_from)
         .context("no exchange agreement is in force when the rate starts")?;
-    Ok((agreement.no, Rate::new(terms.clone(), from.scale, to.scale, &agreement.item)?))
+    Ok((agreement.no, Rate::new(terms.clone(), from, to, &agreement.item)?))
+}
+
+/// The exchange agreement in force when the bonus starts, and the bonus in smallest units.
+pub fn check_bonus(directory: &Directory, terms: &BonusTerms) -> anyhow::Result<(i32, Bonus)> {
+    scale_of(directory, &terms.programme)?;
+    scale_of(directory, &terms.to_programme)?;
+    let agreement = directory
+        .exchange_agreement(&terms.programme, &terms.to_programme, terms.valid_from)
+        .context("no exchange agreement is in force when the bonus starts")?;
+    Ok((agreement.no, Bonus::new(terms.clone(), &agreement.item)?))
+}
+
+fn scale_of(directory: &Directory, code: &ProgrammeCode) -> anyhow::Result<u32> {
+    let programme = directory.programmes.get(code);
+    Ok(programme.with_context(|| format!("there is no programme {code}"))?.terms.scale)
 }

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::Bool;
-use migrations::schema::{account, exposure, hold, limit_use, lot, message, position, posting, reversal, settlement_window};
+use migrations::schema::{account, exposure, hold, limit_use, lot, message, position, posting, quote, reversal, settlement_window};
 use migrations::{Conn, DbError, each_backend};
 use partner_sdk::{Body, Currency, MemberNumber, MessageId, ProgrammeCode};
 
 use super::directory::load_directory;
 use super::head::lock_head;
-use super::rows::{HoldRow, LotRow, POSTED, PostedRow, read};
+use super::rows::{HoldRow, LotRow, POSTED, PostedRow, QuoteRow, read};
 use crate::directory::Directory;
 use crate::ledger::{AccountKey, LotKey, MEMBER, Verified, WorkingSet};
 
@@ -20,6 +20,7 @@ use crate::ledger::{AccountKey, LotKey, MEMBER, Verified, WorkingSet};
 pub fn load(conn: &mut Conn, known: &Arc<Directory>, batch: &[Verified], now: i64) -> Result<WorkingSet, DbError> {
     let mut set = empty_set(conn, known, now)?;
     let targets = load_messages(conn, &mut set, batch)?;
+    load_quotes(conn, &mut set, batch)?;
     let lots_of_targets = load_targets(conn, &mut set, &targets)?;
     let accounts = accounts_of(&set, batch);
     load_accounts(conn, &mut set, &accounts, &lots_of_targets)?;
@@ -61,12 +62,20 @@ fn target(verified: &Verified) -> Option<&MessageId> {
     }
 }
 
-/// Loads messages of the same names, and those referred to; returns the sequence numbers of the latter.
+/// The quote that an exchange names.
+fn quote_of(verified: &Verified) -> Option<&MessageId> {
+    match &verified.message.body {
+        Body::Exchange { quote, .. } => Some(quote),
+        _ => None,
+    }
+}
+
+/// Loads messages of the same names, those referred to, and quotes; returns the sequence numbers of those referred to.
 fn load_messages(conn: &mut Conn, set: &mut WorkingSet, batch: &[Verified]) -> Result<Vec<i64>, DbError> {
     let mut ids = BTreeSet::new();
     for verified in batch {
         ids.insert(verified.message.id.as_str());
-        ids.extend(target(verified).map(MessageId::as_str));
+        ids.extend(target(verified).or(quote_of(verified)).map(MessageId::as_str));
     }
     // Another sender's message of the same id does no harm: the set knows them by both.
     let query = message::table.select(POSTED).filter(message::id.eq_any(ids));
@@ -78,6 +87,21 @@ fn load_messages(conn: &mut Conn, set: &mut WorkingSet, batch: &[Verified]) -> R
         .iter()
         .filter_map(|v| set.messages.get(&(v.message.sender.clone(), target(v)?.clone())));
     Ok(targets.map(|p| p.seq).collect())
+}
+
+/// Loads the quotes that exchanges name, but for those that stand in this very batch.
+fn load_quotes(conn: &mut Conn, set: &mut WorkingSet, batch: &[Verified]) -> Result<(), DbError> {
+    let named = |v: &Verified| set.messages.get(&(v.message.sender.clone(), quote_of(v)?.clone()));
+    let quotes: BTreeSet<i64> = batch.iter().filter_map(named).map(|p| p.seq).collect();
+    if quotes.is_empty() {
+        return Ok(());
+    }
+    let query = quote::table.filter(quote::seq.eq_any(quotes));
+    for row in each_backend!(conn, |c| query.load::<QuoteRow>(c))? {
+        let quote = row.quote()?;
+        set.quotes.insert(quote.seq, quote);
+    }
+    Ok(())
 }
 
 /// Loads what reversing, capturing or voiding the targets needs; returns the lots involved.
@@ -139,7 +163,7 @@ fn accounts_of(set: &WorkingSet, batch: &[Verified]) -> BTreeMap<AccountKey, boo
                 add(key(programme, member), true);
                 add(key(to_programme, to_member), false);
             }
-            Body::Capture { .. } | Body::Void { .. } | Body::Reverse { .. } => {}
+            Body::Capture { .. } | Body::Void { .. } | Body::Quote { .. } | Body::Reverse { .. } => {}
         }
         let Some(id) = target(verified) else { continue };
         match set.messages.get(&(verified.message.sender.clone(), id.clone())) {

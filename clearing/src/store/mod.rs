@@ -15,7 +15,7 @@ pub mod queries;
 mod rows;
 mod scratch;
 
-pub use directory::{check_agreement, check_rate, load_directory, parties};
+pub use directory::{check_agreement, check_bonus, check_rate, load_directory, parties};
 pub use expire::expire_lots;
 pub use head::{directory_version, lock_head};
 pub use load::load;

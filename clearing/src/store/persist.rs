@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use diesel::prelude::*;
 use diesel::upsert::excluded;
-use migrations::schema::{account, exposure, head, hold, limit_use, lot, message, position, posting, reversal, signed_batch};
+use migrations::schema::{account, exposure, head, hold, limit_use, lot, message, position, posting, quote, reversal, signed_batch};
 use migrations::{Conn, DbError, each_backend};
 
-use super::rows::{HoldRow, LotRow, NewMessage, NewPosting};
+use super::rows::{HoldRow, LotRow, NewMessage, NewPosting, QuoteRow};
 use crate::ledger::{Posted, Signed, WorkingSet};
 
 /// Persists the changes of a working set in the transaction that loaded it.
@@ -43,7 +43,7 @@ fn write_messages(conn: &mut Conn, messages: &[(std::sync::Arc<Posted>, Signed)]
         .zip(&dates)
         .map(|((posted, signed), date)| new_message(posted, signed, date))
         .collect();
-    in_chunks!(conn, rows, 22, |c, chunk| diesel::insert_into(message::table).values(chunk));
+    in_chunks!(conn, rows, 23, |c, chunk| diesel::insert_into(message::table).values(chunk));
     let batches: BTreeMap<&str, _> = messages
         .iter()
         .filter_map(|(_, s)| s.batch.as_ref())
@@ -90,6 +90,7 @@ fn new_message<'a>(posted: &'a Posted, signed: &'a Signed, business_date: &'a st
         bonus: moved.bonus,
         agreement: moved.agreement,
         rate: moved.rate,
+        bonus_rate: moved.bonus_rate,
         batch: signed.batch.as_ref().map(|b| b.sha256.as_str()),
         sha256: &posted.sha256,
         bytes: &signed.bytes,
@@ -178,8 +179,17 @@ fn write_points(conn: &mut Conn, set: &WorkingSet) -> Result<(), DbError> {
     Ok(())
 }
 
-/// How much of targets is reversed, and how much of limits is used.
+/// Quotes, how much of targets is reversed, and how much of limits is used.
 fn write_marks(conn: &mut Conn, set: &WorkingSet) -> Result<(), DbError> {
+    let changed = set.changes.quotes.iter().filter_map(|seq| set.quotes.get(seq));
+    let rows: Vec<QuoteRow> = changed.map(QuoteRow::of).collect();
+    in_chunks!(conn, rows, 12, |c, chunk| {
+        diesel::insert_into(quote::table)
+            .values(chunk)
+            .on_conflict(quote::seq)
+            .do_update()
+            .set(quote::is_open.eq(excluded(quote::is_open)))
+    });
     let changed = set.changes.reversals.iter().filter_map(|seq| Some((seq, set.reversals.get(seq)?)));
     let rows: Vec<_> = changed
         .map(|(seq, (points, spend))| (reversal::seq.eq(*seq), reversal::points.eq(*points), reversal::spend.eq(*spend)))

@@ -2,10 +2,10 @@
 
 use diesel::prelude::*;
 use migrations::DbError;
-use migrations::schema::{hold, lot, message, posting};
+use migrations::schema::{hold, lot, message, posting, quote};
 use partner_sdk::{Code, Currency, Money};
 
-use crate::ledger::{AccountKey, Hold, Lot, LotKey, Moved, Posted};
+use crate::ledger::{AccountKey, Hold, Lot, LotKey, Moved, Posted, Quote};
 
 /// Reads text that this program wrote; anything else means that the database was changed by somebody else.
 pub(super) fn read<T: std::str::FromStr>(text: &str, what: &'static str) -> Result<T, DbError> {
@@ -13,11 +13,11 @@ pub(super) fn read<T: std::str::FromStr>(text: &str, what: &'static str) -> Resu
 }
 
 #[rustfmt::skip]
-type PostedColumns = (message::seq, message::sender, message::id, message::kind, message::business_date, message::posted_at, message::code, message::field, message::facts, message::programme, message::member, message::points, message::spend, message::to_programme, message::to_member, message::credited, message::bonus, message::agreement, message::rate, message::sha256);
+type PostedColumns = (message::seq, message::sender, message::id, message::kind, message::business_date, message::posted_at, message::code, message::field, message::facts, message::programme, message::member, message::points, message::spend, message::to_programme, message::to_member, message::credited, message::bonus, message::agreement, message::rate, message::bonus_rate, message::sha256);
 
 /// The columns of [`PostedRow`]: all but the bytes.
 #[rustfmt::skip]
-pub(super) const POSTED: PostedColumns = (message::seq, message::sender, message::id, message::kind, message::business_date, message::posted_at, message::code, message::field, message::facts, message::programme, message::member, message::points, message::spend, message::to_programme, message::to_member, message::credited, message::bonus, message::agreement, message::rate, message::sha256);
+pub(super) const POSTED: PostedColumns = (message::seq, message::sender, message::id, message::kind, message::business_date, message::posted_at, message::code, message::field, message::facts, message::programme, message::member, message::points, message::spend, message::to_programme, message::to_member, message::credited, message::bonus, message::agreement, message::rate, message::bonus_rate, message::sha256);
 
 #[derive(Queryable)]
 pub(super) struct PostedRow {
@@ -40,6 +40,7 @@ pub(super) struct PostedRow {
     bonus: i64,
     agreement: Option<i32>,
     rate: Option<i32>,
+    bonus_rate: Option<i32>,
     sha256: String,
 }
 
@@ -75,6 +76,7 @@ impl PostedRow {
                 bonus: self.bonus,
                 agreement: self.agreement,
                 rate: self.rate,
+                bonus_rate: self.bonus_rate,
             },
         })
     }
@@ -102,6 +104,7 @@ pub(super) struct NewMessage<'a> {
     pub bonus: i64,
     pub agreement: Option<i32>,
     pub rate: Option<i32>,
+    pub bonus_rate: Option<i32>,
     pub batch: Option<&'a str>,
     pub sha256: &'a str,
     pub bytes: &'a str,
@@ -222,6 +225,59 @@ impl HoldRow {
             points: hold.points,
             expires_at: hold.expires_at,
             is_open: hold.open,
+        }
+    }
+}
+
+#[derive(Queryable, Insertable)]
+#[diesel(table_name = quote, treat_none_as_default_value = false)]
+pub(super) struct QuoteRow {
+    seq: i64,
+    programme: String,
+    to_programme: String,
+    offered: i64,
+    points: i64,
+    credited: i64,
+    bonus: i64,
+    agreement: i32,
+    rate: i32,
+    bonus_rate: Option<i32>,
+    expires_at: i64,
+    is_open: bool,
+}
+
+impl QuoteRow {
+    pub(super) fn quote(self) -> Result<Quote, DbError> {
+        Ok(Quote {
+            seq: self.seq,
+            programme: read(&self.programme, "quote.programme")?,
+            to_programme: read(&self.to_programme, "quote.to_programme")?,
+            offered: self.offered,
+            points: self.points,
+            credited: self.credited,
+            bonus: self.bonus,
+            agreement: self.agreement,
+            rate: self.rate,
+            bonus_rate: self.bonus_rate,
+            expires_at: self.expires_at,
+            open: self.is_open,
+        })
+    }
+
+    pub(super) fn of(quote: &Quote) -> Self {
+        Self {
+            seq: quote.seq,
+            programme: quote.programme.as_str().to_owned(),
+            to_programme: quote.to_programme.as_str().to_owned(),
+            offered: quote.offered,
+            points: quote.points,
+            credited: quote.credited,
+            bonus: quote.bonus,
+            agreement: quote.agreement,
+            rate: quote.rate,
+            bonus_rate: quote.bonus_rate,
+            expires_at: quote.expires_at,
+            is_open: quote.open,
         }
     }
 }

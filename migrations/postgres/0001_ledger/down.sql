@@ -1,3 +1,4 @@
+DROP TABLE quote;
 DROP TABLE event;
 DROP TABLE person;
 DROP TABLE document_act;

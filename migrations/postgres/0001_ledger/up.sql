@@ -35,6 +35,7 @@ CREATE TABLE agreement (
 );
 CREATE TABLE rate (
     no INTEGER NOT NULL PRIMARY KEY,
+    kind TEXT NOT NULL,
     hash TEXT NOT NULL UNIQUE,
     agreement INTEGER NOT NULL REFERENCES agreement (no),
     published_at BIGINT NOT NULL,
@@ -89,6 +90,7 @@ CREATE TABLE message (
     bonus BIGINT NOT NULL,
     agreement INTEGER,
     rate INTEGER,
+    bonus_rate INTEGER,
     batch TEXT,
     sha256 TEXT NOT NULL,
     bytes TEXT NOT NULL,
@@ -250,3 +252,20 @@ CREATE TABLE event (
     facts TEXT NOT NULL
 );
 CREATE INDEX event_of ON event (recipient, no);
+
+-- A firm offer: what an exchange that names this quote message does, once, until the offer ends by itself.
+CREATE TABLE quote (
+    seq BIGINT NOT NULL PRIMARY KEY,
+    programme TEXT NOT NULL,
+    to_programme TEXT NOT NULL,
+    offered BIGINT NOT NULL,
+    points BIGINT NOT NULL,
+    credited BIGINT NOT NULL,
+    bonus BIGINT NOT NULL,
+    agreement INTEGER NOT NULL,
+    rate INTEGER NOT NULL,
+    bonus_rate INTEGER,
+    expires_at BIGINT NOT NULL,
+    is_open BOOLEAN NOT NULL
+);
+CREATE INDEX quote_open ON quote (expires_at) WHERE is_open;

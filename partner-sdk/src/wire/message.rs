@@ -84,7 +84,16 @@ pub enum Body {
         /// The id of the authorise message.
         authorisation: MessageId,
     },
-    /// Points of one programme become points of another.
+    /// A firm offer for an exchange is asked for: the receipt of its acceptance is the offer.
+    Quote {
+        /// The programme that gives.
+        programme: ProgrammeCode,
+        /// The programme that takes.
+        to_programme: ProgrammeCode,
+        /// How many points are offered; what is no multiple of the rate's step stays.
+        points: Amount,
+    },
+    /// Points of one programme become points of another, as a quote says.
     Exchange {
         /// The programme that gives.
         programme: ProgrammeCode,
@@ -94,8 +103,10 @@ pub enum Body {
         to_programme: ProgrammeCode,
         /// The member's number there.
         to_member: MemberNumber,
-        /// How many points are offered; what is no multiple of the rate's step stays.
+        /// How many points are offered, as in the quote.
         points: Amount,
+        /// The id of the sender's own quote message; it is used up.
+        quote: MessageId,
     },
     /// All or part of an earlier accepted message is taken back.
     Reverse {
@@ -115,6 +126,7 @@ impl Body {
             Self::Authorise { .. } => "authorise",
             Self::Capture { .. } => "capture",
             Self::Void { .. } => "void",
+            Self::Quote { .. } => "quote",
             Self::Exchange { .. } => "exchange",
             Self::Reverse { .. } => "reverse",
         }
@@ -213,18 +225,29 @@ impl Message {
                 put("points", points.to_string().into());
             }
             Body::Void { authorisation } => put("authorisation", owned(authorisation.as_str())),
+            Body::Quote {
+                programme,
+                to_programme,
+                points,
+            } => {
+                put("programme", owned(programme.as_str()));
+                put("to_programme", owned(to_programme.as_str()));
+                put("points", points.to_string().into());
+            }
             Body::Exchange {
                 programme,
                 member,
                 to_programme,
                 to_member,
                 points,
+                quote,
             } => {
                 put("programme", owned(programme.as_str()));
                 put("member", owned(member.as_str()));
                 put("to_programme", owned(to_programme.as_str()));
                 put("to_member", owned(to_member.as_str()));
                 put("points", points.to_string().into());
+                put("quote", owned(quote.as_str()));
             }
             Body::Reverse { message, quantity } => {
                 put("message", owned(message.as_str()));
@@ -269,12 +292,18 @@ fn read_body(kind: &str, fields: &mut Fields) -> Result<Body, MessageError> {
         "void" => Body::Void {
             authorisation: fields.take("authorisation")?,
         },
+        "quote" => Body::Quote {
+            programme: fields.take("programme")?,
+            to_programme: fields.take("to_programme")?,
+            points: fields.take("points")?,
+        },
         "exchange" => Body::Exchange {
             programme: fields.take("programme")?,
             member: fields.take("member")?,
             to_programme: fields.take("to_programme")?,
             to_member: fields.take("to_member")?,
             points: fields.take("points")?,
+            quote: fields.take("quote")?,
         },
         "reverse" => {
             let message = fields.take("message")?;
@@ -286,7 +315,7 @@ fn read_body(kind: &str, fields: &mut Fields) -> Result<Body, MessageError> {
             Body::Reverse { message, quantity }
         }
         _ => {
-            let why = "must be earn, burn, authorise, capture, void, exchange or reverse".into();
+            let why = "must be earn, burn, authorise, capture, void, quote, exchange or reverse".into();
             return Err(StrictError::Value { field: "kind".into(), why }.into());
         }
     })
@@ -345,12 +374,18 @@ mod tests {
             Body::Void {
                 authorisation: "x".parse().expect("i"),
             },
+            Body::Quote {
+                programme: "BANK".parse().expect("p"),
+                to_programme: "MILES".parse().expect("p"),
+                points: "730".parse().expect("a"),
+            },
             Body::Exchange {
                 programme: "BANK".parse().expect("p"),
                 member: "1".parse().expect("m"),
                 to_programme: "MILES".parse().expect("p"),
                 to_member: "2".parse().expect("m"),
                 points: "730".parse().expect("a"),
+                quote: "q".parse().expect("i"),
             },
             Body::Reverse {
                 message: "x".parse().expect("i"),

@@ -83,12 +83,18 @@ mod tests {
         let void = Body::Void {
             authorisation: read("t2-hold"),
         };
+        let quote = Body::Quote {
+            programme: read("BANK"),
+            to_programme: read("MILES"),
+            points: read("730"),
+        };
         let exchange = Body::Exchange {
             programme: read("BANK"),
             member: read("B-7"),
             to_programme: read("MILES"),
             to_member: read("M-7"),
             points: read("730"),
+            quote: read("q1"),
         };
         let reverse = |quantity| Body::Reverse {
             message: read("t1-earn"),
@@ -98,6 +104,7 @@ mod tests {
             message("t2-hold", "grocer", hold),
             message("t2-capture", "grocer", capture),
             message("t2-void", "grocer", void),
+            message("q1", "bank", quote),
             message("x1", "bank", exchange),
             message("t1-refund-points", "grocer", reverse(Quantity::Points(read("50")))),
             message("t1-refund-1", "grocer", reverse(Quantity::Spend(read("49.95")))),
@@ -144,16 +151,24 @@ mod tests {
             field: Some("points".into()),
             ..receipt(&signed_burn, &burn(), Some(2))
         };
-        let exchange = others().remove(3);
+        let bank = SigningKey::from_bytes(read("bank-1"), &[3; 32]);
+        let (quote, exchange) = (others().remove(3), others().remove(4));
         let facts = [("points", "700"), ("credited", "7000"), ("bonus", "1050"), ("left_over", "30")];
+        let facts = facts.map(|(name, points)| (name.into(), points.into())).to_vec();
         let exchanged = Receipt {
-            facts: facts.map(|(name, points)| (name.into(), points.into())).to_vec(),
-            ..receipt(
-                &exchange.sign(&SigningKey::from_bytes(read("bank-1"), &[3; 32])),
-                &exchange,
-                Some(3),
-            )
+            facts: facts.clone(),
+            ..receipt(&exchange.sign(&bank), &exchange, Some(4))
         };
+        let mut quoted = Receipt {
+            facts,
+            ..receipt(&quote.sign(&bank), &quote, Some(3))
+        };
+        let more = [
+            ("expires_at", "2026-11-21T10:01:00.25Z"),
+            ("better_path", "BANK>HOTEL>MILES"),
+            ("better_credited", "8400"),
+        ];
+        quoted.facts.extend(more.map(|(name, value)| (name.into(), value.into())));
         // The same earn with `"points":"1e3"`: signed well, so the refusal is signed too, but it has no place in the ledger.
         let unreadable = partner_key().sign(
             crate::jws::TYP_MESSAGE,
@@ -166,7 +181,7 @@ mod tests {
         };
         documented(&unreadable);
         documented(&signed_burn);
-        for receipt in [accepted, rejected, exchanged, unkept] {
+        for receipt in [accepted, rejected, quoted, exchanged, unkept] {
             documented(&receipt.payload());
             documented(&receipt.sign(&clearing_key()));
         }

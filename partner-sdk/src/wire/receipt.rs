@@ -40,12 +40,23 @@ pub struct Receipt {
     pub window: Option<Date>,
     /// The clearinghouse's time.
     pub posted_at: Timestamp,
-    /// What came of it, in points: see docs/PROTOCOL.md for the names (`points`, `credited`, `bonus`, `left_over`, `recoverable`).
+    /// What came of it, or what is offered: see docs/PROTOCOL.md for the names (`points`, `credited`, `expires_at`, `recoverable` and so on).
     pub facts: Vec<(String, String)>,
 }
 
 /// The names that facts may have.
-const FACTS: [&str; 5] = ["points", "credited", "bonus", "left_over", "recoverable"];
+const FACTS: [&str; 10] = [
+    "points",
+    "credited",
+    "bonus",
+    "left_over",
+    "member_fee",
+    "member_fee_currency",
+    "expires_at",
+    "better_path",
+    "better_credited",
+    "recoverable",
+];
 
 impl Receipt {
     /// Accepted or rejected.
