@@ -7,6 +7,7 @@ mod corners;
 mod crash;
 mod cycles;
 mod install;
+mod interop;
 mod january;
 mod limits;
 mod logs;
