@@ -20,6 +20,7 @@ pub mod bench;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod cycles;
 pub mod demo;
 pub mod directory;
 pub mod documents;
