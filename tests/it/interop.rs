@@ -11,7 +11,7 @@ use partner_sdk::wire::Outcome;
 use partner_sdk::{Body, KeyId, Message, PartnerId, jcs};
 use serde_json::{Value, json};
 use tests::load::Draw;
-use tests::{Backend, World, authorise, burn, capture, earn, exchange, reverse, void};
+use tests::{Backend, World, authorise, burn, capture, earn, exchange, quote, reverse, void};
 
 const MILES: &str = include_str!("networks/miles.toml");
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
@@ -136,7 +136,8 @@ impl Parties {
         };
         let earned = add("bank", earn("BANK", "m", "1000"), Outcome::Accepted);
         add("bank", reverse(&earned, "400"), Outcome::Accepted);
-        add("bank", exchange("BANK", "MILES", "m", "250"), Outcome::Accepted);
+        let quoted = add("bank", quote("BANK", "MILES", "250"), Outcome::Accepted);
+        add("bank", exchange("BANK", "MILES", "m", "250", &quoted), Outcome::Accepted);
         add("hotel", burn("BANK", "m", "70"), Outcome::Accepted);
         let held = add("hotel", authorise("BANK", "m", "50"), Outcome::Accepted);
         add("hotel", capture(&held, "20"), Outcome::Accepted);

@@ -1,23 +1,21 @@
 //! What the operator changes: one of its people proposes, another approves the same bytes, the clearinghouse countersigns, and it takes effect.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use migrations::Conn;
-use partner_sdk::agreement::TermsError;
 use partner_sdk::change::{Change, Proposal, Status};
 use partner_sdk::document::{self, Act, Action, State};
 use partner_sdk::jws::general::Signature;
 use partner_sdk::jws::{SigningKey, TYP_CHANGE, VerifyingKey};
-use partner_sdk::rate::{BonusTerms, RateTerms};
 use partner_sdk::{Code, KeyId, PartnerId, Problem};
 
 use super::rights::{Kind, Role, decide};
-use super::{Done, Fault, add, by_person, fact, find, fresh, open, step, tell};
+use super::{Done, Fault, add, by_person, fact, find, fresh, open, publication, refused, step, tell};
 use crate::directory::Directory;
 use crate::network::RESERVED;
-use crate::store::admin::{grow_version, insert_bonus, insert_rate, overlapping, put_programme};
+use crate::store::admin::{grow_version, insert_bonus, insert_rate, put_programme};
 use crate::store::documents::{self, Document, Person};
 use crate::store::events::EVERYBODY;
-use crate::store::{check_bonus, check_rate, load_directory, partners};
+use crate::store::{load_directory, partners};
 
 /// How many people there have to be for two of them to agree.
 const FEWEST: usize = 2;
@@ -77,6 +75,8 @@ pub fn approve(conn: &mut Conn, now: Timestamp, key: &SigningKey, hash: &str, si
         check(conn, &directory, &proposal.change, now)?;
         take_effect(conn, &mut directory, &proposal.change, hash, now)?;
         grow_version(conn, directory.version)?;
+        // What couldn't be read back would keep the service from starting.
+        load_directory(conn)?;
         add(conn, &mut document, "approver", &person.name, signature.clone(), now)?;
         add(
             conn,
@@ -149,10 +149,6 @@ fn turn_down(conn: &mut Conn, now: Timestamp, kind: Kind, hash: &str, text: &str
     })
 }
 
-fn refused<T>(code: Code, field: &str, detail: impl Into<String>) -> Done<T> {
-    Err(Problem::new(code, detail).at(Some(field)).into())
-}
-
 /// Whether a change is possible now; it is asked when it is proposed, and again when it is approved.
 fn check(conn: &mut Conn, directory: &Directory, change: &Change, now: Timestamp) -> Done<()> {
     match change {
@@ -181,8 +177,8 @@ fn check(conn: &mut Conn, directory: &Directory, change: &Change, now: Timestamp
             }
             crate::directory::Programme::new(terms.clone()).map_or_else(|e| refused(Code::BadTerms, "programme", e), |_| Ok(()))
         }
-        Change::Rate(terms) => check_publication(directory, terms, now),
-        Change::Bonus(terms) => check_bonus_period(directory, terms, now),
+        Change::Rate(terms) => publication::rate(directory, terms, now).map(drop),
+        Change::Bonus(terms) => publication::bonus(directory, terms, now).map(drop),
         Change::WriteOff { .. } => refused(Code::BadTerms, "change", "write-offs come with the ledger's message for them"),
         Change::Person { name, kid, public_key } => {
             if name.is_empty() || name.len() > 64 || KeyId::new(kid.as_str()).is_err() {
@@ -238,48 +234,6 @@ fn check_status(conn: &mut Conn, directory: &Directory, id: &PartnerId, next: St
     Ok(())
 }
 
-/// A rate starts later than those before it, and with the notice that its agreement asks for.
-fn check_publication(directory: &Directory, terms: &RateTerms, now: Timestamp) -> Done<()> {
-    check_rate(directory, terms).map_err(|e| bad_terms(&e))?;
-    let pair = |r: &RateTerms| r.programme == terms.programme && r.to_programme == terms.to_programme;
-    let before: Vec<_> = directory.rates().filter(|r| pair(&r.item.terms)).collect();
-    if before.iter().any(|r| r.from >= terms.valid_from) {
-        return refused(Code::Superseded, "valid_from", "another rate starts then or later");
-    }
-    let agreement = directory.exchange_agreement(&terms.programme, &terms.to_programme, terms.valid_from);
-    let hours = agreement.and_then(|a| a.item.terms.rate_notice_hours).unwrap_or(0);
-    // The first rate changes nothing that anybody relies on.
-    if !before.is_empty() && terms.valid_from < now + SignedDuration::from_hours(i64::from(hours)) {
-        return refused(
-            Code::NoticeTooShort,
-            "valid_from",
-            format!("the agreement asks for {hours} hours' notice of a new rate"),
-        );
-    }
-    Ok(())
-}
-
-/// A bonus still has time before it, and no other of the same programmes is in force in its period.
-fn check_bonus_period(directory: &Directory, terms: &BonusTerms, now: Timestamp) -> Done<()> {
-    check_bonus(directory, terms).map_err(|e| bad_terms(&e))?;
-    if terms.valid_until <= now {
-        return refused(Code::BadTerms, "valid_until", "the bonus would be over before it started");
-    }
-    match overlapping(directory, terms) {
-        Some(other) => refused(
-            Code::Superseded,
-            "valid_from",
-            format!("another bonus is in force from {} until {}", other.valid_from, other.valid_until),
-        ),
-        None => Ok(()),
-    }
-}
-
-fn bad_terms(error: &anyhow::Error) -> Fault {
-    let field = error.downcast_ref::<TermsError>().map(|fault| fault.field);
-    Problem::new(Code::BadTerms, format!("{error:#}")).at(field).into()
-}
-
 /// Makes a change true. What could be wrong with it was checked just before, in the same transaction.
 fn take_effect(conn: &mut Conn, directory: &mut Directory, change: &Change, hash: &str, now: Timestamp) -> Done<()> {
     let internal = |error: anyhow::Error| Fault::Db(migrations::DbError::Corrupt(format!("{error:#}")));
@@ -312,27 +266,27 @@ fn take_effect(conn: &mut Conn, directory: &mut Directory, change: &Change, hash
             )?;
         }
         Change::Rate(terms) => {
-            let (agreement, item) = check_rate(directory, terms).map_err(internal)?;
-            let facts = [
+            let (agreement, item) = publication::rate(directory, terms, now)?;
+            let published = [
                 fact("rate", &*item.hash),
                 fact("valid_from", terms.valid_from.to_string()),
                 fact("change", hash),
             ];
-            let pair = format!("{}>{}", terms.programme, terms.to_programme);
             insert_rate(conn, directory, item, agreement, now.as_microsecond())?;
-            tell(conn, now, &[EVERYBODY], "rate.published", &pair, &facts)?;
+            let pair = format!("{}>{}", terms.programme, terms.to_programme);
+            tell(conn, now, &[EVERYBODY], "rate.published", &pair, &published)?;
         }
         Change::Bonus(terms) => {
-            let (agreement, item) = check_bonus(directory, terms).map_err(internal)?;
-            let facts = [
+            let (agreement, item) = publication::bonus(directory, terms, now)?;
+            let published = [
                 fact("bonus", &*item.hash),
                 fact("valid_from", terms.valid_from.to_string()),
                 fact("valid_until", terms.valid_until.to_string()),
                 fact("change", hash),
             ];
-            let pair = format!("{}>{}", terms.programme, terms.to_programme);
             insert_bonus(conn, directory, item, agreement, now.as_microsecond())?;
-            tell(conn, now, &[EVERYBODY], "bonus.published", &pair, &facts)?;
+            let pair = format!("{}>{}", terms.programme, terms.to_programme);
+            tell(conn, now, &[EVERYBODY], "bonus.published", &pair, &published)?;
         }
         Change::WriteOff { .. } => return Err(Code::Internal.into()),
         Change::Person { name, kid, public_key } => {

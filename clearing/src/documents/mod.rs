@@ -5,11 +5,13 @@
 //! | [`rights`] | who may do what, and when: a pure table |
 //! | [`agreements`] | propose, sign, act, approve |
 //! | [`changes`] | propose, approve, and what a change does |
+//! | [`publication`] | when a rate or bonus may be published |
 //!
 //! Every step is one transaction that locks the ledger, so it has one place among the messages. A refused step is recorded in the operator's feed.
 
 pub mod agreements;
 pub mod changes;
+pub mod publication;
 pub mod rights;
 
 use jiff::{SignedDuration, Timestamp};
@@ -89,6 +91,10 @@ fn step<T>(conn: &mut Conn, now: Timestamp, who: &str, what: &str, about: &str, 
         })?;
     }
     done
+}
+
+fn refused<T>(code: Code, field: &str, detail: impl Into<String>) -> Done<T> {
+    Err(Problem::new(code, detail).at(Some(field)).into())
 }
 
 fn fact(name: &str, value: impl Into<String>) -> (String, String) {

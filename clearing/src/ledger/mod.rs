@@ -30,6 +30,7 @@ use partner_sdk::{Amount, Body, Code, PartnerId, Points, ProgrammeCode};
 
 pub use expiry::expire;
 pub use plan::Effect;
+pub use quote::QUOTE_SECONDS;
 pub use types::{AccountKey, Hold, Line, Lot, LotKey, MEMBER, Moved, Posted, Posting, Quote, Signed, SignedBatch, Verified};
 pub use working_set::{Changes, WorkingSet};
 

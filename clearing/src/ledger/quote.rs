@@ -12,7 +12,7 @@ use super::{Facts, Plan, Reject, Rejected, WorkingSet, agreement_at, agreement_b
 use crate::directory::Numbered;
 
 /// How many seconds a quote is firm where the agreement doesn't say.
-const SECONDS: u16 = 60;
+pub const QUOTE_SECONDS: u16 = 60;
 
 pub(super) fn quote(set: &WorkingSet, message: &Message) -> Rejected<Plan> {
     let Body::Quote {
@@ -31,7 +31,7 @@ pub(super) fn quote(set: &WorkingSet, message: &Message) -> Rejected<Plan> {
     let rate = set.directory.rate(programme, to_programme, now).ok_or(Reject::new(Code::NoRate))?;
     let bonus_rate = set.directory.bonus(programme, to_programme, now);
     let (used, credited, bonus) = exchanged(&agreement.item, &rate.item, bonus_rate.map(|b| &b.item), offered)?;
-    let life = i64::from(agreement.item.terms.quote_seconds.unwrap_or(SECONDS)) * 1_000_000;
+    let life = i64::from(agreement.item.terms.quote_seconds.unwrap_or(QUOTE_SECONDS)) * 1_000_000;
     let quote = Quote {
         seq: 0,
         programme: programme.clone(),

@@ -13,6 +13,7 @@ use settlement::Calendar;
 use super::directory::{BONUS, RATE, check_agreement, check_bonus, check_rate, load_directory};
 use super::head::lock_head;
 use crate::directory::{Directory, Numbered, Programme, ProgrammeTerms, agreement_key};
+use crate::documents::publication;
 use crate::network::{Network, PartnerEntry};
 
 /// Creates the tables and the one row of `head`; on a database that has them, only checks that sandbox and real don't mix.
@@ -97,7 +98,10 @@ pub fn apply_network(conn: &mut Conn, network: &Network) -> anyhow::Result<()> {
             put_bonus(conn, &mut directory, terms)
                 .with_context(|| format!("bonus {} -> {} from {}", terms.programme, terms.to_programme, terms.valid_from))?;
         }
-        load_directory(conn).context("with what this file adds, what is there already doesn't fit together")?;
+        let together = load_directory(conn).context("with what this file adds, what is there already doesn't fit together")?;
+        if let Some(cycle) = publication::gain(&together, i64::MIN) {
+            return Err(anyhow::anyhow!("points sent around a cycle of exchanges would grow: {cycle}").into());
+        }
         grow_version(conn, version)?;
         Ok(())
     })

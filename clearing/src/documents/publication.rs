@@ -1,0 +1,119 @@
+//! Rates and bonuses: when one may be published. They are effective-dated and never edited, keep the notice that was agreed on, and open no cycle that gains.
+
+use jiff::{SignedDuration, Timestamp};
+use partner_sdk::rate::{Bonus, BonusTerms, Rate, RateTerms};
+use partner_sdk::{Code, Problem, ProgrammeCode};
+
+use super::{Done, refused};
+use crate::cycles::{self, Cycle, Extra, Leg};
+use crate::directory::{Directory, Numbered};
+use crate::store::admin::overlapping;
+use crate::store::{check_bonus, check_rate};
+
+/// How many seconds a quote lives where its agreement doesn't say; the ledger's own default.
+const QUOTE_SECONDS: u16 = crate::ledger::QUOTE_SECONDS;
+
+/// The number of the agreement and the rate, where it may be published now.
+pub fn rate(directory: &Directory, terms: &RateTerms, now: Timestamp) -> Done<(i32, Rate)> {
+    let (agreement, item) = check_rate(directory, terms).map_err(bad_terms)?;
+    let pair = |r: &RateTerms| r.programme == terms.programme && r.to_programme == terms.to_programme;
+    let mut before = directory.rates().filter(|r| pair(&r.item.terms)).peekable();
+    let first = before.peek().is_none();
+    if before.any(|r| r.from >= terms.valid_from) {
+        return refused(Code::Superseded, "valid_from", "another rate starts then or later");
+    }
+    // The first rate changes nothing that anybody relies on.
+    if !first {
+        notice(directory, (&terms.programme, &terms.to_programme), terms.valid_from, now)?;
+    }
+    let mut with = directory.clone();
+    let own = (terms.valid_from, terms.valid_until);
+    with.add_rate(Numbered::new(i32::MAX, item.clone(), own, now.as_microsecond()));
+    no_gain(&with, now)?;
+    Ok((agreement, item))
+}
+
+/// The number of the agreement and the bonus, where it may be published now. More points need no notice.
+pub fn bonus(directory: &Directory, terms: &BonusTerms, now: Timestamp) -> Done<(i32, Bonus)> {
+    let (agreement, item) = check_bonus(directory, terms).map_err(bad_terms)?;
+    if let Some(other) = overlapping(directory, terms) {
+        let detail = format!("it overlaps another bonus, from {} until {}", other.valid_from, other.valid_until);
+        return refused(Code::Superseded, "valid_from", detail);
+    }
+    if terms.valid_until <= now {
+        return refused(Code::BadTerms, "valid_until", "the period is over");
+    }
+    let mut with = directory.clone();
+    let own = (terms.valid_from, Some(terms.valid_until));
+    with.add_bonus(Numbered::new(i32::MAX, item.clone(), own, now.as_microsecond()));
+    no_gain(&with, now)?;
+    Ok((agreement, item))
+}
+
+fn bad_terms(error: anyhow::Error) -> super::Fault {
+    let field = error.downcast_ref::<partner_sdk::agreement::TermsError>().map(|fault| fault.field);
+    Problem::new(Code::BadTerms, format!("{error:#}")).at(field).into()
+}
+
+fn notice(directory: &Directory, (from, to): (&ProgrammeCode, &ProgrammeCode), valid_from: Timestamp, now: Timestamp) -> Done<()> {
+    let agreement = directory.exchange_agreement(from, to, valid_from);
+    let hours = agreement.and_then(|a| a.item.terms.rate_notice_hours).unwrap_or(0);
+    if valid_from < now + SignedDuration::from_hours(i64::from(hours)) {
+        let detail = format!("the agreement asks for {hours} hours' notice of a new rate");
+        return refused(Code::NoticeTooShort, "valid_from", detail);
+    }
+    Ok(())
+}
+
+fn no_gain(directory: &Directory, now: Timestamp) -> Done<()> {
+    match gain(directory, now.as_microsecond()) {
+        None => Ok(()),
+        Some(cycle) => Err(Problem::new(Code::CycleGains, cycle.to_string()).into()),
+    }
+}
+
+/// A cycle of exchanges that gains at some instant from `now` (microseconds since 1970) on, with all that is published and every quote that may live.
+pub fn gain(directory: &Directory, now: i64) -> Option<Cycle> {
+    let legs: Vec<Leg> = directory.rates().map(|rate| leg(directory, rate)).collect();
+    let extras: Vec<Extra> = directory.bonuses().map(|bonus| extra(directory, bonus)).collect();
+    cycles::gain(&legs, &extras, now)
+}
+
+/// A rate is usable by the last quote made under it for as long as that lives.
+fn leg(directory: &Directory, rate: &Numbered<Rate>) -> Leg {
+    let terms = &rate.item.terms;
+    let pair = |r: &RateTerms| r.programme == terms.programme && r.to_programme == terms.to_programme;
+    let later = directory.rates().filter(|r| pair(&r.item.terms) && r.from > rate.from);
+    let ends = later.map(|r| r.from).chain(rate.until).min();
+    Leg {
+        from: terms.programme.clone(),
+        to: terms.to_programme.clone(),
+        numerator: rate.item.ratio.numerator,
+        denominator: rate.item.ratio.denominator,
+        valid_from: rate.from.as_microsecond(),
+        usable_until: usable_until(directory, (&terms.programme, &terms.to_programme), ends),
+    }
+}
+
+fn extra(directory: &Directory, bonus: &Numbered<Bonus>) -> Extra {
+    let terms = &bonus.item.terms;
+    Extra {
+        from: terms.programme.clone(),
+        to: terms.to_programme.clone(),
+        percent_micros: bonus.item.percent_micros,
+        valid_from: bonus.from.as_microsecond(),
+        usable_until: usable_until(directory, (&terms.programme, &terms.to_programme), bonus.until),
+    }
+}
+
+/// The end of what was published, and the longest life of a quote under any agreement on these programmes.
+fn usable_until(directory: &Directory, (from, to): (&ProgrammeCode, &ProgrammeCode), ends: Option<Timestamp>) -> i64 {
+    let Some(ends) = ends else { return i64::MAX };
+    let about = |a: &&std::sync::Arc<Numbered<partner_sdk::agreement::Agreement>>| {
+        a.item.terms.programme == *from && a.item.terms.to_programme.as_ref() == Some(to)
+    };
+    let lives = directory.agreements().filter(about);
+    let seconds = lives.map(|a| a.item.terms.quote_seconds.unwrap_or(QUOTE_SECONDS)).max();
+    ends.as_microsecond()
+        .saturating_add(i64::from(seconds.unwrap_or(QUOTE_SECONDS)) * 1_000_000)
+}
