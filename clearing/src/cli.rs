@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::install::{self, Setup};
 use crate::network::Network;
 use crate::night::Night;
-use crate::store::{admin, books};
+use crate::store::{admin, books, documents};
 use crate::{server, telemetry};
 
 /// The clearinghouse for loyalty points: partners post signed messages, every night nets what they owe each other.
@@ -243,6 +243,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         } => {
             let network = Network::read(&file)?;
             let (_, mut conn) = open(&at.config)?;
+            may_apply(&mut conn, &network)?;
             admin::apply_network(&mut conn, &network)?;
             println!("the database holds the network of {}", file.display());
             Ok(())
@@ -280,6 +281,25 @@ fn run(command: Command) -> anyhow::Result<()> {
             Ok(())
         }
     }
+}
+
+/// In a sandbox the network file is the operator's word. Elsewhere it only founds the network: what partners owe each other is for them to sign, and
+/// changes take two people.
+fn may_apply(conn: &mut Conn, network: &Network) -> anyhow::Result<()> {
+    if admin::is_sandbox(conn)? {
+        return Ok(());
+    }
+    ensure!(
+        network.agreements.is_empty() && network.rates.is_empty() && network.bonuses.is_empty(),
+        "agreements are proposed and signed by the partners themselves, and rates and bonuses published by two people (clearing propose, clearing approve): \
+         leave them out of the file; only a sandbox takes them from it"
+    );
+    let people = documents::people(conn)?.len();
+    ensure!(
+        people < 2,
+        "the network is founded, and two people answer for it: from now on partners, caps and programmes change by clearing propose and clearing approve"
+    );
+    Ok(())
 }
 
 fn open(config: &Path) -> anyhow::Result<(Config, Conn)> {

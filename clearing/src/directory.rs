@@ -237,6 +237,13 @@ impl Directory {
         self.rates_by_no.values()
     }
 
+    /// When a rate ends, where that is known: by its own terms, or where a later one of the same programmes starts.
+    pub fn rate_ends(&self, rate: &Numbered<Rate>) -> Option<Timestamp> {
+        let pair = (rate.item.terms.programme.clone(), rate.item.terms.to_programme.clone());
+        let later = self.rates.get(&pair).into_iter().flatten().filter(|other| other.from > rate.from);
+        later.map(|other| other.from).chain(rate.until).min()
+    }
+
     /// The rates in force at an instant, in the order of their programmes.
     pub fn rates_at(&self, at: Timestamp) -> impl Iterator<Item = &Arc<Numbered<Rate>>> {
         self.rates.values().filter_map(move |versions| in_force(versions, at))

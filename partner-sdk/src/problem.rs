@@ -47,7 +47,8 @@ macro_rules! catalogue {
 catalogue! {
     // The request as such: no receipt, because nobody's signature stands behind it.
     CertificateUnknown = "certificate_unknown", 403, false, "The client certificate belongs to no partner.", "Ask the operator to register this certificate's public key (SPKI).";
-    PartnerSuspended = "partner_suspended", 403, false, "This partner may not post.", "Ask the operator why the partner is not active.";
+    PartnerSuspended = "partner_suspended", 403, false, "A partner isn't active: the sender, or the issuer that `field` points to.", "Ask the operator why the partner is not active.";
+    PartnerLeaving = "partner_leaving", 422, false, "A partner is leaving: the sender, or the issuer that `field` points to. It takes on nothing new.", "Spend, reverse and settle what there is.";
     Forbidden = "forbidden", 403, false, "This partner may not see that.", "Ask only for your own data, or for programmes that you have an agreement in.";
     NotFound = "not_found", 404, false, "There is nothing here.", "Check the path and the identifiers in it.";
     MethodNotAllowed = "method_not_allowed", 405, false, "This address takes another method.", "See the list of addresses in docs/PROTOCOL.md.";
@@ -98,6 +99,8 @@ catalogue! {
     NoAgreement = "no_agreement", 422, false, "No agreement of the sender allows this at occurred_at.", "Check partner, programme, kind and the agreement's validity.";
     NoRate = "no_rate", 422, false, "No exchange rate is in force now.", "Ask for the rates in force.";
     LimitPerMessage = "limit_per_message", 422, false, "More points than the agreement allows in one message.", "Send less at once.";
+    NotAMultiple = "not_a_multiple", 422, false, "The points aren't a multiple of the agreement's step.", "Send a multiple of the step.";
+    LimitPartnerDay = "limit_partner_day", 422, false, "More points than the agreement allows for all members together in one window.", "Wait for the next window, or agree on a higher limit.";
     LimitMemberDay = "limit_member_day", 422, false, "More points than the agreement allows for one member in one window.", "Send less, or wait for the next window.";
     NetDebitCap = "net_debit_cap", 422, false, "A partner would owe more than its net debit cap.", "The partner whose debt grows has to settle or have its cap raised.";
     InsufficientBalance = "insufficient_balance", 422, false, "The member doesn't have that many points to spend.", "Ask for the balance; points under hold can't be spent.";

@@ -185,6 +185,26 @@ impl Bonus {
     }
 }
 
+/// A rate or a bonus as it is answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Published {
+    /// SHA-256 of the canonical terms: what receipts and statements mean by this version.
+    pub hash: String,
+    /// The hash of the exchange agreement that was in force when it was published.
+    pub agreement: String,
+    /// Its start: its own date, but not before it was published.
+    pub in_force_from: Timestamp,
+    /// Its end, where one is known: its own, or the start of the version after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_force_until: Option<Timestamp>,
+    /// The terms, if it is a rate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<RateTerms>,
+    /// The terms, if it is a bonus.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bonus: Option<BonusTerms>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -82,16 +82,13 @@ pub fn gain(directory: &Directory, now: i64) -> Option<Cycle> {
 /// A rate is usable by the last quote made under it for as long as that lives.
 fn leg(directory: &Directory, rate: &Numbered<Rate>) -> Leg {
     let terms = &rate.item.terms;
-    let pair = |r: &RateTerms| r.programme == terms.programme && r.to_programme == terms.to_programme;
-    let later = directory.rates().filter(|r| pair(&r.item.terms) && r.from > rate.from);
-    let ends = later.map(|r| r.from).chain(rate.until).min();
     Leg {
         from: terms.programme.clone(),
         to: terms.to_programme.clone(),
         numerator: rate.item.ratio.numerator,
         denominator: rate.item.ratio.denominator,
         valid_from: rate.from.as_microsecond(),
-        usable_until: usable_until(directory, (&terms.programme, &terms.to_programme), ends),
+        usable_until: usable_until(directory, (&terms.programme, &terms.to_programme), directory.rate_ends(rate)),
     }
 }
 

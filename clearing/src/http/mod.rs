@@ -10,6 +10,7 @@
 //! | `GET` and `POST /v1/agreements` | parties of the agreement | lists one's own, proposes one |
 //! | `GET /v1/agreements/{hash}` | its parties | the document, with where it stands |
 //! | `POST /v1/agreements/{hash}/signatures`, `.../acts` | its parties | signs; withdraws, declines, terminates |
+//! | `GET /v1/rates` and `/v1/rates/{from}/{to}` | any partner | rates and bonuses in force, and their history |
 //! | `GET /v1/events` | the partner of the certificate | what concerns it, in order |
 //! | `GET /v1/statements/{date}` and `/csv` | the partner of the certificate | its own statement |
 //! | `GET /v1/health` | any admitted partner | that the service lives |
@@ -19,6 +20,7 @@ pub mod documents;
 pub mod log;
 mod messages;
 mod queries;
+mod rates;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -244,6 +246,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(only("/v1/agreements/{hash}", web::get().to(documents::fetch)))
         .service(only("/v1/agreements/{hash}/signatures", web::post().to(documents::sign)))
         .service(only("/v1/agreements/{hash}/acts", web::post().to(documents::act)))
+        .service(only("/v1/rates", web::get().to(rates::in_force)))
+        .service(only("/v1/rates/{from}/{to}", web::get().to(rates::history)))
         .service(only("/v1/events", web::get().to(documents::events)))
         .service(only("/v1/statements/{date}", web::get().to(queries::statement_json)))
         .service(only("/v1/statements/{date}/csv", web::get().to(queries::statement_csv)))

@@ -18,7 +18,7 @@ pub(super) fn burn(set: &WorkingSet, message: &Message) -> Rejected<Plan> {
         programme: programme.clone(),
         member: member.clone(),
     };
-    let mut effects: Vec<_> = set.limits(agreement, member, points)?.into_iter().collect();
+    let mut effects = set.limits(agreement, member, points)?;
     enough(set, &account, points)?;
     effects.extend(pay_out(set, &message.sender, agreement, &account, points, set.now)?);
     let moved = Moved {
@@ -55,7 +55,7 @@ pub(super) fn authorise(set: &WorkingSet, message: &Message) -> Rejected<Plan> {
     if !(set.now + 1..=latest).contains(&expires_at) {
         return Err(Reject::at(Code::BadValue, "expires_at"));
     }
-    let mut effects: Vec<_> = set.limits(agreement, member, points)?.into_iter().collect();
+    let mut effects = set.limits(agreement, member, points)?;
     enough(set, &account, points)?;
     effects.push(Effect::Hold(Hold {
         seq: 0,

@@ -50,7 +50,7 @@ pub(super) fn earn(set: &WorkingSet, message: &Message) -> Rejected<Plan> {
         reversed: 0,
         expires_at: rules.expiry(message.occurred_at, &set.directory.zone),
     };
-    let mut effects: Vec<_> = set.limits(agreement, member, points)?.into_iter().collect();
+    let mut effects = set.limits(agreement, member, points)?;
     set.issue(Line::Earn, lot, 0, &mut effects)?;
     if !at_redemption {
         effects.extend(owe(

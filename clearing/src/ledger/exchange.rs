@@ -33,7 +33,7 @@ pub(super) fn exchange(set: &WorkingSet, message: &Message) -> Rejected<Plan> {
         programme: to_programme.clone(),
         member: to_member.clone(),
     };
-    let mut effects: Vec<Effect> = set.limits(agreement, member, used)?.into_iter().collect();
+    let mut effects = set.limits(agreement, member, used)?;
     if set.available(&from) < i128::from(used.0) {
         return Err(Reject::at(Code::InsufficientBalance, "points"));
     }

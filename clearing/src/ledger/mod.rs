@@ -3,9 +3,9 @@
 //! | step | what | where |
 //! |---|---|---|
 //! | same id before? | the same bytes: the same receipt; other bytes: `id_reused` | [`apply`] |
-//! | may the sender? | the partner is active, `issued_at` isn't ahead | `check` |
+//! | may the sender? | where it and the issuers stand in their lives; `issued_at` isn't ahead | `check`, `life` |
 //! | the kind's own rules | agreement, freshness, limits, balance -> effects | `earn`, `burn`, `quote`, `exchange`, `reverse` |
-//! | net debit caps | of everybody whose debt grows | `plan` |
+//! | net debit caps | of everybody whose debt grows | `limits` |
 //! | after the last check | effects change the working set; nothing can fail | `working_set` |
 //!
 //! Messages of one batch go through one after the other, so each sees the effects of those before it, limits and caps included (DESIGN section 9).
@@ -14,6 +14,8 @@ mod burn;
 mod earn;
 mod exchange;
 mod expiry;
+mod life;
+mod limits;
 mod paths;
 mod plan;
 mod quote;
@@ -147,9 +149,7 @@ fn check(set: &WorkingSet, verified: &Verified) -> Rejected<Plan> {
         .partners
         .get(&message.sender)
         .ok_or(Reject::at(Code::SenderMismatch, "sender"))?;
-    if partner.status != crate::directory::Status::Active {
-        return Err(Reject::at(Code::PartnerSuspended, "sender"));
-    }
+    life::may_post(set, partner.status, &message.body)?;
     if message.issued_at.as_microsecond() > set.now.saturating_add(MAX_AHEAD) {
         return Err(Reject::at(Code::IssuedInFuture, "issued_at"));
     }

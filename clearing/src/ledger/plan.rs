@@ -1,14 +1,10 @@
 //! What a message will do, worked out before anything changes; and the moves that several kinds share.
 
-use std::collections::BTreeMap;
-
-use partner_sdk::agreement::Agreement;
 use partner_sdk::{Code, Currency, MemberNumber, Money, PartnerId, Points};
 
 use super::types::{AccountKey, Hold, Line, Lot, LotKey, Quote};
 use super::working_set::WorkingSet;
 use super::{Reject, Rejected};
-use crate::directory::Numbered;
 
 /// A lot that is there already, or one that this message issues.
 #[derive(Debug, Clone, Copy)]
@@ -131,8 +127,8 @@ pub enum Effect {
     Count {
         /// The agreement.
         agreement: i32,
-        /// The member.
-        member: MemberNumber,
+        /// The member; `None` for all of them together.
+        member: Option<MemberNumber>,
         /// How many points.
         points: i64,
     },
@@ -378,62 +374,4 @@ impl WorkingSet {
         }
         if left > 0 { Err(Reject::new(Code::Internal)) } else { Ok(effects) }
     }
-
-    /// Checks the agreement's limits and returns what counts towards them.
-    pub(super) fn limits(&self, agreement: &Numbered<Agreement>, member: &MemberNumber, points: Points) -> Rejected<Option<Effect>> {
-        if agreement.item.per_message.is_some_and(|limit| points > limit) {
-            return Err(Reject::at(Code::LimitPerMessage, "points"));
-        }
-        let Some(limit) = agreement.item.per_member_day else {
-            return Ok(None);
-        };
-        let used = self.limit_use.get(&(agreement.no, member.clone())).copied().unwrap_or(0);
-        match Points(used).checked_add(points) {
-            Some(total) if total <= limit => Ok(Some(Effect::Count {
-                agreement: agreement.no,
-                member: member.clone(),
-                points: points.0,
-            })),
-            _ => Err(Reject::at(Code::LimitMemberDay, "points")),
-        }
-    }
-
-    /// Checks that nobody whose debt grows would owe more than its net debit cap.
-    pub(super) fn check_caps(&self, effects: &[Effect]) -> Rejected<()> {
-        for ((partner, currency), (up, down)) in self.check_sums(effects)? {
-            let owed = i128::from(self.exposure.get(&(partner.clone(), currency)).copied().unwrap_or(0)) + up - down;
-            let cap = self.directory.partners.get(partner).and_then(|p| p.caps.get(&currency));
-            if up > down && cap.is_some_and(|cap| owed > i128::from(cap.0)) {
-                return Err(Reject::new(Code::NetDebitCap));
-            }
-        }
-        Ok(())
-    }
-
-    /// Checks that every sum of money fits, on its way too; returns how much each partner comes to owe and to be owed.
-    pub(super) fn check_sums<'a>(&self, effects: &'a [Effect]) -> Rejected<Swings<'a>> {
-        let mut pairs: BTreeMap<(&PartnerId, &PartnerId, Currency), i128> = BTreeMap::new();
-        let mut swings = Swings::new();
-        for effect in effects {
-            let Effect::Money(money) = effect else { continue };
-            let amount = i128::from(money.amount);
-            *pairs.entry((&money.debtor, &money.creditor, money.currency)).or_default() += amount;
-            swings.entry((&money.debtor, money.currency)).or_default().0 += amount;
-            swings.entry((&money.creditor, money.currency)).or_default().1 += amount;
-        }
-        let fits = |sum: i128| i64::try_from(sum).map_err(|_| Reject::at(Code::Overflow, "points"));
-        for ((debtor, creditor, currency), sum) in pairs {
-            let pair = (debtor.clone(), creditor.clone(), currency);
-            fits(i128::from(self.positions.get(&pair).copied().unwrap_or(0)) + sum)?;
-        }
-        for ((partner, currency), (up, down)) in &swings {
-            let owed = i128::from(self.exposure.get(&((*partner).clone(), *currency)).copied().unwrap_or(0));
-            fits(owed + up)?;
-            fits(owed - down)?;
-        }
-        Ok(swings)
-    }
 }
-
-/// Per partner and currency: how much it comes to owe, and to be owed, in micros.
-type Swings<'a> = BTreeMap<(&'a PartnerId, Currency), (i128, i128)>;

@@ -38,8 +38,8 @@ pub struct WorkingSet {
     pub takes: HashMap<i64, Vec<(LotKey, i64)>>,
     /// How much of targets has been reversed: points, micros of spend.
     pub reversals: HashMap<i64, (i64, i64)>,
-    /// Points under agreements with a limit per member and window.
-    pub limit_use: HashMap<(i32, MemberNumber), i64>,
+    /// Points under agreements with a limit per window: of a member, or of all together.
+    pub limit_use: HashMap<(i32, Option<MemberNumber>), i64>,
     /// What partners owe net over all windows not yet settled, in micros.
     pub exposure: HashMap<(PartnerId, Currency), i64>,
     /// What debtor owes creditor from this window, gross, in micros.
@@ -67,7 +67,7 @@ pub struct Changes {
     /// Targets whose reversed amount changed.
     pub reversals: BTreeSet<i64>,
     /// Limits that were used.
-    pub limit_use: BTreeSet<(i32, MemberNumber)>,
+    pub limit_use: BTreeSet<(i32, Option<MemberNumber>)>,
     /// Partners whose exposure changed.
     pub exposure: BTreeSet<(PartnerId, Currency)>,
     /// Pairs whose position changed.

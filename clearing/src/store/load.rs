@@ -238,11 +238,14 @@ pub(super) fn load_accounts(
     Ok(())
 }
 
+/// What stands in `limit_use.member` for all members together: no member's number.
+pub(super) const ALL: &str = "";
+
 fn load_limits(conn: &mut Conn, set: &mut WorkingSet, batch: &[Verified]) -> Result<(), DbError> {
     let limited: Vec<i32> = set
         .directory
         .agreements()
-        .filter(|a| a.item.per_member_day.is_some())
+        .filter(|a| a.item.per_member_day.or(a.item.per_partner_day).is_some())
         .map(|a| a.no)
         .collect();
     let members = batch.iter().filter_map(|v| match &v.message.body {
@@ -258,10 +261,15 @@ fn load_limits(conn: &mut Conn, set: &mut WorkingSet, batch: &[Verified]) -> Res
     let query = limit_use::table
         .select((limit_use::agreement, limit_use::member, limit_use::points))
         .filter(limit_use::agreement.eq_any(limited))
-        .filter(limit_use::member.eq_any(members))
+        .filter(limit_use::member.eq_any(members.into_iter().chain([ALL])))
         .filter(limit_use::business_date.eq(set.window.to_string()));
     for (agreement, member, points) in each_backend!(conn, |c| query.load::<(i32, String, i64)>(c))? {
-        set.limit_use.insert((agreement, read(&member, "limit_use.member")?), points);
+        let member = if member == ALL {
+            None
+        } else {
+            Some(read(&member, "limit_use.member")?)
+        };
+        set.limit_use.insert((agreement, member), points);
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use diesel::upsert::excluded;
 use migrations::schema::{account, exposure, head, hold, limit_use, lot, message, position, posting, quote, reversal, signed_batch};
 use migrations::{Conn, DbError, each_backend};
 
+use super::load::ALL;
 use super::rows::{HoldRow, LotRow, NewMessage, NewPosting, QuoteRow};
 use crate::ledger::{Posted, Signed, WorkingSet};
 
@@ -209,7 +210,7 @@ fn write_marks(conn: &mut Conn, set: &WorkingSet) -> Result<(), DbError> {
         .map(|((no, member), points)| {
             (
                 limit_use::agreement.eq(*no),
-                limit_use::member.eq(member.as_str()),
+                limit_use::member.eq(member.as_ref().map_or(ALL, |m| m.as_str())),
                 limit_use::business_date.eq(date.as_str()),
                 limit_use::points.eq(*points),
             )

@@ -163,7 +163,7 @@ CREATE TABLE reversal (
     spend BIGINT NOT NULL
 );
 
--- Points under an agreement with a limit per member and window.
+-- Points under an agreement with a limit per window: of a member, or (member '') of all together.
 CREATE TABLE limit_use (
     agreement INTEGER NOT NULL,
     member TEXT NOT NULL,

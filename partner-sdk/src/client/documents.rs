@@ -8,9 +8,10 @@ use reqwest::Method;
 use super::{Client, ClientError, REQUEST_TIMEOUT, exchange};
 use crate::agreement::Terms;
 use crate::document::{self, Act, Action, Filed, State};
-use crate::ids::MessageId;
+use crate::ids::{MessageId, ProgrammeCode};
 use crate::jws::general::{General, Signature};
 use crate::jws::{JwsError, SigningKey, TYP_AGREEMENT};
+use crate::rate::Published;
 use crate::wire::{Body, Event, MAX_WAIT_SECONDS, Message};
 
 impl Client {
@@ -90,6 +91,17 @@ impl Client {
         let reply = self.accepted(exchange(request.timeout(REQUEST_TIMEOUT + Duration::from_secs(wait))).await?)?;
         let read = |line| Event::verify(line, &self.clearing_key).map_err(unreliable);
         reply.text()?.lines().map(read).collect()
+    }
+
+    /// The rates and bonuses in force now, or at an instant.
+    pub async fn rates(&self, as_of: Option<Timestamp>) -> Result<Vec<Published>, ClientError> {
+        let query = as_of.map(|at| format!("?as_of={at}")).unwrap_or_default();
+        self.get(&format!("/v1/rates{query}")).await
+    }
+
+    /// Every rate and bonus that there ever was from one programme to another, oldest first, and those to come.
+    pub async fn rate_history(&self, from: &ProgrammeCode, to: &ProgrammeCode) -> Result<Vec<Published>, ClientError> {
+        self.get(&format!("/v1/rates/{from}/{to}")).await
     }
 
     async fn file(&self, path: &str, body: String) -> Result<Filed, ClientError> {

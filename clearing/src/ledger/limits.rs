@@ -1,0 +1,91 @@
+//! What an agreement and the operator allow at most: points in a message, in a window, and money owed.
+
+use std::collections::BTreeMap;
+
+use partner_sdk::agreement::Agreement;
+use partner_sdk::{Code, Currency, MemberNumber, PartnerId, Points};
+
+use super::plan::Effect;
+use super::{Reject, Rejected, WorkingSet};
+use crate::directory::Numbered;
+
+impl WorkingSet {
+    /// Checks the agreement's step and limits and returns what counts towards them.
+    pub(super) fn limits(&self, agreement: &Numbered<Agreement>, member: &MemberNumber, points: Points) -> Rejected<Vec<Effect>> {
+        let item = &agreement.item;
+        if points.0 % item.step != 0 {
+            return Err(Reject::at(Code::NotAMultiple, "points"));
+        }
+        if item.per_message.is_some_and(|limit| points > limit) {
+            return Err(Reject::at(Code::LimitPerMessage, "points"));
+        }
+        let of_window = [
+            (item.per_member_day, Some(member.clone()), Code::LimitMemberDay),
+            (item.per_partner_day, None, Code::LimitPartnerDay),
+        ];
+        let mut counts = vec![];
+        for (limit, member, code) in of_window {
+            let Some(limit) = limit else { continue };
+            let used = self.limit_use.get(&(agreement.no, member.clone())).copied().unwrap_or(0);
+            if Points(used).checked_add(points).is_none_or(|total| total > limit) {
+                return Err(Reject::at(code, "points"));
+            }
+            counts.push(Effect::Count {
+                agreement: agreement.no,
+                member,
+                points: points.0,
+            });
+        }
+        Ok(counts)
+    }
+
+    /// Checks that nobody whose debt grows would owe more than its net debit cap: the operator's, and that of the agreement under which it grows.
+    pub(super) fn check_caps(&self, effects: &[Effect]) -> Rejected<()> {
+        for ((partner, currency), (up, down)) in self.check_sums(effects)? {
+            let owed = i128::from(self.exposure.get(&(partner.clone(), currency)).copied().unwrap_or(0)) + up - down;
+            let operators = self.directory.partners.get(partner).and_then(|p| p.caps.get(&currency));
+            let own = effects.iter().filter_map(|effect| self.cap_agreed(effect, partner, currency));
+            let cap = operators.map(|cap| cap.0).into_iter().chain(own).min();
+            if up > down && cap.is_some_and(|cap| owed > i128::from(cap)) {
+                return Err(Reject::new(Code::NetDebitCap));
+            }
+        }
+        Ok(())
+    }
+
+    /// The cap of the agreement under which this partner comes to owe, where the agreement is its own and names one.
+    fn cap_agreed(&self, effect: &Effect, partner: &PartnerId, currency: Currency) -> Option<i64> {
+        let Effect::Money(money) = effect else { return None };
+        let agreement = self.directory.agreement_no(money.agreement)?;
+        let terms = &agreement.item.terms;
+        let own = money.debtor == *partner && terms.partner == *partner && terms.currency == currency;
+        agreement.item.net_debit_cap.filter(|_| own).map(|cap| cap.0)
+    }
+
+    /// Checks that every sum of money fits, on its way too; returns how much each partner comes to owe and to be owed.
+    pub(super) fn check_sums<'a>(&self, effects: &'a [Effect]) -> Rejected<Swings<'a>> {
+        let mut pairs: BTreeMap<(&PartnerId, &PartnerId, Currency), i128> = BTreeMap::new();
+        let mut swings = Swings::new();
+        for effect in effects {
+            let Effect::Money(money) = effect else { continue };
+            let amount = i128::from(money.amount);
+            *pairs.entry((&money.debtor, &money.creditor, money.currency)).or_default() += amount;
+            swings.entry((&money.debtor, money.currency)).or_default().0 += amount;
+            swings.entry((&money.creditor, money.currency)).or_default().1 += amount;
+        }
+        let fits = |sum: i128| i64::try_from(sum).map_err(|_| Reject::at(Code::Overflow, "points"));
+        for ((debtor, creditor, currency), sum) in pairs {
+            let pair = (debtor.clone(), creditor.clone(), currency);
+            fits(i128::from(self.positions.get(&pair).copied().unwrap_or(0)) + sum)?;
+        }
+        for ((partner, currency), (up, down)) in &swings {
+            let owed = i128::from(self.exposure.get(&((*partner).clone(), *currency)).copied().unwrap_or(0));
+            fits(owed + up)?;
+            fits(owed - down)?;
+        }
+        Ok(swings)
+    }
+}
+
+/// Per partner and currency: how much it comes to owe, and to be owed, in micros.
+type Swings<'a> = BTreeMap<(&'a PartnerId, Currency), (i128, i128)>;
