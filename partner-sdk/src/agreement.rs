@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::amount::{Amount, AmountError, Money, Points};
 use crate::ids::{Currency, PartnerId, ProgrammeCode};
 use crate::jws::sha256_hex;
+use crate::member_fee::{MemberFee, MemberFeeUnits};
 
 /// What an agreement allows its partner to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -59,19 +60,6 @@ pub enum Rounding {
     Down,
     /// Away from zero.
     Up,
-}
-
-/// A fee that the partner asks of its member: `amount` for each `per` points credited, or part of it (HK$100 per 5,000 miles or part).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct MemberFee {
-    /// Money, in the agreement's currency.
-    pub amount: Amount,
-    /// Points of the programme that takes.
-    pub per: Amount,
-    /// The most for one exchange.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub at_most: Option<Amount>,
 }
 
 /// The bonuses that may be published under an exchange agreement.
@@ -306,26 +294,6 @@ pub struct Agreement {
     pub prepaid: Option<(Points, Points)>,
 }
 
-/// A member's fee in micros and smallest units.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MemberFeeUnits {
-    /// Micros for each block or part.
-    pub amount: Money,
-    /// Points of a block.
-    pub per: i64,
-    /// The most for one exchange.
-    pub at_most: Option<Money>,
-}
-
-impl MemberFeeUnits {
-    /// The fee for so many points credited, without bonus; `None` where it doesn't fit.
-    pub fn of(&self, credited: Points) -> Option<Money> {
-        let blocks = i128::from(credited.0).checked_add(i128::from(self.per) - 1)? / i128::from(self.per);
-        let fee = i64::try_from(blocks.checked_mul(i128::from(self.amount.0))?).ok()?;
-        Some(Money(self.at_most.map_or(fee, |most| fee.min(most.0))))
-    }
-}
-
 /// A hundred percent in millionths of a percent.
 pub(crate) const WHOLE: i64 = 100_000_000;
 
@@ -370,6 +338,7 @@ impl Agreement {
         if prepaid.is_some_and(|(block, _)| block.0 < 1) {
             return Err(fault("prepaid", "must have a block above zero"));
         }
+        let member_fee = terms.member_fee.map(|fee| MemberFeeUnits::new(&fee, terms.currency, price_scale));
         Ok(Self {
             hash: sha256_hex(terms.canonical().as_bytes()),
             price: Money(micros / unit),
@@ -379,7 +348,7 @@ impl Agreement {
             net_debit_cap: money("net_debit_cap", terms.net_debit_cap)?,
             step,
             fee_percent_micros: terms.clearing_fee_percent.map_or(Ok(0), |p| percent("clearing_fee_percent", p))?,
-            member_fee: member_fee(&terms, price_scale)?,
+            member_fee: member_fee.transpose()?,
             bonus,
             prepaid,
             terms,
@@ -389,21 +358,6 @@ impl Agreement {
 
 fn money(field: &'static str, amount: Option<Amount>) -> Result<Option<Money>, TermsError> {
     amount.map(|a| a.to_units(6).map(Money).map_err(amount_fault(field))).transpose()
-}
-
-fn member_fee(terms: &Terms, to_scale: u32) -> Result<Option<MemberFeeUnits>, TermsError> {
-    let Some(fee) = terms.member_fee else { return Ok(None) };
-    let minor = terms.currency.minor_digits();
-    let cents = |amount: Amount| amount.to_units(minor).and_then(|_| amount.to_units(6)).map(Money);
-    let units = MemberFeeUnits {
-        amount: cents(fee.amount).map_err(amount_fault("member_fee"))?,
-        per: fee.per.to_units(to_scale).map_err(amount_fault("member_fee"))?,
-        at_most: fee.at_most.map(cents).transpose().map_err(amount_fault("member_fee"))?,
-    };
-    if units.per < 1 {
-        return Err(fault("member_fee", "must be for a number of points above zero"));
-    }
-    Ok(Some(units))
 }
 
 /// What belongs to one kind of agreement stands only there.

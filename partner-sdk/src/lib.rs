@@ -9,6 +9,7 @@
 //! | [`ids`] | partners, programmes, members, messages, keys, currencies |
 //! | [`amount`] | the grammar of amounts, points, money, prices, rounding, exchange ratios |
 //! | [`agreement`] | what two partners agreed on: terms, content hashes |
+//! | [`member_fee`] | what a partner asks of its member for an exchange |
 //! | [`rate`] | exchange rates, and bonuses for a period |
 //! | [`document`] | documents that several sign: their canonical bytes, their strict reading, and what is done to them |
 //! | [`change`] | what the operator changes, and the life of a partner |
@@ -28,6 +29,7 @@ pub mod document;
 pub mod ids;
 pub mod jcs;
 pub mod jws;
+pub mod member_fee;
 pub mod problem;
 pub mod rate;
 pub mod strict;
