@@ -9,6 +9,7 @@ mod cycles;
 mod install;
 mod interop;
 mod january;
+mod life;
 mod limits;
 mod logs;
 mod money;
