@@ -7,9 +7,11 @@ use clearing::clock::Clock;
 use clearing::demo::sandbox::Sandbox;
 use clearing::network::Network;
 use clearing::pki;
-use partner_sdk::client::{Client, Identity, new_message_id};
+use partner_sdk::agreement::{AgreementKind, Terms};
+use partner_sdk::client::{Client, ClientError, Identity, new_message_id};
+use partner_sdk::document::State;
 use partner_sdk::jws::VerifyingKey;
-use partner_sdk::{Message, PartnerId};
+use partner_sdk::{Code, Message, PartnerId};
 use tests::child::{Child, command};
 use tests::earn;
 use tests::postgres::Cluster;
@@ -47,6 +49,13 @@ fn from_nothing_to_the_first_message() {
     assert!(fails(folder, &["init", &path("")]).contains("already"));
     std::fs::write(path("network.toml"), POOL).expect("written");
     works(folder, &["network", "check", &path("network.toml")]);
+    assert!(
+        fails(folder, &["network", "apply", &path("network.toml")]).contains("signed by the partners themselves"),
+        "the operator's word is no agreement"
+    );
+    let (founding, _) = POOL.split_once("[[agreement]]").expect("agreements last");
+    let founding = founding.replace("YUU\"\nissuer = \"pool\"", "YUU\"\nissuer = \"wellcome\"");
+    std::fs::write(path("founding.toml"), &founding).expect("written");
     let id: PartnerId = "wellcome".parse().expect("a partner");
     let (csr, key_pem) = pki::new_request(&id).expect("a request");
     std::fs::write(path("wellcome.csr"), csr).expect("written");
@@ -65,7 +74,9 @@ fn from_nothing_to_the_first_message() {
         &public,
     ];
     assert!(fails(folder, &add).contains("network"), "a partner comes from the network file");
-    works(folder, &["network", "apply", &path("network.toml")]);
+    works(folder, &["network", "apply", &path("founding.toml")]);
+    let people = two_people(folder);
+    assert!(fails(folder, &["network", "apply", &path("founding.toml")]).contains("clearing propose"));
     let weak = "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
     assert!(fails(folder, &["partner", "add", "wellcome", "--csr", &csr, "--kid", "k", "--key", weak]).contains("weak"));
     let cert_pem = works(folder, &add);
@@ -81,7 +92,7 @@ fn from_nothing_to_the_first_message() {
     let now = jiff::Timestamp::now();
     let message = Message {
         id: new_message_id(),
-        sender: id,
+        sender: id.clone(),
         issued_at: now,
         occurred_at: now,
         body: earn("YUU", "m1", "5"),
@@ -90,8 +101,34 @@ fn from_nothing_to_the_first_message() {
         .enable_all()
         .build()
         .expect("a runtime");
+    let terms = Terms::new(
+        AgreementKind::Earn,
+        id.clone(),
+        "YUU".parse().expect("a programme"),
+        tests::amount("0.0055"),
+        "HKD".parse().expect("a currency"),
+        now,
+    );
+    let refused = runtime.block_on(client.send(&message, &key));
+    assert!(matches!(refused, Err(ClientError::Rejected(problem)) if problem.code == Code::NoAgreement));
+    let agreement = runtime.block_on(client.propose(&terms, &key)).expect("proposed");
+    assert!(
+        fails(folder, &["approve", &agreement.hash, "--as", "ann", "--key", &path("ben.key")]).contains("isn't the key of ann"),
+        "nobody approves in another's name"
+    );
+    works(
+        folder,
+        &["approve", &agreement.hash[..12], "--as", &people[0], "--key", &path("ann.key")],
+    );
+    let later = runtime
+        .block_on(client.until(&agreement.hash, State::InForce))
+        .expect("in force")
+        .in_force_from;
+    let message = Message::now(id, earn("YUU", "m1", "5"));
+    assert!(later.is_some_and(|from| from <= message.occurred_at));
     let receipt = runtime.block_on(client.send(&message, &key)).expect("accepted");
-    assert_eq!(receipt.sequence, Some(1));
+    assert_eq!(receipt.sequence, Some(2));
+    changes_by_command(folder, &people);
     assert!(child.terminate().success());
     works(folder, &["check"]);
     // A value that isn't known is refused, in the file and in the environment.
@@ -110,6 +147,49 @@ fn from_nothing_to_the_first_message() {
             "{secret} is its owner's alone"
         );
     }
+}
+
+/// Registers Ann and Ben, as the two first people do; returns their names.
+fn two_people(folder: &Path) -> [String; 2] {
+    let file = |name: &str| folder.join(format!("{name}.key")).to_string_lossy().into_owned();
+    for name in ["ann", "ben", "cid"] {
+        let said = works(folder, &["person", "key", &file(name)]);
+        let public = said
+            .lines()
+            .find_map(|line| line.strip_prefix("public key: "))
+            .expect("a key")
+            .to_owned();
+        let add = ["person", "add", name, "--kid", &format!("{name}-1"), "--key", &public];
+        match name {
+            "cid" => assert!(fails(folder, &add).contains("four_eyes"), "a third takes two"),
+            _ => drop(works(folder, &add)),
+        }
+    }
+    assert!(works(folder, &["person", "list"]).contains("ben-1"));
+    ["ann".into(), "ben".into()]
+}
+
+/// A partner is suspended: proposed by one, approved by the other, seen by both.
+fn changes_by_command(folder: &Path, [ann, ben]: &[String; 2]) {
+    let path = |name: &str| folder.join(name).to_string_lossy().into_owned();
+    let draft = "reason = \"late with its payments\"\n[change.status]\npartner = \"ikea\"\nstatus = \"suspended\"\n";
+    std::fs::write(path("draft.toml"), draft).expect("written");
+    let said = works(folder, &["propose", &path("draft.toml"), "--as", ann, "--key", &path("ann.key")]);
+    let hash = said
+        .lines()
+        .find_map(|line| line.strip_prefix("now another person: clearing approve "))
+        .expect("a hash");
+    assert!(fails(folder, &["approve", hash, "--as", ann, "--key", &path("ann.key")]).contains("four_eyes"));
+    assert!(works(folder, &["approve", hash, "--as", ben, "--key", &path("ben.key")]).contains("in_force"));
+    assert!(works(folder, &["document", "list"]).contains("in_force"));
+    let shown = works(folder, &["document", "show", &hash[..10]]);
+    assert!(
+        shown.contains("signed as proposer by ann") && shown.contains("signed as approver by ben"),
+        "{shown}"
+    );
+    assert!(fails(folder, &["withdraw", hash, "--as", ann, "--key", &path("ann.key")]).contains("document_state"));
+    let events = works(folder, &["events"]);
+    assert!(events.contains("partner.status") && events.contains("document.refused"), "{events}");
 }
 
 #[test]

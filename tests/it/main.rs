@@ -17,6 +17,7 @@ mod night;
 mod oracle;
 mod quote_race;
 mod quotes;
+mod rates;
 mod refusals;
 mod sdk;
 mod tidy;
