@@ -28,8 +28,8 @@ use crate::{server, telemetry};
 #[command(
     version,
     about,
-    after_help = "A first look: `clearing demo`. A clearinghouse of your own: `clearing init DIR`, edit a network file, \
-`clearing network apply FILE`, `clearing partner add`, `clearing serve`. See README.md and docs/."
+    after_help = "A first look: `clearing demo`. A clearinghouse of your own: `clearing init DIR`, \
+`clearing network apply FILE`, `clearing person add`, `clearing partner add`, `clearing serve`. See README.md and docs/."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -314,12 +314,13 @@ fn init(setup: Setup) -> anyhow::Result<()> {
     println!("A new clearinghouse is in {}. Next:", folder.display());
     let config = folder.join(install::CONFIG);
     let config = config.display();
+    println!("  1. write a founding file (see docs/examples/founding.toml) and run: clearing network apply --config {config} FILE");
     println!(
-        "  1. write a network file (see docs/OPERATIONS.md and docs/examples/) and run: clearing network apply --config {config} FILE"
+        "  2. for each of two people: clearing person key FILE, and with what it prints: clearing person add --config {config} NAME --kid KID --key PUBLIC_KEY"
     );
-    println!("  2. for each partner: clearing partner add --config {config} ID --csr FILE --kid KID --key PUBLIC_KEY");
+    println!("  3. for each partner: clearing partner add --config {config} ID --csr FILE --kid KID --key PUBLIC_KEY");
     println!("     give it the certificate, {} and {}", install::CA[0], install::OPERATOR_PUBLIC);
-    println!("  3. clearing serve --config {config}");
+    println!("  4. clearing serve --config {config}");
     Ok(())
 }
 
