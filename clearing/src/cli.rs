@@ -117,6 +117,11 @@ enum Command {
         #[arg(long, default_value_t = 0)]
         after: i64,
     },
+    /// Look after the service's own certificate.
+    Tls {
+        #[command(subcommand)]
+        command: TlsCommand,
+    },
     /// Run the service until it is told to stop (SIGTERM or Ctrl-C). Windows close by themselves.
     Serve {
         #[command(flatten)]
@@ -201,6 +206,18 @@ enum PartnerCommand {
     },
 }
 
+#[derive(Subcommand)]
+enum TlsCommand {
+    /// Make a new server certificate with the CA in the folder. A service that runs takes it within a second.
+    Renew {
+        #[command(flatten)]
+        at: At,
+        /// A DNS name or address that partners reach the service by; may be given several times. Without it, those of the old certificate.
+        #[arg(long = "name")]
+        names: Vec<String>,
+    },
+}
+
 /// Runs the command line and says plainly what went wrong.
 pub fn main() -> ExitCode {
     match run(Cli::parse().command) {
@@ -258,6 +275,13 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Decline { at, hash, who } => office::turn_down(&at, &hash, &who, Action::Decline),
         Command::Withdraw { at, hash, who } => office::turn_down(&at, &hash, &who, Action::Withdraw),
         Command::Events { at, after } => office::events(&at, after),
+        Command::Tls {
+            command: TlsCommand::Renew { at, names },
+        } => {
+            let names = install::renew_server(&Config::load(&at.config)?, &names)?;
+            println!("the server's certificate is new, for {}", names.join(", "));
+            Ok(())
+        }
         Command::Serve {
             at,
             sandbox_clock,
@@ -324,12 +348,11 @@ fn init(setup: Setup) -> anyhow::Result<()> {
 }
 
 fn add_partner(config: &Path, id: &PartnerId, csr: &Path, kid: &KeyId, key: &str) -> anyhow::Result<()> {
-    let folder = config.parent().unwrap_or(Path::new("."));
     let csr_pem = std::fs::read_to_string(csr).with_context(|| format!("cannot read {}", csr.display()))?;
     let key = VerifyingKey::from_base64url(key).context("--key")?;
     let (config, conn) = open(config)?;
     drop(conn);
-    print!("{}", install::add_partner(folder, &config, id, &csr_pem, kid, &key)?);
+    print!("{}", install::add_partner(&config, id, &csr_pem, kid, &key)?);
     Ok(())
 }
 

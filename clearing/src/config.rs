@@ -28,7 +28,7 @@ pub struct Config {
     pub ledger: Ledger,
 }
 
-/// Files of the TLS listener, in PEM.
+/// Files of the TLS listener, in PEM. All but the last are read again when they change.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tls {
@@ -36,8 +36,13 @@ pub struct Tls {
     pub certificate: PathBuf,
     /// The server's private key.
     pub key: PathBuf,
-    /// The CA that signs partners' certificates.
+    /// The CAs that partners' certificates come from, one or several.
     pub client_ca: PathBuf,
+    /// What those CAs have revoked, one list or several; none if it is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crl: Option<PathBuf>,
+    /// The private key of the CA that signs new certificates, one of `client_ca`. The file may be kept elsewhere while nothing is signed.
+    pub ca_key: PathBuf,
 }
 
 /// The clearinghouse's signing key.
@@ -80,6 +85,8 @@ impl Default for Tls {
             certificate: "server.pem".into(),
             key: "server.key".into(),
             client_ca: "ca.pem".into(),
+            crl: None,
+            ca_key: "ca.key".into(),
         }
     }
 }
@@ -148,8 +155,12 @@ impl Config {
             &mut self.tls.certificate,
             &mut self.tls.key,
             &mut self.tls.client_ca,
+            &mut self.tls.ca_key,
             &mut self.operator.key,
-        ] {
+        ]
+        .into_iter()
+        .chain(&mut self.tls.crl)
+        {
             *path = folder.join(&path);
         }
         if let Some(path) = migrations::Url::new(self.database.as_str())

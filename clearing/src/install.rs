@@ -15,7 +15,7 @@ use crate::store::admin;
 
 /// The name of the configuration in its folder.
 pub const CONFIG: &str = "clearing.toml";
-/// The CA's certificate and private key in the folder; the key may be kept elsewhere between enrolments.
+/// The CA's certificate and private key in the folder of a new clearinghouse.
 pub const CA: [&str; 2] = ["ca.pem", "ca.key"];
 /// The public half of the operator's key, for partners.
 pub const OPERATOR_PUBLIC: &str = "operator.pub";
@@ -79,23 +79,34 @@ fn put(path: &Path, text: &str) -> anyhow::Result<()> {
     std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
+/// The CA that signs: the one of the client CAs that `tls.ca_key` belongs to.
+pub fn signing_ca(config: &Config) -> anyhow::Result<Issued> {
+    let read = |path: &Path| std::fs::read_to_string(path).with_context(|| format!("cannot read {}: signing needs the CA", path.display()));
+    let (certificates, key) = (read(&config.tls.client_ca)?, read(&config.tls.ca_key)?);
+    pki::ca_of_key(&certificates, &key).context("tls.ca_key has to be the key of one of tls.client_ca")
+}
+
+/// Puts a new server certificate with a new key in the place of the old one, for the same names if none are given. A service that runs takes it within a
+/// second; between the two files it sees a pair that doesn't fit, and stays with the old one. Returns the names.
+pub fn renew_server(config: &Config, names: &[String]) -> anyhow::Result<Vec<String>> {
+    let (certificate, key) = (&config.tls.certificate, &config.tls.key);
+    let names = match names {
+        [] => {
+            let old = std::fs::read_to_string(certificate).with_context(|| format!("cannot read {}", certificate.display()))?;
+            pki::server_names(&old).context("the certificate in force doesn't say its names: give them with --name")?
+        }
+        names => names.to_vec(),
+    };
+    let new = pki::issue_server(&signing_ca(config)?, &names, Timestamp::now())?;
+    for (path, text, mode) in [(key, &new.key_pem, 0o600), (certificate, &new.cert_pem, 0o644)] {
+        pki::replace(path, text, mode).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(names)
+}
+
 /// Registers a partner of the network: signs its certificate request and records both of its keys. Returns the certificate.
-pub fn add_partner(
-    folder: &Path,
-    config: &Config,
-    id: &PartnerId,
-    csr_pem: &str,
-    kid: &KeyId,
-    key: &VerifyingKey,
-) -> anyhow::Result<String> {
-    let read = |name: &str| {
-        std::fs::read_to_string(folder.join(name))
-            .with_context(|| format!("cannot read {}: signing needs the CA", folder.join(name).display()))
-    };
-    let ca = Issued {
-        cert_pem: read(CA[0])?,
-        key_pem: read(CA[1])?,
-    };
+pub fn add_partner(config: &Config, id: &PartnerId, csr_pem: &str, kid: &KeyId, key: &VerifyingKey) -> anyhow::Result<String> {
+    let ca = signing_ca(config)?;
     let certificate = pki::sign_request(&ca, csr_pem, id, Timestamp::now())?;
     let spki = spki_of_pem(&certificate)?;
     let mut conn = Conn::open(&Url::new(config.database.as_str()))?;

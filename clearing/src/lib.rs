@@ -26,6 +26,7 @@ pub mod directory;
 pub mod documents;
 pub mod http;
 pub mod install;
+pub mod keeper;
 pub mod ledger;
 pub mod network;
 pub mod night;

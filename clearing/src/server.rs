@@ -2,15 +2,15 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpServer, web};
 use anyhow::{Context, ensure};
-use migrations::{Conn, Url};
+use migrations::Url;
 use partner_sdk::KeyId;
 use partner_sdk::jws::SigningKey;
 use tokio::sync::watch;
@@ -18,8 +18,10 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::http::{self, State};
+use crate::keeper::Keeper;
 use crate::night::Night;
 use crate::store::{self, Pool, admin, events};
+use crate::tls::Files;
 use crate::writer::{self, Ledger, Reference};
 
 /// A service that runs.
@@ -34,11 +36,8 @@ pub struct Running {
     servers: Vec<ServerHandle>,
     http: JoinHandle<()>,
     writer: JoinHandle<()>,
-    keeper: Keeper,
+    keepers: Vec<Keeper>,
 }
-
-/// How often the service looks for changed reference data and for a window whose time is over.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How long requests under way may take to end when the service stops.
 const SHUTDOWN_SECONDS: u64 = 20;
@@ -61,11 +60,7 @@ pub fn start(config: &Config, clock: Clock, unattended: bool) -> anyhow::Result<
     let reference = Reference::new(Arc::new(store::load_directory(&mut conn)?));
     let kid = KeyId::new(&config.operator.kid).context("operator.kid")?;
     let key = SigningKey::from_base64url(kid, &read(&config.operator.key)?).context("operator.key")?;
-    let tls = crate::tls::server_config(
-        &read(&config.tls.certificate)?,
-        &read(&config.tls.key)?,
-        &read(&config.tls.client_ca)?,
-    )?;
+    let (files, tls) = Files::open(&config.tls)?;
     let (ledger, writer) = writer::start(
         url.clone(),
         reference.clone(),
@@ -81,6 +76,7 @@ pub fn start(config: &Config, clock: Clock, unattended: bool) -> anyhow::Result<
         clock: clock.clone(),
         pool: Pool::new(url.clone()),
         key: Arc::new(key),
+        tls: tls.clone(),
         busy: busy.clone(),
         news: news.clone(),
         bodies: Arc::default(),
@@ -95,8 +91,11 @@ pub fn start(config: &Config, clock: Clock, unattended: bool) -> anyhow::Result<
         address => Some(TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?),
     };
     let (address, health_address) = (listener.local_addr()?, health.as_ref().map(TcpListener::local_addr).transpose()?);
-    let (http, servers) = serve(listener, health, tls, state)?;
-    let keeper = Keeper::start(url, conn, reference, clock, news.clone(), unattended.then_some(night))?;
+    let (http, servers) = serve(listener, health, tls.mutual()?, state)?;
+    let mut keepers = vec![Keeper::watch(url.clone(), conn, reference.clone(), files, tls, news.clone())?];
+    if unattended {
+        keepers.push(Keeper::night(url, reference, clock, night)?);
+    }
     tracing::info!(%address, sandbox, "clearing is ready");
     Ok(Running {
         address,
@@ -107,7 +106,7 @@ pub fn start(config: &Config, clock: Clock, unattended: bool) -> anyhow::Result<
         servers,
         http,
         writer,
-        keeper,
+        keepers,
     })
 }
 
@@ -192,7 +191,7 @@ impl Running {
             let stopping = server.stop(true);
             std::thread::spawn(move || futures_util::FutureExt::now_or_never(stopping));
         }
-        self.keeper.stop();
+        self.keepers.into_iter().for_each(Keeper::stop);
         let joined = [self.http.join(), {
             drop(self.ledger);
             self.writer.join()
@@ -202,76 +201,4 @@ impl Running {
         }
         tracing::info!("clearing has stopped");
     }
-}
-
-/// The thread that looks for changed reference data, and in an unattended service for a window whose time is over.
-struct Keeper {
-    thread: JoinHandle<()>,
-    stop: Arc<(Mutex<bool>, Condvar)>,
-}
-
-impl Keeper {
-    fn start(
-        url: Url,
-        conn: Conn,
-        reference: Reference,
-        clock: Clock,
-        news: watch::Sender<i64>,
-        night: Option<Night>,
-    ) -> anyhow::Result<Self> {
-        let stop = Arc::new((Mutex::new(false), Condvar::new()));
-        let (signal, mut conn) = (stop.clone(), Some(conn));
-        let body = move || {
-            loop {
-                if let Err(error) = look(&url, &mut conn, &reference, &clock, &news, night.as_ref()) {
-                    // Whatever failed, the next look has a connection of its own.
-                    conn = None;
-                    tracing::error!(error = format!("{error:#}"), "housekeeping failed; it is tried again");
-                }
-                let stopped = signal.0.lock().unwrap_or_else(|e| e.into_inner());
-                let waited = signal.1.wait_timeout_while(stopped, LOOK_EVERY, |stopped| !*stopped);
-                if waited.is_ok_and(|(stopped, _)| *stopped) {
-                    return;
-                }
-            }
-        };
-        Ok(Self {
-            thread: std::thread::Builder::new().name("keeper".into()).spawn(body)?,
-            stop,
-        })
-    }
-
-    fn stop(self) {
-        *self.stop.0.lock().unwrap_or_else(|e| e.into_inner()) = true;
-        self.stop.1.notify_all();
-        if self.thread.join().is_err() {
-            tracing::error!("the keeper had panicked");
-        }
-    }
-}
-
-fn look(
-    url: &Url,
-    conn: &mut Option<Conn>,
-    reference: &Reference,
-    clock: &Clock,
-    news: &watch::Sender<i64>,
-    night: Option<&Night>,
-) -> anyhow::Result<()> {
-    let conn = match conn {
-        Some(conn) => conn,
-        none => none.insert(Conn::open(url)?),
-    };
-    let known = reference.get();
-    let version = store::directory_version(conn)?;
-    if version != known.version {
-        reference.put(&Arc::new(store::load_directory(conn)?));
-    }
-    // Other processes append events too.
-    let newest = events::newest(conn)?;
-    news.send_if_modified(|known| std::mem::replace(known, newest) != newest);
-    if let Some(night) = night {
-        night.run(conn, &reference.get(), clock.now())?;
-    }
-    Ok(())
 }

@@ -47,6 +47,7 @@ macro_rules! catalogue {
 catalogue! {
     // The request as such: no receipt, because nobody's signature stands behind it.
     CertificateUnknown = "certificate_unknown", 403, false, "The client certificate belongs to no partner.", "Ask the operator to register this certificate's public key (SPKI).";
+    CertificateRevoked = "certificate_revoked", 403, false, "The client certificate isn't accepted any more: it was revoked, has ended, or its CA was withdrawn.", "Connect with a certificate that is in force, or ask the operator for one.";
     PartnerSuspended = "partner_suspended", 403, false, "A partner isn't active: the sender, or the issuer that `field` points to.", "Ask the operator why the partner is not active.";
     PartnerLeaving = "partner_leaving", 422, false, "A partner is leaving: the sender, or the issuer that `field` points to. It takes on nothing new.", "Spend, reverse and settle what there is.";
     Forbidden = "forbidden", 403, false, "This partner may not see that.", "Ask only for your own data, or for programmes that you have an agreement in.";

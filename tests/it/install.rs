@@ -131,6 +131,13 @@ fn from_nothing_to_the_first_message() {
     changes_by_command(folder, &people);
     assert!(child.terminate().success());
     works(folder, &["check"]);
+    let certificate = || std::fs::read_to_string(path("server.pem")).expect("there");
+    let (before, names) = (certificate(), vec!["localhost".to_owned(), "127.0.0.1".to_owned()]);
+    works(folder, &["tls", "renew"]);
+    assert!(before != certificate() && pki::server_names(&certificate()).expect("names") == names);
+    works(folder, &["tls", "renew", "--name", "::1"]);
+    assert_eq!(pki::server_names(&certificate()).expect("names"), ["::1"]);
+    assert!(!folder.join("server.key.new").exists());
     // A value that isn't known is refused, in the file and in the environment.
     let unknown = command(PROGRAM, folder, None)
         .env("CLEARING_LISSTEN", "x")

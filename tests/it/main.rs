@@ -19,6 +19,7 @@ mod quote_race;
 mod quotes;
 mod rates;
 mod refusals;
+mod reload;
 mod sdk;
 mod tidy;
 mod wycheproof;

@@ -152,7 +152,7 @@ fn enrol(folder: &Path, config: &Config, conn: &mut Conn, id: &PartnerId) -> any
         let key = pki::random_key(kid.clone())?;
         pki::write_secret(&file("tls.key"), &tls_key)?;
         pki::write_secret(&file("signing.key"), &key.secret_base64url())?;
-        let certificate = install::add_partner(folder, config, id, &csr, &kid, &key.verifying_key())?;
+        let certificate = install::add_partner(config, id, &csr, &kid, &key.verifying_key())?;
         std::fs::write(file("tls.pem"), certificate)?;
     }
     let key = SigningKey::from_base64url(kid.clone(), &read("signing.key")?)?;

@@ -37,7 +37,7 @@ use partner_sdk::{Code, PartnerId, Problem};
 use crate::clock::Clock;
 use crate::directory::{Directory, Status};
 use crate::store::{DbError, Pool};
-use crate::tls::Peer;
+use crate::tls::{Live, Peer};
 use crate::writer::{Ledger, Reference};
 
 /// The largest body, in bytes: a thousand messages of 4 KiB.
@@ -60,6 +60,8 @@ pub struct State {
     pub pool: Pool,
     /// The key that signs receipts.
     pub key: Arc<SigningKey>,
+    /// What certificates are judged by.
+    pub tls: Live,
     /// Requests under way.
     pub busy: Arc<AtomicUsize>,
     /// The number of the newest event: who waits for news watches it.
@@ -118,11 +120,15 @@ fn problem_response(problem: &Problem) -> HttpResponse {
         .body(serde_json::to_string(problem).unwrap_or_default())
 }
 
-/// The partner behind the connection's certificate, looked up for each request, and the reference data by which it was.
+/// The partner behind the connection's certificate, looked up for each request, and the reference data by which it was. The certificate has to be good now,
+/// not only when the connection began.
 fn caller(request: &HttpRequest, state: &State) -> Result<(PartnerId, Arc<Directory>), Failure> {
     let directory = state.reference.get();
     let peer = request.conn_data::<Peer>();
-    let partner = peer.and_then(|peer| directory.by_spki.get(&peer.0)).cloned();
+    if peer.is_some_and(|peer| !peer.is_good(&state.tls)) {
+        return Err(Failure::new(Code::CertificateRevoked));
+    }
+    let partner = peer.and_then(|peer| directory.by_spki.get(&peer.spki)).cloned();
     partner
         .filter(|id| directory.partners.get(id).is_some_and(|p| p.status != Status::Gone))
         .map(|partner| (partner, directory))
