@@ -1,5 +1,6 @@
 //! The `clearing` command.
 
+mod keys;
 mod office;
 
 use std::path::{Path, PathBuf};
@@ -122,6 +123,11 @@ enum Command {
         #[command(subcommand)]
         command: TlsCommand,
     },
+    /// Look at partners' keys, and revoke one.
+    Key {
+        #[command(subcommand)]
+        command: keys::KeyCommand,
+    },
     /// Run the service until it is told to stop (SIGTERM or Ctrl-C). Windows close by themselves.
     Serve {
         #[command(flatten)]
@@ -188,6 +194,8 @@ enum NetworkCommand {
 
 #[derive(Subcommand)]
 enum PartnerCommand {
+    /// Print a token with which a partner enrols by itself, once and within 24 hours.
+    Invite(keys::Invite),
     /// Sign a partner's certificate request and register its keys. Prints the certificate.
     Add {
         #[command(flatten)]
@@ -275,6 +283,10 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Decline { at, hash, who } => office::turn_down(&at, &hash, &who, Action::Decline),
         Command::Withdraw { at, hash, who } => office::turn_down(&at, &hash, &who, Action::Withdraw),
         Command::Events { at, after } => office::events(&at, after),
+        Command::Partner {
+            command: PartnerCommand::Invite(invite),
+        } => keys::invite(&invite),
+        Command::Key { command } => keys::run(&command),
         Command::Tls {
             command: TlsCommand::Renew { at, names },
         } => {
@@ -372,6 +384,9 @@ fn serve(path: &Path, at: Option<Timestamp>, log_json: bool) -> anyhow::Result<(
     drop(conn);
     let running = server::start(&config, clock, true)?;
     println!("listening on {}", running.address);
+    if let Some(enrol) = running.enrol {
+        println!("enrolment on {enrol}");
+    }
     if let Some(health) = running.health {
         println!("health on {health}");
     }

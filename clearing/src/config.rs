@@ -16,6 +16,8 @@ pub struct Config {
     pub listen: String,
     /// Address of the plain listener that answers only `GET /health`; empty for none.
     pub health_listen: String,
+    /// Address of the TLS listener without client certificates that takes only enrolments; empty for none.
+    pub enrol_listen: String,
     /// A SQLite file, or a PostgreSQL URL.
     pub database: String,
     /// Where statements are written.
@@ -70,6 +72,7 @@ impl Default for Config {
         Self {
             listen: "127.0.0.1:8443".into(),
             health_listen: "127.0.0.1:8480".into(),
+            enrol_listen: String::new(),
             database: "clearing.db".into(),
             statements: "statements".into(),
             tls: Tls::default(),

@@ -10,6 +10,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::{SignedDuration, Timestamp};
 use partner_sdk::jws::{SigningKey, sha256};
 use partner_sdk::{KeyId, PartnerId};
@@ -157,6 +159,11 @@ pub fn spki_sha256(cert_der: &[u8]) -> Result<[u8; 32], PkiError> {
 /// A new signing key.
 pub fn random_key(kid: KeyId) -> Result<SigningKey, PkiError> {
     Ok(SigningKey::from_bytes(kid, &random()?))
+}
+
+/// 32 random bytes as unpadded base64url: what only its holder can know.
+pub fn random_token() -> Result<String, PkiError> {
+    Ok(URL_SAFE_NO_PAD.encode(random()?))
 }
 
 /// Writes a secret to a new file that only its owner can read, and makes it durable. Fails where the file exists.

@@ -1,6 +1,6 @@
 //! Puts the service together, starts it and stops it.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,7 +8,6 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use actix_web::dev::ServerHandle;
-use actix_web::{App, HttpServer, web};
 use anyhow::{Context, ensure};
 use migrations::Url;
 use partner_sdk::KeyId;
@@ -17,8 +16,9 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::http::{self, State};
+use crate::http::State;
 use crate::keeper::Keeper;
+use crate::listen::Listeners;
 use crate::night::Night;
 use crate::store::{self, Pool, admin, events};
 use crate::tls::Files;
@@ -28,6 +28,8 @@ use crate::writer::{self, Ledger, Reference};
 pub struct Running {
     /// Where partners connect.
     pub address: SocketAddr,
+    /// Where partners enrol, if they can by themselves.
+    pub enrol: Option<SocketAddr>,
     /// Where the plain health check is, if there is one.
     pub health: Option<SocketAddr>,
     ledger: Ledger,
@@ -77,6 +79,7 @@ pub fn start(config: &Config, clock: Clock, unattended: bool) -> anyhow::Result<
         pool: Pool::new(url.clone()),
         key: Arc::new(key),
         tls: tls.clone(),
+        signing: Arc::new(config.tls.clone()),
         busy: busy.clone(),
         news: news.clone(),
         bodies: Arc::default(),
@@ -85,21 +88,18 @@ pub fn start(config: &Config, clock: Clock, unattended: bool) -> anyhow::Result<
         calendar,
         out: config.statements.clone(),
     };
-    let listener = TcpListener::bind(&config.listen).with_context(|| format!("cannot listen on {}", config.listen))?;
-    let health = match config.health_listen.as_str() {
-        "" => None,
-        address => Some(TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?),
-    };
-    let (address, health_address) = (listener.local_addr()?, health.as_ref().map(TcpListener::local_addr).transpose()?);
-    let (http, servers) = serve(listener, health, tls.mutual()?, state)?;
+    let listeners = Listeners::bind(config)?;
+    let addresses = listeners.addresses()?;
+    let (http, servers) = listeners.serve(state)?;
     let mut keepers = vec![Keeper::watch(url.clone(), conn, reference.clone(), files, tls, news.clone())?];
     if unattended {
         keepers.push(Keeper::night(url, reference, clock, night)?);
     }
-    tracing::info!(%address, sandbox, "clearing is ready");
+    tracing::info!(address = %addresses.partners, sandbox, "clearing is ready");
     Ok(Running {
-        address,
-        health: health_address,
+        address: addresses.partners,
+        enrol: addresses.enrol,
+        health: addresses.health,
         ledger,
         busy,
         news,
@@ -108,71 +108,6 @@ pub fn start(config: &Config, clock: Clock, unattended: bool) -> anyhow::Result<
         writer,
         keepers,
     })
-}
-
-/// How many files this process may have open; a careful guess where the system doesn't say. Some stay free for the database, the statements and the
-/// health check, however many connections there are.
-fn open_files() -> usize {
-    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    let line = limits.lines().find(|line| line.starts_with("Max open files"));
-    line.and_then(|line| line.split_whitespace().nth(3)?.parse().ok()).unwrap_or(1024)
-}
-
-/// Runs the listeners on a thread of their own.
-fn serve(
-    listener: TcpListener,
-    health: Option<TcpListener>,
-    tls: rustls::ServerConfig,
-    state: State,
-) -> anyhow::Result<(JoinHandle<()>, Vec<ServerHandle>)> {
-    let (ready, handles) = std::sync::mpsc::channel();
-    let run = move || -> std::io::Result<()> {
-        actix_web::rt::System::new().block_on(async move {
-            let data = web::Data::new(state);
-            let workers = std::thread::available_parallelism().map_or(1, usize::from);
-            let plain_data = data.clone();
-            let server = HttpServer::new(move || App::new().app_data(data.clone()).wrap_fn(http::log::log).configure(http::routes))
-                .on_connect(crate::tls::on_connect)
-                .keep_alive(Duration::from_secs(75))
-                .client_request_timeout(Duration::from_secs(5))
-                .tls_handshake_timeout(Duration::from_secs(3))
-                // Handshakes at once: a silent one costs a socket for 3 s, and must not keep others out.
-                .max_connection_rate(8192)
-                .workers(workers)
-                .max_connections((open_files().saturating_sub(256) / workers).clamp(64, 25_000))
-                .shutdown_timeout(1)
-                .disable_signals()
-                .listen_rustls_0_23(listener, tls)?
-                .run();
-            let mut all = vec![server.handle()];
-            let plain = health.map(|listener| {
-                let server = HttpServer::new(move || App::new().app_data(plain_data.clone()).configure(http::health_routes));
-                let limits = server
-                    .workers(1)
-                    .max_connections(64)
-                    .client_request_timeout(Duration::from_secs(5))
-                    .shutdown_timeout(1)
-                    .disable_signals();
-                limits.listen(listener).map(HttpServer::run)
-            });
-            let plain = plain.transpose()?;
-            all.extend(plain.as_ref().map(|server| server.handle()));
-            // The starter waits for the handles; if it has gone, nobody needs the service.
-            let _ = ready.send(all);
-            match plain {
-                Some(plain) => futures_util::future::try_join(server, plain).await.map(|_| ()),
-                None => server.await,
-            }
-        })
-    };
-    let body = move || {
-        if let Err(error) = run() {
-            tracing::error!(error = crate::telemetry::chain(&error), "the listener failed");
-        }
-    };
-    let thread = std::thread::Builder::new().name("http".into()).spawn(body)?;
-    let handles = handles.recv().context("the listener did not start; see the log")?;
-    Ok((thread, handles))
 }
 
 impl Running {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use clearing::install;
 use clearing::pki::{self, Issued};
-use clearing::store::admin;
+use clearing::store::keys;
 use jiff::Timestamp;
 use partner_sdk::client::{Client, ClientError, Identity};
 use partner_sdk::{Code, PartnerId};
@@ -36,7 +36,7 @@ fn world() -> (World, PathBuf) {
 }
 
 fn ca(world: &World) -> Issued {
-    install::signing_ca(&world.sandbox.config).expect("the CA")
+    install::signing_ca(&world.sandbox.config.tls).expect("the CA")
 }
 
 fn der(pem: &str) -> CertificateDer<'static> {
@@ -188,8 +188,8 @@ fn a_second_ca_comes_and_a_list_takes_one_of_its_clients_out() {
     };
     let mut conn = world.sandbox.database().expect("a connection");
     let key = world.sandbox.parties.get(&ikea).expect("of the network").key.clone();
-    let spki = pki::spki_sha256(&der(&cert_pem)).expect("read");
-    admin::register_partner(&mut conn, &ikea, &spki, key.kid(), &key.verifying_key()).expect("registered");
+    let spki = install::spki_of_pem(&cert_pem).expect("read");
+    keys::register(&mut conn, &ikea, spki, key.kid(), &key.verifying_key(), world.now()).expect("registered");
     let refused = asks(&world, &connect(&world, &second)).expect_err("its CA is unknown");
     assert!(matches!(refused, ClientError::Transport(_)), "{refused}");
 

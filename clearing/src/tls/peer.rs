@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use actix_tls::accept::rustls_0_23::TlsStream;
 use actix_web::dev::Extensions;
 use actix_web::rt::net::TcpStream;
-use partner_sdk::jws::to_hex;
+use partner_sdk::wire::keys::Spki;
 use rustls::pki_types::{CertificateDer, UnixTime};
 
 use super::Live;
@@ -17,7 +17,7 @@ use crate::pki::spki_sha256;
 /// looked up for every request.
 pub struct Peer {
     /// SHA-256 of the certificate's SubjectPublicKeyInfo.
-    pub spki: [u8; 32],
+    pub spki: Spki,
     chain: Vec<CertificateDer<'static>>,
     /// The generation of the CAs and lists that last let the certificate pass. 0 at first: a swap may have come between the handshake and its end.
     verified: AtomicU64,
@@ -26,7 +26,7 @@ pub struct Peer {
 impl Peer {
     fn new(chain: &[CertificateDer<'_>]) -> Option<Self> {
         Some(Self {
-            spki: spki_sha256(chain.first()?).ok()?,
+            spki: Spki(spki_sha256(chain.first()?).ok()?),
             chain: chain.iter().map(|cert| cert.clone().into_owned()).collect(),
             verified: AtomicU64::new(0),
         })
@@ -51,7 +51,7 @@ impl Peer {
 
 impl fmt::Debug for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Peer({})", to_hex(&self.spki))
+        write!(f, "Peer({})", self.spki)
     }
 }
 

@@ -162,7 +162,7 @@ fn no_session_is_resumed() {
 async fn a_request_knows_its_peer() {
     let pki = Pki::new();
     let who = |request: HttpRequest| async move {
-        let peer = request.conn_data::<Peer>().map(|peer| to_hex(&peer.spki)).unwrap_or_default();
+        let peer = request.conn_data::<Peer>().map(|peer| peer.spki.to_string()).unwrap_or_default();
         HttpResponse::Ok().body(format!("{:?} {peer}", request.version()))
     };
     let big = || async { HttpResponse::Ok().body(vec![b'x'; partner_sdk::client::MAX_ANSWER_BYTES + 1]) };
