@@ -80,6 +80,9 @@ fn from_nothing_to_the_first_message() {
     let weak = "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
     assert!(fails(folder, &["partner", "add", "wellcome", "--csr", &csr, "--kid", "k", "--key", weak]).contains("weak"));
     let cert_pem = works(folder, &add);
+    assert!(works(folder, &["key", "list"]).contains("wellcome sign wellcome-2026 Valid"));
+    assert_eq!(works(folder, &["partner", "invite", "wellcome"]).trim().len(), 43, "a token on its own");
+    assert!(fails(folder, &["partner", "invite", "nobody"]).contains("no partner"));
     assert!(fails(folder, &["serve", "--sandbox-clock", "2026-01-01T00:00:00Z"]).contains("sandbox"));
     let child = Child::serve(PROGRAM, folder);
     let clearing_key = VerifyingKey::from_base64url(&std::fs::read_to_string(path("operator.pub")).expect("there")).expect("a key");
@@ -131,6 +134,11 @@ fn from_nothing_to_the_first_message() {
     changes_by_command(folder, &people);
     assert!(child.terminate().success());
     works(folder, &["check"]);
+    let mut revoke = vec!["key", "revoke", "--why", "a test", "--by", "A. Chan"];
+    assert!(fails(folder, &revoke).contains("--kid"));
+    revoke.extend(["--kid", "wellcome-2026"]);
+    works(folder, &revoke);
+    assert!(works(folder, &["key", "list", "--partner", "wellcome"]).contains("wellcome sign wellcome-2026 Revoked"));
     let certificate = || std::fs::read_to_string(path("server.pem")).expect("there");
     let (before, names) = (certificate(), vec!["localhost".to_owned(), "127.0.0.1".to_owned()]);
     works(folder, &["tls", "renew"]);
