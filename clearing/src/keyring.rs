@@ -147,15 +147,21 @@ impl Keyring {
     }
 
     /// Whether a signing key may be registered, or one that is may be ended earlier. `now` is the clearinghouse's time.
-    pub fn admit_signing(&self, kid: &KeyId, new: &Key, now: Timestamp) -> Result<Admission, Problem> {
-        let ends_wrong = || Problem::new(Code::BadValue, "valid_until must be later than valid_from and than now").at(Some("valid_until"));
-        let taken = |field| Problem::new(Code::KeyTaken, Code::KeyTaken.title()).at(Some(field));
+    pub fn admit_signing(&self, kid: &KeyId, new: &Key, now: Timestamp) -> Result<Admission, Box<Problem>> {
+        let ends_wrong = || {
+            refusal(
+                Code::BadValue,
+                "valid_until must be later than valid_from and than now",
+                "valid_until",
+            )
+        };
+        let taken = |field| refusal(Code::KeyTaken, Code::KeyTaken.title(), field);
         if let Some(known) = self.signing.get(kid) {
             if known.partner != new.partner || known.key != new.key {
                 return Err(taken("kid"));
             }
             if known.revoked_at.is_some() {
-                return Err(Problem::new(Code::KeyRevoked, Code::KeyRevoked.title()).at(Some("kid")));
+                return Err(refusal(Code::KeyRevoked, Code::KeyRevoked.title(), "kid"));
             }
             // Only ever earlier: then a recording of an older request changes nothing.
             return match new.valid_until {
@@ -175,7 +181,7 @@ impl Keyring {
             return Err(taken("public_key"));
         }
         if self.crowded(new, now) {
-            return Err(Problem::new(Code::TooManyKeys, Code::TooManyKeys.title()).at(Some("kid")));
+            return Err(refusal(Code::TooManyKeys, Code::TooManyKeys.title(), "kid"));
         }
         Ok(Admission::New)
     }
@@ -196,8 +202,8 @@ impl Keyring {
     }
 
     /// Whether a TLS key may be registered.
-    pub fn admit_tls(&self, spki: &Spki, partner: &PartnerId) -> Result<Admission, Problem> {
-        let refused = |code: Code| Problem::new(code, code.title()).at(Some("csr"));
+    pub fn admit_tls(&self, spki: &Spki, partner: &PartnerId) -> Result<Admission, Box<Problem>> {
+        let refused = |code: Code| refusal(code, code.title(), "csr");
         match self.tls.get(spki) {
             Some(known) if known.partner != *partner => return Err(refused(Code::KeyTaken)),
             Some(known) if known.revoked_at.is_some() => return Err(refused(Code::KeyRevoked)),
@@ -215,6 +221,10 @@ impl Keyring {
     }
 }
 
+fn refusal(code: Code, why: &str, field: &'static str) -> Box<Problem> {
+    Box::new(Problem::new(code, why).at(Some(field)))
+}
+
 /// The SubjectPublicKeyInfo hash that this key would have in a certificate (RFC 8410): one key must not serve for both.
 fn spki_of(key: &VerifyingKey) -> Spki {
     const ED25519: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
@@ -222,9 +232,9 @@ fn spki_of(key: &VerifyingKey) -> Spki {
 }
 
 /// Whether a request about keys was issued now: at most 10 s ahead and 5 minutes old.
-pub fn fresh(issued_at: Timestamp, now: Timestamp) -> Result<(), Problem> {
+pub fn fresh(issued_at: Timestamp, now: Timestamp) -> Result<(), Box<Problem>> {
     let age = now.duration_since(issued_at);
-    let refused = |code: Code, why: &str| Err(Problem::new(code, why).at(Some("issued_at")));
+    let refused = |code: Code, why: &str| Err(refusal(code, why, "issued_at"));
     if age < SignedDuration::from_secs(-10) {
         refused(Code::IssuedInFuture, Code::IssuedInFuture.title())
     } else if age > SignedDuration::from_secs(FRESH_SECONDS) {

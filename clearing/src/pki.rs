@@ -7,7 +7,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use base64::Engine;
@@ -174,7 +174,9 @@ pub fn write_secret(path: &Path, text: &str) -> io::Result<()> {
 
 /// Puts a text in the place of a file, or makes the file with these permissions: whoever reads it sees the old or the new, never a part.
 pub fn replace(path: &Path, text: &str, mode: u32) -> io::Result<()> {
-    let beside = path.with_added_extension("new");
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let beside = PathBuf::from(beside);
     // What a run that was killed has left.
     match std::fs::remove_file(&beside) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

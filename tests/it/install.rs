@@ -81,7 +81,11 @@ fn from_nothing_to_the_first_message() {
     assert!(fails(folder, &["partner", "add", "wellcome", "--csr", &csr, "--kid", "k", "--key", weak]).contains("weak"));
     let cert_pem = works(folder, &add);
     assert!(works(folder, &["key", "list"]).contains("wellcome sign wellcome-2026 Valid"));
-    assert_eq!(works(folder, &["partner", "invite", "wellcome"]).trim().len(), 43, "a token on its own");
+    assert_eq!(
+        works(folder, &["partner", "invite", "wellcome"]).trim().len(),
+        43,
+        "a token on its own"
+    );
     assert!(fails(folder, &["partner", "invite", "nobody"]).contains("no partner"));
     assert!(fails(folder, &["serve", "--sandbox-clock", "2026-01-01T00:00:00Z"]).contains("sandbox"));
     let child = Child::serve(PROGRAM, folder);

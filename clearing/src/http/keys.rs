@@ -22,11 +22,23 @@ use crate::verify::Refused;
 /// The largest body about keys, in bytes: a certificate request with an RSA key of 8,192 bits has room.
 const MAX_BODY: usize = 16 * 1024;
 
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Self {
+        Self(refused.problem)
+    }
+}
+
+impl From<Box<Problem>> for Failure {
+    fn from(problem: Box<Problem>) -> Self {
+        Self(problem)
+    }
+}
+
 impl From<KeysError> for Failure {
     fn from(error: KeysError) -> Self {
         match error {
             KeysError::Db(error) => error.into(),
-            KeysError::Refused(problem) => (*problem).into(),
+            KeysError::Refused(problem) => Self(problem),
         }
     }
 }
@@ -44,12 +56,12 @@ fn signed<T>(
     (partner, directory, now): (&PartnerId, &Directory, Timestamp),
     parse: fn(&[u8]) -> Result<T, MessageError>,
     issued: fn(&T) -> &Issued,
-) -> Result<(T, KeyId), Problem> {
-    let jws = Compact::parse_as(text.trim_end(), typ).map_err(|error| *Refused::from(error).problem)?;
+) -> Result<(T, KeyId), Failure> {
+    let jws = Compact::parse_as(text.trim_end(), typ).map_err(Refused::from)?;
     // A partner that may not post may still look after its keys.
     let known = directory.keys.signing(&jws.kid).filter(|key| key.partner == *partner);
     let key = known.ok_or_else(|| Problem::new(Code::UnknownKey, Code::UnknownKey.title()).at(Some("kid")))?;
-    jws.verify(&key.key).map_err(|error| *Refused::from(error).problem)?;
+    jws.verify(&key.key).map_err(Refused::from)?;
     let asked = parse(&jws.payload).map_err(unreadable)?;
     let Issued { id, issued_at } = issued(&asked);
     fresh(*issued_at, now)?;
@@ -63,13 +75,13 @@ fn unreadable(error: MessageError) -> Problem {
     Problem::new(error.code, error.to_string()).at(error.source.field())
 }
 
-fn public_key(text: &str) -> Result<VerifyingKey, Problem> {
+fn public_key(text: &str) -> Result<VerifyingKey, Failure> {
     VerifyingKey::from_base64url(text).map_err(|error| {
         let code = match error {
             KeyError::Weak => Code::WeakKey,
             KeyError::Encoding => Code::BadValue,
         };
-        Problem::new(code, error.to_string()).at(Some("public_key"))
+        Problem::new(code, error.to_string()).at(Some("public_key")).into()
     })
 }
 
@@ -120,8 +132,8 @@ pub async fn add(request: HttpRequest, payload: web::Payload, state: web::Data<S
 }
 
 /// Whether the new key itself says that it is this partner's, under this id.
-fn prove(new: &NewKey, partner: &PartnerId, key: &VerifyingKey) -> Result<(), Problem> {
-    let refused = |code: Code, why: &str| Problem::new(code, why).at(Some("proof"));
+fn prove(new: &NewKey, partner: &PartnerId, key: &VerifyingKey) -> Result<(), Failure> {
+    let refused = |code: Code, why: &str| Failure::from(Problem::new(code, why).at(Some("proof")));
     let jws = Compact::parse_as(&new.proof, TYP_KEY_PROOF).map_err(|error| refused(Refused::from(error).problem.code, "not a proof"))?;
     jws.verify(key)
         .map_err(|_| refused(Code::BadSignature, "the proof isn't signed by the new key"))?;
@@ -171,10 +183,10 @@ pub async fn revoke(request: HttpRequest, payload: web::Payload, state: web::Dat
 /// `POST /v1/enrolments` on the listener of its own: a partner's first keys, for an invitation.
 pub async fn enrol(request: HttpRequest, payload: web::Payload, state: web::Data<State>) -> Result<HttpResponse, Failure> {
     let (text, _held) = text(&request, payload, &state).await?;
-    let jws = Compact::parse_as(text.trim_end(), TYP_ENROLMENT).map_err(|error| *Refused::from(error).problem)?;
+    let jws = Compact::parse_as(text.trim_end(), TYP_ENROLMENT).map_err(Refused::from)?;
     let enrolment = Enrolment::parse(&jws.payload).map_err(unreadable)?;
     let key = public_key(&enrolment.public_key)?;
-    jws.verify(&key).map_err(|error| *Refused::from(error).problem)?;
+    jws.verify(&key).map_err(Refused::from)?;
     if jws.kid != enrolment.kid {
         return Err(Problem::new(Code::BadValue, "`kid` of header and payload differ")
             .at(Some("kid"))

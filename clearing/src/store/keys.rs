@@ -291,11 +291,11 @@ pub(super) fn load_keys(conn: &mut Conn) -> Result<Keyring, DbError> {
 }
 
 /// The key behind a partner's request may have been revoked since the request was verified.
-fn may(ring: &Keyring, by: &By) -> Result<(), Problem> {
+fn may(ring: &Keyring, by: &By) -> Result<(), KeysError> {
     let By::Partner(id, kid, issued_at) = by else { return Ok(()) };
     ring.usable(kid, id, *issued_at)
         .map(drop)
-        .map_err(|code| Problem::new(code, code.title()).at(Some("kid")))
+        .map_err(|code| Problem::new(code, code.title()).at(Some("kid")).into())
 }
 
 /// A partner of the network that hasn't gone.
