@@ -1,5 +1,6 @@
 //! The `clearing` command.
 
+mod keys;
 mod office;
 
 use std::path::{Path, PathBuf};
@@ -117,6 +118,16 @@ enum Command {
         #[arg(long, default_value_t = 0)]
         after: i64,
     },
+    /// Look after the service's own certificate.
+    Tls {
+        #[command(subcommand)]
+        command: TlsCommand,
+    },
+    /// Look at partners' keys, and revoke one.
+    Key {
+        #[command(subcommand)]
+        command: keys::KeyCommand,
+    },
     /// Run the service until it is told to stop (SIGTERM or Ctrl-C). Windows close by themselves.
     Serve {
         #[command(flatten)]
@@ -183,6 +194,8 @@ enum NetworkCommand {
 
 #[derive(Subcommand)]
 enum PartnerCommand {
+    /// Print a token with which a partner enrols by itself, once and within 24 hours.
+    Invite(keys::Invite),
     /// Sign a partner's certificate request and register its keys. Prints the certificate.
     Add {
         #[command(flatten)]
@@ -198,6 +211,18 @@ enum PartnerCommand {
         /// The Ed25519 public key that messages are signed with: 32 bytes as unpadded base64url.
         #[arg(long)]
         key: String,
+    },
+}
+
+#[derive(Subcommand)]
+enum TlsCommand {
+    /// Make a new server certificate with the CA in the folder. A service that runs takes it within a second.
+    Renew {
+        #[command(flatten)]
+        at: At,
+        /// A DNS name or address that partners reach the service by; may be given several times. Without it, those of the old certificate.
+        #[arg(long = "name")]
+        names: Vec<String>,
     },
 }
 
@@ -258,6 +283,17 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Decline { at, hash, who } => office::turn_down(&at, &hash, &who, Action::Decline),
         Command::Withdraw { at, hash, who } => office::turn_down(&at, &hash, &who, Action::Withdraw),
         Command::Events { at, after } => office::events(&at, after),
+        Command::Partner {
+            command: PartnerCommand::Invite(invite),
+        } => keys::invite(&invite),
+        Command::Key { command } => keys::run(&command),
+        Command::Tls {
+            command: TlsCommand::Renew { at, names },
+        } => {
+            let names = install::renew_server(&Config::load(&at.config)?, &names)?;
+            println!("the server's certificate is new, for {}", names.join(", "));
+            Ok(())
+        }
         Command::Serve {
             at,
             sandbox_clock,
@@ -325,12 +361,11 @@ fn init(setup: Setup) -> anyhow::Result<()> {
 }
 
 fn add_partner(config: &Path, id: &PartnerId, csr: &Path, kid: &KeyId, key: &str) -> anyhow::Result<()> {
-    let folder = config.parent().unwrap_or(Path::new("."));
     let csr_pem = std::fs::read_to_string(csr).with_context(|| format!("cannot read {}", csr.display()))?;
     let key = VerifyingKey::from_base64url(key).context("--key")?;
     let (config, conn) = open(config)?;
     drop(conn);
-    print!("{}", install::add_partner(folder, &config, id, &csr_pem, kid, &key)?);
+    print!("{}", install::add_partner(&config, id, &csr_pem, kid, &key)?);
     Ok(())
 }
 
@@ -350,6 +385,9 @@ fn serve(path: &Path, at: Option<Timestamp>, log_json: bool) -> anyhow::Result<(
     drop(conn);
     let running = server::start(&config, clock, true)?;
     println!("listening on {}", running.address);
+    if let Some(enrol) = running.enrol {
+        println!("enrolment on {enrol}");
+    }
     if let Some(health) = running.health {
         println!("health on {health}");
     }

@@ -16,6 +16,8 @@ pub struct Config {
     pub listen: String,
     /// Address of the plain listener that answers only `GET /health`; empty for none.
     pub health_listen: String,
+    /// Address of the TLS listener without client certificates that takes only enrolments; empty for none.
+    pub enrol_listen: String,
     /// A SQLite file, or a PostgreSQL URL.
     pub database: String,
     /// Where statements are written.
@@ -28,7 +30,7 @@ pub struct Config {
     pub ledger: Ledger,
 }
 
-/// Files of the TLS listener, in PEM.
+/// Files of the TLS listener, in PEM. All but the last are read again when they change.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tls {
@@ -36,8 +38,13 @@ pub struct Tls {
     pub certificate: PathBuf,
     /// The server's private key.
     pub key: PathBuf,
-    /// The CA that signs partners' certificates.
+    /// The CAs that partners' certificates come from, one or several.
     pub client_ca: PathBuf,
+    /// What those CAs have revoked, one list or several; none if it is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crl: Option<PathBuf>,
+    /// The private key of the CA that signs new certificates, one of `client_ca`. The file may be kept elsewhere while nothing is signed.
+    pub ca_key: PathBuf,
 }
 
 /// The clearinghouse's signing key.
@@ -65,6 +72,7 @@ impl Default for Config {
         Self {
             listen: "127.0.0.1:8443".into(),
             health_listen: "127.0.0.1:8480".into(),
+            enrol_listen: String::new(),
             database: "clearing.db".into(),
             statements: "statements".into(),
             tls: Tls::default(),
@@ -80,6 +88,8 @@ impl Default for Tls {
             certificate: "server.pem".into(),
             key: "server.key".into(),
             client_ca: "ca.pem".into(),
+            crl: None,
+            ca_key: "ca.key".into(),
         }
     }
 }
@@ -148,8 +158,12 @@ impl Config {
             &mut self.tls.certificate,
             &mut self.tls.key,
             &mut self.tls.client_ca,
+            &mut self.tls.ca_key,
             &mut self.operator.key,
-        ] {
+        ]
+        .into_iter()
+        .chain(&mut self.tls.crl)
+        {
             *path = folder.join(&path);
         }
         if let Some(path) = migrations::Url::new(self.database.as_str())

@@ -7,9 +7,10 @@ use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, ToSpan};
 use partner_sdk::agreement::{Agreement, AgreementKind, Terms};
 pub use partner_sdk::change::{ProgrammeTerms, Status};
-use partner_sdk::jws::VerifyingKey;
 use partner_sdk::rate::{Bonus, Rate};
-use partner_sdk::{Currency, KeyId, Money, PartnerId, Points, ProgrammeCode};
+use partner_sdk::{Currency, Money, PartnerId, Points, ProgrammeCode};
+
+use crate::keyring::Keyring;
 
 /// A legal party.
 #[derive(Debug, Clone)]
@@ -20,8 +21,6 @@ pub struct Partner {
     pub name: String,
     /// Where it stands in its life.
     pub status: Status,
-    /// SHA-256 of its TLS certificate's public key; `None` until it is registered.
-    pub spki: Option<[u8; 32]>,
     /// The most that it may owe, net, over all windows not yet settled. A currency without a cap is unlimited.
     pub caps: HashMap<Currency, Money>,
 }
@@ -136,10 +135,8 @@ pub struct Directory {
     pub zone: TimeZone,
     /// By id.
     pub partners: HashMap<PartnerId, Partner>,
-    /// By certificate key.
-    pub by_spki: HashMap<[u8; 32], PartnerId>,
-    /// Signing keys with their owners.
-    pub keys: HashMap<KeyId, (PartnerId, VerifyingKey)>,
+    /// Their keys.
+    pub keys: Keyring,
     /// By code.
     pub programmes: HashMap<ProgrammeCode, Programme>,
     agreements: HashMap<AgreementKey, Vec<Arc<Numbered<Agreement>>>>,
@@ -157,8 +154,7 @@ impl Directory {
             version,
             zone,
             partners: HashMap::new(),
-            by_spki: HashMap::new(),
-            keys: HashMap::new(),
+            keys: Keyring::default(),
             programmes: HashMap::new(),
             agreements: HashMap::new(),
             by_no: HashMap::new(),

@@ -7,15 +7,16 @@ use anyhow::{Context, ensure};
 use jiff::Timestamp;
 use migrations::{Conn, Url};
 use partner_sdk::jws::VerifyingKey;
+use partner_sdk::wire::keys::Spki;
 use partner_sdk::{KeyId, PartnerId};
 
-use crate::config::Config;
+use crate::config::{Config, Tls};
 use crate::pki::{self, Issued};
-use crate::store::admin;
+use crate::store::{admin, keys};
 
 /// The name of the configuration in its folder.
 pub const CONFIG: &str = "clearing.toml";
-/// The CA's certificate and private key in the folder; the key may be kept elsewhere between enrolments.
+/// The CA's certificate and private key in the folder of a new clearinghouse.
 pub const CA: [&str; 2] = ["ca.pem", "ca.key"];
 /// The public half of the operator's key, for partners.
 pub const OPERATOR_PUBLIC: &str = "operator.pub";
@@ -79,33 +80,44 @@ fn put(path: &Path, text: &str) -> anyhow::Result<()> {
     std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
+/// The CA that signs: the one of the client CAs that `tls.ca_key` belongs to.
+pub fn signing_ca(tls: &Tls) -> anyhow::Result<Issued> {
+    let read = |path: &Path| std::fs::read_to_string(path).with_context(|| format!("cannot read {}: signing needs the CA", path.display()));
+    let (certificates, key) = (read(&tls.client_ca)?, read(&tls.ca_key)?);
+    pki::ca_of_key(&certificates, &key).context("tls.ca_key has to be the key of one of tls.client_ca")
+}
+
+/// Puts a new server certificate with a new key in the place of the old one, for the same names if none are given. A service that runs takes it within a
+/// second; between the two files it sees a pair that doesn't fit, and stays with the old one. Returns the names.
+pub fn renew_server(config: &Config, names: &[String]) -> anyhow::Result<Vec<String>> {
+    let (certificate, key) = (&config.tls.certificate, &config.tls.key);
+    let names = match names {
+        [] => {
+            let old = std::fs::read_to_string(certificate).with_context(|| format!("cannot read {}", certificate.display()))?;
+            pki::server_names(&old).context("the certificate in force doesn't say its names: give them with --name")?
+        }
+        names => names.to_vec(),
+    };
+    let new = pki::issue_server(&signing_ca(&config.tls)?, &names, Timestamp::now())?;
+    for (path, text, mode) in [(key, &new.key_pem, 0o600), (certificate, &new.cert_pem, 0o644)] {
+        pki::replace(path, text, mode).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(names)
+}
+
 /// Registers a partner of the network: signs its certificate request and records both of its keys. Returns the certificate.
-pub fn add_partner(
-    folder: &Path,
-    config: &Config,
-    id: &PartnerId,
-    csr_pem: &str,
-    kid: &KeyId,
-    key: &VerifyingKey,
-) -> anyhow::Result<String> {
-    let read = |name: &str| {
-        std::fs::read_to_string(folder.join(name))
-            .with_context(|| format!("cannot read {}: signing needs the CA", folder.join(name).display()))
-    };
-    let ca = Issued {
-        cert_pem: read(CA[0])?,
-        key_pem: read(CA[1])?,
-    };
+pub fn add_partner(config: &Config, id: &PartnerId, csr_pem: &str, kid: &KeyId, key: &VerifyingKey) -> anyhow::Result<String> {
+    let ca = signing_ca(&config.tls)?;
     let certificate = pki::sign_request(&ca, csr_pem, id, Timestamp::now())?;
     let spki = spki_of_pem(&certificate)?;
     let mut conn = Conn::open(&Url::new(config.database.as_str()))?;
-    admin::register_partner(&mut conn, id, &spki, kid, key)?;
+    keys::register(&mut conn, id, spki, kid, key, Timestamp::now())?;
     Ok(certificate)
 }
 
 /// The SHA-256 of the public key in a PEM certificate.
-pub fn spki_of_pem(certificate: &str) -> anyhow::Result<[u8; 32]> {
+pub fn spki_of_pem(certificate: &str) -> anyhow::Result<Spki> {
     use rustls::pki_types::{CertificateDer, pem::PemObject};
     let der = CertificateDer::from_pem_slice(certificate.as_bytes()).context("the certificate just signed")?;
-    Ok(pki::spki_sha256(&der)?)
+    Ok(Spki(pki::spki_sha256(&der)?))
 }

@@ -5,10 +5,13 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::{SignedDuration, Timestamp};
 use partner_sdk::jws::{SigningKey, sha256};
 use partner_sdk::{KeyId, PartnerId};
@@ -18,6 +21,7 @@ use rcgen::{
 };
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 const CA_DAYS: i64 = 3653;
 const SERVER_DAYS: i64 = 825;
@@ -67,12 +71,12 @@ pub enum PkiError {
     Certificate(#[source] webpki::Error),
 }
 
-/// A new CA that signs end-entity certificates only, valid for ten years.
+/// A new CA that signs end-entity certificates and revocation lists only, valid for ten years.
 pub fn new_ca(name: &str, now: Timestamp) -> Result<Issued, PkiError> {
     let key = KeyPair::generate().map_err(PkiError::Issue)?;
     let mut params = parameters(name, now, CA_DAYS)?;
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let cert = params.self_signed(&key).map_err(PkiError::Issue)?;
     Ok(Issued {
         cert_pem: cert.pem(),
@@ -91,6 +95,32 @@ pub fn issue_server(ca: &Issued, names: &[String], now: Timestamp) -> Result<Iss
         cert_pem,
         key_pem: key.serialize_pem(),
     })
+}
+
+/// The names and addresses that a server certificate is for, as [`issue_server`] takes them.
+pub fn server_names(cert_pem: &str) -> Result<Vec<String>, PkiError> {
+    let der = CertificateDer::from_pem_slice(cert_pem.as_bytes()).map_err(|_| PkiError::NoName)?;
+    let (_, cert) = X509Certificate::from_der(&der).map_err(|_| PkiError::NoName)?;
+    let names = cert.subject_alternative_name().ok().flatten().ok_or(PkiError::NoName)?;
+    let text = |name: &GeneralName<'_>| match name {
+        GeneralName::DNSName(name) => Some((*name).to_owned()),
+        GeneralName::IPAddress(bytes) => <[u8; 4]>::try_from(*bytes)
+            .map(IpAddr::from)
+            .or_else(|_| <[u8; 16]>::try_from(*bytes).map(IpAddr::from))
+            .ok()
+            .map(|address| address.to_string()),
+        _ => None,
+    };
+    Ok(names.value.general_names.iter().filter_map(text).collect())
+}
+
+/// The CA that a private key belongs to, among the certificates of a file.
+pub fn ca_of_key(certs_pem: &str, key_pem: &str) -> Result<Issued, PkiError> {
+    let each = certs_pem.split_inclusive("-----END CERTIFICATE-----").map(|cert| Issued {
+        cert_pem: format!("{}\n", cert.trim_start()),
+        key_pem: key_pem.to_owned(),
+    });
+    each.into_iter().find(|ca| issuer(ca).is_ok()).ok_or(PkiError::Ca)
 }
 
 /// A client certificate for a partner, valid for 397 days. The request's signature is checked, and nothing but its key is taken.
@@ -131,11 +161,38 @@ pub fn random_key(kid: KeyId) -> Result<SigningKey, PkiError> {
     Ok(SigningKey::from_bytes(kid, &random()?))
 }
 
+/// 32 random bytes as unpadded base64url: what only its holder can know.
+pub fn random_token() -> Result<String, PkiError> {
+    Ok(URL_SAFE_NO_PAD.encode(random()?))
+}
+
 /// Writes a secret to a new file that only its owner can read, and makes it durable. Fails where the file exists.
 pub fn write_secret(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    write_new(path, text, 0o600)?;
+    sync_folder(path)
+}
+
+/// Puts a text in the place of a file, or makes the file with these permissions: whoever reads it sees the old or the new, never a part.
+pub fn replace(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let beside = PathBuf::from(beside);
+    // What a run that was killed has left.
+    match std::fs::remove_file(&beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => write_new(&beside, text, mode)?,
+    }
+    std::fs::rename(&beside, path)?;
+    sync_folder(path)
+}
+
+fn write_new(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
     file.write_all(text.as_bytes())?;
-    file.sync_all()?;
+    file.sync_all()
+}
+
+fn sync_folder(path: &Path) -> io::Result<()> {
     // The file's name is durable only with its folder.
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),

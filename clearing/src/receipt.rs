@@ -17,13 +17,22 @@ pub fn answer(outcome: &Outcome, verified: &Verified, now: Timestamp, key: &Sign
         Outcome::Kept(posted) => kept(posted, key),
         Outcome::IdReused => {
             let problem = Problem::new(Code::IdReused, "the ledger has other bytes under this id").at(Some("id"));
-            let receipt = Receipt {
-                id: Some(verified.message.id.clone()),
-                ..unkept(&problem, &verified.sha256, &verified.message.sender, now)
-            };
-            rejected(problem, Some(receipt.sign(key)))
+            traceless(problem, verified, now, key)
+        }
+        Outcome::KeyRefused(code) => {
+            let field = if *code == Code::KeyNotValid { "issued_at" } else { "kid" };
+            traceless(Problem::new(*code, code.title()).at(Some(field)), verified, now, key)
         }
     }
+}
+
+/// The signed answer about a message that the ledger looked at and didn't keep.
+fn traceless(problem: Problem, verified: &Verified, now: Timestamp, key: &SigningKey) -> Answer {
+    let receipt = Receipt {
+        id: Some(verified.message.id.clone()),
+        ..unkept(&problem, &verified.sha256, &verified.message.sender, now)
+    };
+    rejected(problem, Some(receipt.sign(key)))
 }
 
 /// The answer about a message that didn't reach the ledger; signed where the message's own signature was good.

@@ -1,31 +1,35 @@
 //! Puts the service together, starts it and stops it.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use actix_web::dev::ServerHandle;
-use actix_web::{App, HttpServer, web};
 use anyhow::{Context, ensure};
-use migrations::{Conn, Url};
+use migrations::Url;
 use partner_sdk::KeyId;
 use partner_sdk::jws::SigningKey;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::http::{self, State};
+use crate::http::State;
+use crate::keeper::Keeper;
+use crate::listen::Listeners;
 use crate::night::Night;
 use crate::store::{self, Pool, admin, events};
+use crate::tls::Files;
 use crate::writer::{self, Ledger, Reference};
 
 /// A service that runs.
 pub struct Running {
     /// Where partners connect.
     pub address: SocketAddr,
+    /// Where partners enrol, if they can by themselves.
+    pub enrol: Option<SocketAddr>,
     /// Where the plain health check is, if there is one.
     pub health: Option<SocketAddr>,
     ledger: Ledger,
@@ -34,11 +38,8 @@ pub struct Running {
     servers: Vec<ServerHandle>,
     http: JoinHandle<()>,
     writer: JoinHandle<()>,
-    keeper: Keeper,
+    keepers: Vec<Keeper>,
 }
-
-/// How often the service looks for changed reference data and for a window whose time is over.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How long requests under way may take to end when the service stops.
 const SHUTDOWN_SECONDS: u64 = 20;
@@ -61,11 +62,7 @@ pub fn start(config: &Config, clock: Clock, unattended: bool) -> anyhow::Result<
     let reference = Reference::new(Arc::new(store::load_directory(&mut conn)?));
     let kid = KeyId::new(&config.operator.kid).context("operator.kid")?;
     let key = SigningKey::from_base64url(kid, &read(&config.operator.key)?).context("operator.key")?;
-    let tls = crate::tls::server_config(
-        &read(&config.tls.certificate)?,
-        &read(&config.tls.key)?,
-        &read(&config.tls.client_ca)?,
-    )?;
+    let (files, tls) = Files::open(&config.tls)?;
     let (ledger, writer) = writer::start(
         url.clone(),
         reference.clone(),
@@ -81,6 +78,8 @@ pub fn start(config: &Config, clock: Clock, unattended: bool) -> anyhow::Result<
         clock: clock.clone(),
         pool: Pool::new(url.clone()),
         key: Arc::new(key),
+        tls: tls.clone(),
+        signing: Arc::new(config.tls.clone()),
         busy: busy.clone(),
         news: news.clone(),
         bodies: Arc::default(),
@@ -89,91 +88,26 @@ pub fn start(config: &Config, clock: Clock, unattended: bool) -> anyhow::Result<
         calendar,
         out: config.statements.clone(),
     };
-    let listener = TcpListener::bind(&config.listen).with_context(|| format!("cannot listen on {}", config.listen))?;
-    let health = match config.health_listen.as_str() {
-        "" => None,
-        address => Some(TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?),
-    };
-    let (address, health_address) = (listener.local_addr()?, health.as_ref().map(TcpListener::local_addr).transpose()?);
-    let (http, servers) = serve(listener, health, tls, state)?;
-    let keeper = Keeper::start(url, conn, reference, clock, news.clone(), unattended.then_some(night))?;
-    tracing::info!(%address, sandbox, "clearing is ready");
+    let listeners = Listeners::bind(config)?;
+    let addresses = listeners.addresses()?;
+    let (http, servers) = listeners.serve(state)?;
+    let mut keepers = vec![Keeper::watch(url.clone(), conn, reference.clone(), files, tls, news.clone())?];
+    if unattended {
+        keepers.push(Keeper::night(url, reference, clock, night)?);
+    }
+    tracing::info!(address = %addresses.partners, sandbox, "clearing is ready");
     Ok(Running {
-        address,
-        health: health_address,
+        address: addresses.partners,
+        enrol: addresses.enrol,
+        health: addresses.health,
         ledger,
         busy,
         news,
         servers,
         http,
         writer,
-        keeper,
+        keepers,
     })
-}
-
-/// How many files this process may have open; a careful guess where the system doesn't say. Some stay free for the database, the statements and the
-/// health check, however many connections there are.
-fn open_files() -> usize {
-    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    let line = limits.lines().find(|line| line.starts_with("Max open files"));
-    line.and_then(|line| line.split_whitespace().nth(3)?.parse().ok()).unwrap_or(1024)
-}
-
-/// Runs the listeners on a thread of their own.
-fn serve(
-    listener: TcpListener,
-    health: Option<TcpListener>,
-    tls: rustls::ServerConfig,
-    state: State,
-) -> anyhow::Result<(JoinHandle<()>, Vec<ServerHandle>)> {
-    let (ready, handles) = std::sync::mpsc::channel();
-    let run = move || -> std::io::Result<()> {
-        actix_web::rt::System::new().block_on(async move {
-            let data = web::Data::new(state);
-            let workers = std::thread::available_parallelism().map_or(1, usize::from);
-            let plain_data = data.clone();
-            let server = HttpServer::new(move || App::new().app_data(data.clone()).wrap_fn(http::log::log).configure(http::routes))
-                .on_connect(crate::tls::on_connect)
-                .keep_alive(Duration::from_secs(75))
-                .client_request_timeout(Duration::from_secs(5))
-                .tls_handshake_timeout(Duration::from_secs(3))
-                // Handshakes at once: a silent one costs a socket for 3 s, and must not keep others out.
-                .max_connection_rate(8192)
-                .workers(workers)
-                .max_connections((open_files().saturating_sub(256) / workers).clamp(64, 25_000))
-                .shutdown_timeout(1)
-                .disable_signals()
-                .listen_rustls_0_23(listener, tls)?
-                .run();
-            let mut all = vec![server.handle()];
-            let plain = health.map(|listener| {
-                let server = HttpServer::new(move || App::new().app_data(plain_data.clone()).configure(http::health_routes));
-                let limits = server
-                    .workers(1)
-                    .max_connections(64)
-                    .client_request_timeout(Duration::from_secs(5))
-                    .shutdown_timeout(1)
-                    .disable_signals();
-                limits.listen(listener).map(HttpServer::run)
-            });
-            let plain = plain.transpose()?;
-            all.extend(plain.as_ref().map(|server| server.handle()));
-            // The starter waits for the handles; if it has gone, nobody needs the service.
-            let _ = ready.send(all);
-            match plain {
-                Some(plain) => futures_util::future::try_join(server, plain).await.map(|_| ()),
-                None => server.await,
-            }
-        })
-    };
-    let body = move || {
-        if let Err(error) = run() {
-            tracing::error!(error = crate::telemetry::chain(&error), "the listener failed");
-        }
-    };
-    let thread = std::thread::Builder::new().name("http".into()).spawn(body)?;
-    let handles = handles.recv().context("the listener did not start; see the log")?;
-    Ok((thread, handles))
 }
 
 impl Running {
@@ -192,7 +126,7 @@ impl Running {
             let stopping = server.stop(true);
             std::thread::spawn(move || futures_util::FutureExt::now_or_never(stopping));
         }
-        self.keeper.stop();
+        self.keepers.into_iter().for_each(Keeper::stop);
         let joined = [self.http.join(), {
             drop(self.ledger);
             self.writer.join()
@@ -202,76 +136,4 @@ impl Running {
         }
         tracing::info!("clearing has stopped");
     }
-}
-
-/// The thread that looks for changed reference data, and in an unattended service for a window whose time is over.
-struct Keeper {
-    thread: JoinHandle<()>,
-    stop: Arc<(Mutex<bool>, Condvar)>,
-}
-
-impl Keeper {
-    fn start(
-        url: Url,
-        conn: Conn,
-        reference: Reference,
-        clock: Clock,
-        news: watch::Sender<i64>,
-        night: Option<Night>,
-    ) -> anyhow::Result<Self> {
-        let stop = Arc::new((Mutex::new(false), Condvar::new()));
-        let (signal, mut conn) = (stop.clone(), Some(conn));
-        let body = move || {
-            loop {
-                if let Err(error) = look(&url, &mut conn, &reference, &clock, &news, night.as_ref()) {
-                    // Whatever failed, the next look has a connection of its own.
-                    conn = None;
-                    tracing::error!(error = format!("{error:#}"), "housekeeping failed; it is tried again");
-                }
-                let stopped = signal.0.lock().unwrap_or_else(|e| e.into_inner());
-                let waited = signal.1.wait_timeout_while(stopped, LOOK_EVERY, |stopped| !*stopped);
-                if waited.is_ok_and(|(stopped, _)| *stopped) {
-                    return;
-                }
-            }
-        };
-        Ok(Self {
-            thread: std::thread::Builder::new().name("keeper".into()).spawn(body)?,
-            stop,
-        })
-    }
-
-    fn stop(self) {
-        *self.stop.0.lock().unwrap_or_else(|e| e.into_inner()) = true;
-        self.stop.1.notify_all();
-        if self.thread.join().is_err() {
-            tracing::error!("the keeper had panicked");
-        }
-    }
-}
-
-fn look(
-    url: &Url,
-    conn: &mut Option<Conn>,
-    reference: &Reference,
-    clock: &Clock,
-    news: &watch::Sender<i64>,
-    night: Option<&Night>,
-) -> anyhow::Result<()> {
-    let conn = match conn {
-        Some(conn) => conn,
-        none => none.insert(Conn::open(url)?),
-    };
-    let known = reference.get();
-    let version = store::directory_version(conn)?;
-    if version != known.version {
-        reference.put(&Arc::new(store::load_directory(conn)?));
-    }
-    // Other processes append events too.
-    let newest = events::newest(conn)?;
-    news.send_if_modified(|known| std::mem::replace(known, newest) != newest);
-    if let Some(night) = night {
-        night.run(conn, &reference.get(), clock.now())?;
-    }
-    Ok(())
 }

@@ -1,10 +1,11 @@
-//! From bytes to a verified message: size, JWS, key, signature, then a strict reading. No database.
+//! From bytes to a verified message: size, JWS, key, signature, then a strict reading. No database. Whether the key counts at `issued_at` is for the ledger to
+//! say: it may have answered the same bytes before.
 
 use std::sync::Arc;
 
 use partner_sdk::jws::{Compact, JwsError, MAX_MESSAGE_BYTES, TYP_BATCH, TYP_MESSAGE, sha256_hex};
 use partner_sdk::wire::{MAX_BATCH, split_batch};
-use partner_sdk::{Code, Message, PartnerId, Problem};
+use partner_sdk::{Code, KeyId, Message, PartnerId, Problem};
 
 use crate::directory::Directory;
 use crate::ledger::{Signed, SignedBatch, Verified};
@@ -54,7 +55,7 @@ pub fn message(text: &str, partner: &PartnerId, directory: &Directory) -> Result
         ));
     }
     let (jws, owner) = signature(text, TYP_MESSAGE, partner, directory)?;
-    read(&jws.payload, text, partner, &owner, None)
+    read(&jws.payload, text, partner, (&jws.kid, &owner), None)
 }
 
 /// Verifies a signed batch; each of its messages then has an outcome of its own.
@@ -85,7 +86,7 @@ pub fn batch(text: &str, partner: &PartnerId, directory: &Directory) -> Result<V
     });
     let each = messages
         .into_iter()
-        .map(|bytes| read(bytes.as_bytes(), bytes, partner, &owner, Some(batch.clone())));
+        .map(|bytes| read(bytes.as_bytes(), bytes, partner, (&jws.kid, &owner), Some(batch.clone())));
     Ok(each.collect())
 }
 
@@ -96,15 +97,21 @@ fn signature<'a>(text: &'a str, typ: &str, partner: &PartnerId, directory: &Dire
         problem: Box::new(Problem::new(Code::UnknownKey, "the `kid` is not registered").at(Some("kid"))),
         signed_sha256: None,
     };
-    let (owner, key) = directory.keys.get(&jws.kid).ok_or_else(unknown)?;
+    let registered = directory.keys.signing(&jws.kid).ok_or_else(unknown)?;
     // Nobody learns from a bad signature which keys others have.
-    jws.verify(key)
-        .map_err(|error| if owner == partner { error.into() } else { unknown() })?;
-    Ok((jws, owner.clone()))
+    jws.verify(&registered.key)
+        .map_err(|error| if registered.partner == *partner { error.into() } else { unknown() })?;
+    Ok((jws, registered.partner.clone()))
 }
 
 /// Reads a payload whose signature was good, and checks that certificate, key and sender are the same partner.
-fn read(payload: &[u8], bytes: &str, partner: &PartnerId, owner: &PartnerId, batch: Option<Arc<SignedBatch>>) -> Result<Verified, Refused> {
+fn read(
+    payload: &[u8],
+    bytes: &str,
+    partner: &PartnerId,
+    (kid, owner): (&KeyId, &PartnerId),
+    batch: Option<Arc<SignedBatch>>,
+) -> Result<Verified, Refused> {
     let sha256 = sha256_hex(bytes.as_bytes());
     let refused = |problem| Refused {
         problem: Box::new(problem),
@@ -129,6 +136,7 @@ fn read(payload: &[u8], bytes: &str, partner: &PartnerId, owner: &PartnerId, bat
     }
     Ok(Verified {
         message,
+        kid: kid.clone(),
         sha256,
         signed: Signed {
             bytes: bytes.into(),

@@ -6,7 +6,6 @@ diesel::table! {
         id -> Text,
         name -> Text,
         status -> Text,
-        spki_sha256 -> Nullable<Text>,
     }
 }
 
@@ -23,6 +22,12 @@ diesel::table! {
         kid -> Text,
         partner -> Text,
         public_key -> Text,
+        valid_from -> BigInt,
+        valid_until -> Nullable<BigInt>,
+        registered_at -> BigInt,
+        revoked_at -> Nullable<BigInt>,
+        revoked_by -> Nullable<Text>,
+        revoked_why -> Nullable<Text>,
     }
 }
 
@@ -291,6 +296,26 @@ diesel::table! {
         bonus_rate -> Nullable<Integer>,
         expires_at -> BigInt,
         is_open -> Bool,
+    }
+}
+
+diesel::table! {
+    tls_key (spki_sha256) {
+        spki_sha256 -> Text,
+        partner -> Text,
+        registered_at -> BigInt,
+        revoked_at -> Nullable<BigInt>,
+        revoked_by -> Nullable<Text>,
+        revoked_why -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    invitation (token_sha256) {
+        token_sha256 -> Text,
+        partner -> Text,
+        expires_at -> BigInt,
+        used_at -> Nullable<BigInt>,
     }
 }
 

@@ -47,6 +47,7 @@ macro_rules! catalogue {
 catalogue! {
     // The request as such: no receipt, because nobody's signature stands behind it.
     CertificateUnknown = "certificate_unknown", 403, false, "The client certificate belongs to no partner.", "Ask the operator to register this certificate's public key (SPKI).";
+    CertificateRevoked = "certificate_revoked", 403, false, "The client certificate isn't accepted any more: it was revoked, has ended, or its CA was withdrawn.", "Connect with a certificate that is in force, or ask the operator for one.";
     PartnerSuspended = "partner_suspended", 403, false, "A partner isn't active: the sender, or the issuer that `field` points to.", "Ask the operator why the partner is not active.";
     PartnerLeaving = "partner_leaving", 422, false, "A partner is leaving: the sender, or the issuer that `field` points to. It takes on nothing new.", "Spend, reverse and settle what there is.";
     Forbidden = "forbidden", 403, false, "This partner may not see that.", "Ask only for your own data, or for programmes that you have an agreement in.";
@@ -66,6 +67,17 @@ catalogue! {
     BadHeader = "bad_header", 400, false, "The JWS header isn't exactly alg, kid and typ.", "Send alg EdDSA or Ed25519, your kid, and the typ for this address; no crit.";
     UnknownKey = "unknown_key", 401, false, "No key of yours has this kid.", "Use a kid that is registered for the partner of the client certificate.";
     BadSignature = "bad_signature", 401, false, "The signature doesn't verify over the bytes received.", "Sign the exact bytes that you send, with the key registered under kid.";
+
+    KeyNotValid = "key_not_valid", 403, false, "The key isn't valid at issued_at.", "Sign with the key that is valid when you issue the message.";
+    KeyRevoked = "key_revoked", 403, false, "This key was revoked.", "Use another key of yours; a revoked one never comes back.";
+
+    // Keys and certificates.
+    InvitationInvalid = "invitation_invalid", 403, false, "The invitation isn't known, was used, has expired, or is another partner's.", "Ask the operator for a new invitation.";
+    TooManyKeys = "too_many_keys", 409, false, "Two keys of this kind would be valid beside the new one.", "Revoke or end one of them first.";
+    KeyTaken = "key_taken", 409, false, "This key or kid is registered already: for another partner, another key or another use.", "Make a new key, and give it a kid that nobody has.";
+    WeakKey = "weak_key", 422, false, "The public key is weak: anybody could sign for it.", "Make a new key with a common library.";
+    BadCertificateRequest = "bad_certificate_request", 422, false, "The certificate request can't be taken.", "Send PKCS#10 in PEM, signed by its own key, without special extensions: ECDSA P-256 or P-384, Ed25519, or RSA of 2048 bits and more.";
+    SigningUnavailable = "signing_unavailable", 503, false, "The clearinghouse's CA doesn't sign certificates at the moment.", "Ask the operator to bring the CA's key, then send the same bytes again.";
 
     // Documents that several sign.
     MalformedDocument = "malformed_document", 400, false, "Not a JWS in general JSON serialization, or its payload isn't canonical JSON of this kind.", "Send {payload, signatures: [{protected, signature}]}, the payload in RFC 8785 canonical form with every term written out.";
@@ -91,7 +103,7 @@ catalogue! {
     BadAmount = "bad_amount", 422, false, "An amount isn't of the grammar, is zero, too large, or has more decimals than its unit.", "Write digits, then at most the unit's decimals: 12.50, not 1e3, +5, .5, 5. or 1_000.";
     SenderMismatch = "sender_mismatch", 403, false, "Certificate, key and sender aren't the same partner.", "Send only messages of your own, signed by your own key.";
     IssuedInFuture = "issued_in_future", 422, false, "issued_at is more than 10 seconds ahead of the clearinghouse's clock.", "Set your clock, and send a new message.";
-    Stale = "stale", 422, false, "issued_at or occurred_at is older than the agreement's store-and-forward allowance, or occurred_at is later than issued_at.", "Send messages sooner, or agree on a longer allowance.";
+    Stale = "stale", 422, false, "issued_at or occurred_at is older than the agreement's store-and-forward allowance (about keys: older than 5 minutes), or occurred_at is later than issued_at.", "Send messages sooner, or agree on a longer allowance.";
     IdReused = "id_reused", 409, false, "This id was used for other bytes.", "Use a new id for a new message, the same bytes for a retry.";
 
     // What the network allows.

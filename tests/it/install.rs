@@ -193,6 +193,50 @@ fn changes_by_command(folder: &Path, [ann, ben]: &[String; 2]) {
 }
 
 #[test]
+fn keys_and_certificates_by_the_command_line() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let path = |name: &str| folder.join(name).to_string_lossy().into_owned();
+    works(folder, &["init", &path(""), "--sandbox"]);
+    std::fs::write(path("network.toml"), POOL).expect("written");
+    works(folder, &["network", "apply", &path("network.toml")]);
+    let id: PartnerId = "wellcome".parse().expect("a partner");
+    let (csr, _) = pki::new_request(&id).expect("a request");
+    std::fs::write(path("wellcome.csr"), csr).expect("written");
+    let key = pki::random_key("wellcome-1".parse().expect("a kid")).expect("a key");
+    let public = format!("--key={}", key.verifying_key().to_base64url());
+    let csr = path("wellcome.csr");
+    works(
+        folder,
+        &["partner", "add", "wellcome", "--csr", &csr, "--kid", "wellcome-1", &public],
+    );
+    assert!(works(folder, &["key", "list"]).contains("wellcome sign wellcome-1 Valid"));
+
+    let invite = |id| ["partner", "invite", id, "--sandbox-clock", "2026-11-20T10:00:00Z"];
+    assert_eq!(works(folder, &invite("wellcome")).trim().len(), 43, "a token on its own");
+    assert!(fails(folder, &invite("nobody")).contains("no partner"));
+    assert!(fails(folder, &["partner", "invite", "wellcome"]).contains("--sandbox-clock"));
+
+    let mut revoke = vec!["key", "revoke", "--why", "a test", "--by", "A. Chan"];
+    assert!(fails(folder, &revoke).contains("--kid"));
+    revoke.extend(["--kid", "wellcome-1"]);
+    works(folder, &revoke);
+    let listed = works(folder, &["key", "list", "--partner", "wellcome"]);
+    assert!(listed.contains("wellcome sign wellcome-1 Revoked"), "{listed}");
+    assert!(listed.contains("wellcome tls ") && listed.contains(" Valid "), "{listed}");
+
+    let certificate = || std::fs::read_to_string(path("server.pem")).expect("there");
+    let (before, names) = (certificate(), vec!["localhost".to_owned(), "127.0.0.1".to_owned()]);
+    works(folder, &["tls", "renew"]);
+    assert!(before != certificate() && pki::server_names(&certificate()).expect("names") == names);
+    works(folder, &["tls", "renew", "--name", "::1"]);
+    assert_eq!(pki::server_names(&certificate()).expect("names"), ["::1"]);
+    assert!(!folder.join("server.key.new").exists());
+    std::fs::remove_file(path("ca.key")).expect("removed");
+    assert!(fails(folder, &["tls", "renew"]).contains("ca.key"));
+}
+
+#[test]
 fn the_service_speaks_verified_tls_to_postgres() {
     let cluster = Cluster::start_with_tls(&["localhost"]).expect("a cluster with TLS");
     let folder = tempfile::tempdir().expect("a folder");

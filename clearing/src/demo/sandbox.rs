@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
+use jiff::Timestamp;
 use jiff::civil::Date;
 use migrations::{Conn, Url};
 use partner_sdk::client::{Client, Identity};
@@ -19,7 +20,7 @@ use crate::network::Network;
 use crate::night::Night;
 use crate::pki;
 use crate::server::{self, Running};
-use crate::store::{self, admin};
+use crate::store::{self, admin, keys};
 
 /// A partner with its keys and its connection.
 #[derive(Clone)]
@@ -62,13 +63,13 @@ impl Sandbox {
             })?;
         }
         let mut config = Config::load(&file)?;
-        (config.listen, config.health_listen) = ("127.0.0.1:0".into(), String::new());
+        (config.listen, config.enrol_listen, config.health_listen) = ("127.0.0.1:0".into(), "127.0.0.1:0".into(), String::new());
         let mut conn = Conn::open(&Url::new(config.database.as_str())).context("the sandbox's database")?;
         admin::init(&mut conn, clock.is_sandbox())?;
         admin::apply_network(&mut conn, network)?;
         let mut parties = BTreeMap::new();
         for entry in &network.partners {
-            parties.insert(entry.id.clone(), enrol(folder, &config, &mut conn, &entry.id)?);
+            parties.insert(entry.id.clone(), enrol(folder, &config, &mut conn, &entry.id, clock.now())?);
         }
         let public = std::fs::read_to_string(folder.join(install::OPERATOR_PUBLIC)).context(install::OPERATOR_PUBLIC)?;
         let night = Night {
@@ -111,6 +112,12 @@ impl Sandbox {
         Ok(format!("https://localhost:{}", running.address.port()))
     }
 
+    /// Where partners enrol; an error if the service doesn't run.
+    pub fn enrolment(&self) -> anyhow::Result<String> {
+        let enrol = self.running.as_ref().and_then(|running| running.enrol);
+        Ok(format!("https://localhost:{}", enrol.context("the service doesn't run")?.port()))
+    }
+
     /// A connection of one partner's own.
     pub fn client(&self, id: &PartnerId) -> anyhow::Result<Client> {
         let party = self.parties.get(id).with_context(|| format!("there is no partner {id}"))?;
@@ -137,7 +144,7 @@ impl Drop for Sandbox {
 }
 
 /// A partner's keys from the folder, or new ones; either way registered.
-fn enrol(folder: &Path, config: &Config, conn: &mut Conn, id: &PartnerId) -> anyhow::Result<Party> {
+fn enrol(folder: &Path, config: &Config, conn: &mut Conn, id: &PartnerId, now: Timestamp) -> anyhow::Result<Party> {
     let own = folder.join("partners").join(id.as_str());
     let file = |name: &str| own.join(name);
     let read = |name: &str| std::fs::read_to_string(file(name)).with_context(|| format!("cannot read {}", file(name).display()));
@@ -152,7 +159,7 @@ fn enrol(folder: &Path, config: &Config, conn: &mut Conn, id: &PartnerId) -> any
         let key = pki::random_key(kid.clone())?;
         pki::write_secret(&file("tls.key"), &tls_key)?;
         pki::write_secret(&file("signing.key"), &key.secret_base64url())?;
-        let certificate = install::add_partner(folder, config, id, &csr, &kid, &key.verifying_key())?;
+        let certificate = pki::sign_request(&install::signing_ca(&config.tls)?, &csr, id, Timestamp::now())?;
         std::fs::write(file("tls.pem"), certificate)?;
     }
     let key = SigningKey::from_base64url(kid.clone(), &read("signing.key")?)?;
@@ -161,7 +168,8 @@ fn enrol(folder: &Path, config: &Config, conn: &mut Conn, id: &PartnerId) -> any
         cert_pem: read("tls.pem")?,
         key_pem: read("tls.key")?,
     };
-    admin::register_partner(conn, id, &install::spki_of_pem(&identity.cert_pem)?, &kid, &key.verifying_key())?;
+    let spki = install::spki_of_pem(&identity.cert_pem)?;
+    keys::register(conn, id, spki, &kid, &key.verifying_key(), now)?;
     Ok(Party {
         id: id.clone(),
         key,

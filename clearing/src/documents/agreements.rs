@@ -9,7 +9,8 @@ use partner_sdk::jws::{SigningKey, TYP_AGREEMENT};
 use partner_sdk::{Code, PartnerId, Problem};
 
 use super::rights::{Kind, Role, decide};
-use super::{Done, add, by_partner, by_person, fact, find, fresh, may_sign, open, role, step, tell, verified};
+use super::{Done, add, by_partner, by_person, fact, find, fresh, key_of, may_sign, open, role, step, tell, verified};
+use crate::clock::timestamp;
 use crate::directory::{Directory, agreement_key};
 use crate::store::admin::{grow_version, insert_agreement};
 use crate::store::documents::{self, Document};
@@ -25,7 +26,7 @@ pub fn propose(conn: &mut Conn, now: Timestamp, caller: &PartnerId, text: &str) 
         let [signature] = &general.signatures[..] else {
             return Err(Problem::new(Code::MalformedDocument, "a proposal has one signature, the proposer's").into());
         };
-        by_partner(&directory, caller, signature, TYP_AGREEMENT, &general.payload)?;
+        by_partner(&directory, caller, signature, TYP_AGREEMENT, &general.payload, now)?;
         may_sign(&directory, caller)?;
         let terms: Terms = document::read(&general.payload)?;
         let other = other_party(&directory, &terms, caller)?;
@@ -125,7 +126,7 @@ pub fn sign(conn: &mut Conn, now: Timestamp, caller: &PartnerId, hash: &str, tex
                 Some(known) if known.signature == *signature => {}
                 Some(_) => return Err(Problem::new(Code::DocumentChanged, "a signature isn't the one that is there").into()),
                 None => {
-                    by_partner(&directory, caller, signature, TYP_AGREEMENT, &general.payload)?;
+                    by_partner(&directory, caller, signature, TYP_AGREEMENT, &general.payload, now)?;
                     own = Some(signature.clone());
                 }
             }
@@ -195,17 +196,15 @@ pub fn act(conn: &mut Conn, now: Timestamp, caller: &PartnerId, hash: &str, text
 
 fn read_act(directory: &Directory, caller: &PartnerId, text: &str) -> Done<Act> {
     let jws = Act::open(text)?;
-    let unknown = || Problem::new(Code::UnknownKey, "no key of yours has this kid").at(Some("kid"));
-    let (_, key) = directory
-        .keys
-        .get(&jws.kid)
-        .filter(|(owner, _)| owner == caller)
-        .ok_or_else(unknown)?;
-    jws.verify(key)?;
-    Act::parse(&jws.payload).map_err(|e| {
+    let known = directory.keys.signing(&jws.kid).filter(|key| key.partner == *caller);
+    let key = known.ok_or_else(|| Problem::new(Code::UnknownKey, Code::UnknownKey.title()).at(Some("kid")))?;
+    jws.verify(&key.key)?;
+    let act = Act::parse(&jws.payload).map_err(|e| {
         let error = partner_sdk::wire::MessageError::from(e);
-        Problem::new(error.code, error.to_string()).at(error.source.field()).into()
-    })
+        Problem::new(error.code, error.to_string()).at(error.source.field())
+    })?;
+    key_of(directory, caller, &jws.kid, act.issued_at)?;
+    Ok(act)
 }
 
 /// When a terminated agreement ends: as stated, but with the notice that was agreed on.
@@ -271,13 +270,16 @@ fn check_signatures(directory: &Directory, document: &Document) -> Done<()> {
             .iter()
             .find(|one| one.signer == *signer)
             .ok_or(Code::NotApproved)?;
-        let key = directory
-            .keys
-            .get(&signed.signature.kid)
-            .filter(|(owner, _)| owner.as_str() == signer);
-        let (_, key) =
-            key.ok_or_else(|| Problem::new(Code::NotApproved, format!("the key with which {signer} signed is no longer valid")))?;
-        verified(&signed.signature, TYP_AGREEMENT, payload, key)?;
+        // The key has to have been valid when it signed; a revoked one never was.
+        let known = directory.keys.signing(&signed.signature.kid);
+        let key = known.filter(|key| key.partner.as_str() == signer && key.check(timestamp(signed.at)).is_ok());
+        let key = key.ok_or_else(|| {
+            Problem::new(
+                Code::NotApproved,
+                format!("the key with which {signer} signed doesn't count any more"),
+            )
+        })?;
+        verified(&signed.signature, TYP_AGREEMENT, payload, &key.key)?;
     }
     Ok(())
 }

@@ -19,9 +19,10 @@ use migrations::{Conn, DbError};
 use partner_sdk::document::DocumentError;
 use partner_sdk::jws::general::{General, MAX_DOCUMENT_BYTES, Signature};
 use partner_sdk::jws::{JwsError, VerifyingKey};
-use partner_sdk::{Code, PartnerId, Problem};
+use partner_sdk::{Code, KeyId, PartnerId, Problem};
 
 use crate::directory::{Directory, Status};
+use crate::keyring::Key;
 use crate::store::documents::{self, Document, Person, Signed};
 use crate::store::events::{self, EVERYBODY, NewEvent, OPERATOR};
 use crate::verify::Refused;
@@ -137,14 +138,15 @@ fn open(text: &str) -> Done<General> {
 }
 
 /// Verifies that a signature over a payload is `partner`'s, made by a key that is valid now.
-fn by_partner(directory: &Directory, partner: &PartnerId, signature: &Signature, typ: &str, payload: &[u8]) -> Done<()> {
-    let unknown = || Problem::new(Code::UnknownKey, "no key of yours has this kid").at(Some("kid"));
-    let (_, key) = directory
-        .keys
-        .get(&signature.kid)
-        .filter(|(owner, _)| owner == partner)
-        .ok_or_else(unknown)?;
-    verified(signature, typ, payload, key)
+fn by_partner(directory: &Directory, partner: &PartnerId, signature: &Signature, typ: &str, payload: &[u8], now: Timestamp) -> Done<()> {
+    let key = key_of(directory, partner, &signature.kid, now)?;
+    verified(signature, typ, payload, &key.key)
+}
+
+/// A partner's key that is valid at an instant.
+fn key_of<'a>(directory: &'a Directory, partner: &PartnerId, kid: &KeyId, at: Timestamp) -> Done<&'a Key> {
+    let key = directory.keys.usable(kid, partner, at);
+    key.map_err(|code| Problem::new(code, code.title()).at(Some("kid")).into())
 }
 
 fn verified(signature: &Signature, typ: &str, payload: &[u8], key: &VerifyingKey) -> Done<()> {

@@ -9,7 +9,7 @@ use partner_sdk::wire::{Event, MAX_EVENTS, MAX_WAIT_SECONDS};
 use partner_sdk::{Code, PartnerId, Problem};
 use serde::Deserialize;
 
-use super::{Failure, State, caller, heard, on_database};
+use super::{Failure, MAX_BODY, State, caller, heard, on_database};
 use crate::clock::timestamp;
 use crate::directory::{Directory, Numbered};
 use crate::documents::rights::Kind;
@@ -76,7 +76,7 @@ async fn step(
     state: &State,
     step: impl FnOnce(&mut migrations::Conn, Timestamp, &PartnerId, &str) -> Done<Document> + Send + 'static,
 ) -> Result<HttpResponse, Failure> {
-    let (partner, _, text, _held) = heard(request, payload, state).await?;
+    let (partner, _, text, _held) = heard(request, payload, state, MAX_BODY).await?;
     let now = state.clock.now();
     let (document, directory, newest) = on_database(state, move |conn| {
         let document = step(conn, now, &partner, text.trim_end())?;

@@ -45,7 +45,7 @@ where
             let state = request.app_data::<actix_web::web::Data<State>>();
             let partner = request
                 .conn_data::<Peer>()
-                .and_then(|peer| state?.reference.get().by_spki.get(&peer.0).cloned());
+                .and_then(|peer| state?.reference.get().keys.partner_of(&peer.spki).cloned());
             tracing::debug!(
                 method = %request.method(),
                 address = request.match_pattern().as_deref().unwrap_or("(none)"),

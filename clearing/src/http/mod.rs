@@ -13,10 +13,14 @@
 //! | `GET /v1/rates` and `/v1/rates/{from}/{to}` | any partner | rates and bonuses in force, and their history |
 //! | `GET /v1/events` | the partner of the certificate | what concerns it, in order |
 //! | `GET /v1/statements/{date}` and `/csv` | the partner of the certificate | its own statement |
+//! | `GET /v1/keys` | the partner of the certificate | its own keys |
+//! | `POST /v1/keys`, `/v1/certificates`, `/v1/revocations` | the same, with a signature | its keys as they are then, or a certificate |
+//! | `POST /v1/enrolments` on a listener of its own | whoever has an invitation | a certificate |
 //! | `GET /v1/health` | any admitted partner | that the service lives |
 //! | `GET /health` on the plain listener | anybody who reaches it | the same |
 
 pub mod documents;
+mod keys;
 pub mod log;
 mod messages;
 mod queries;
@@ -35,9 +39,10 @@ use partner_sdk::jws::SigningKey;
 use partner_sdk::{Code, PartnerId, Problem};
 
 use crate::clock::Clock;
+use crate::config::Tls;
 use crate::directory::{Directory, Status};
 use crate::store::{DbError, Pool};
-use crate::tls::Peer;
+use crate::tls::{Live, Peer};
 use crate::writer::{Ledger, Reference};
 
 /// The largest body, in bytes: a thousand messages of 4 KiB.
@@ -60,6 +65,10 @@ pub struct State {
     pub pool: Pool,
     /// The key that signs receipts.
     pub key: Arc<SigningKey>,
+    /// What certificates are judged by.
+    pub tls: Live,
+    /// Where the CA is that signs certificates.
+    pub signing: Arc<Tls>,
     /// Requests under way.
     pub busy: Arc<AtomicUsize>,
     /// The number of the newest event: who waits for news watches it.
@@ -118,11 +127,16 @@ fn problem_response(problem: &Problem) -> HttpResponse {
         .body(serde_json::to_string(problem).unwrap_or_default())
 }
 
-/// The partner behind the connection's certificate, looked up for each request, and the reference data by which it was.
+/// The partner behind the connection's certificate, looked up for each request, and the reference data by which it was. The certificate has to be good now,
+/// not only when the connection began.
 fn caller(request: &HttpRequest, state: &State) -> Result<(PartnerId, Arc<Directory>), Failure> {
     let directory = state.reference.get();
     let peer = request.conn_data::<Peer>();
-    let partner = peer.and_then(|peer| directory.by_spki.get(&peer.0)).cloned();
+    let key = peer.and_then(|peer| directory.keys.tls(&peer.spki));
+    if peer.is_some_and(|peer| !peer.is_good(&state.tls)) || key.is_some_and(|key| key.revoked_at.is_some()) {
+        return Err(Failure::new(Code::CertificateRevoked));
+    }
+    let partner = key.map(|key| key.partner.clone());
     partner
         .filter(|id| directory.partners.get(id).is_some_and(|p| p.status != Status::Gone))
         .map(|partner| (partner, directory))
@@ -165,8 +179,8 @@ impl Drop for Held {
     }
 }
 
-/// Reads a body within its bounds of size, time and memory. It is never decompressed.
-async fn body(request: &HttpRequest, mut payload: web::Payload, state: &State) -> Result<(Bytes, Held), Failure> {
+/// Reads a body within its bounds of size (`max` bytes), time and memory. It is never decompressed.
+async fn body(request: &HttpRequest, mut payload: web::Payload, state: &State, max: usize) -> Result<(Bytes, Held), Failure> {
     let mut codings = request.headers().get_all(CONTENT_ENCODING);
     if codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return Err(Failure::new(Code::UnsupportedMedia));
@@ -179,7 +193,7 @@ async fn body(request: &HttpRequest, mut payload: web::Payload, state: &State) -
         let mut bytes = BytesMut::new();
         while let Some(chunk) = payload.next().await {
             let chunk = chunk.map_err(|_| Failure::new(Code::BadRequest))?;
-            if bytes.len() + chunk.len() > MAX_BODY {
+            if bytes.len() + chunk.len() > max {
                 return Err(Failure::new(Code::TooLarge));
             }
             held.grow(chunk.len())?;
@@ -194,16 +208,21 @@ async fn body(request: &HttpRequest, mut payload: web::Payload, state: &State) -
 /// The body of a partner that may post, as text, with its share of the memory; and the partner as it is once the body is there.
 async fn posted(request: &HttpRequest, payload: web::Payload, state: &State) -> Result<(PartnerId, Arc<Directory>, String, Held), Failure> {
     poster(request, state)?;
-    let (bytes, held) = body(request, payload, state).await?;
+    let (bytes, held) = body(request, payload, state, MAX_BODY).await?;
     let text = String::from_utf8(bytes.into()).map_err(|_| Problem::new(Code::MalformedJws, "the body isn't text"))?;
     let (partner, directory) = poster(request, state)?;
     Ok((partner, directory, text, held))
 }
 
-/// The body of any partner, as text, with its share of the memory.
-async fn heard(request: &HttpRequest, payload: web::Payload, state: &State) -> Result<(PartnerId, Arc<Directory>, String, Held), Failure> {
+/// The body of any partner, at most `max` bytes, as text, with its share of the memory.
+async fn heard(
+    request: &HttpRequest,
+    payload: web::Payload,
+    state: &State,
+    max: usize,
+) -> Result<(PartnerId, Arc<Directory>, String, Held), Failure> {
     caller(request, state)?;
-    let (bytes, held) = body(request, payload, state).await?;
+    let (bytes, held) = body(request, payload, state, max).await?;
     let text = String::from_utf8(bytes.into()).map_err(|_| Problem::new(Code::BadRequest, "the body isn't text"))?;
     let (partner, directory) = caller(request, state)?;
     Ok((partner, directory, text, held))
@@ -251,11 +270,21 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(only("/v1/events", web::get().to(documents::events)))
         .service(only("/v1/statements/{date}", web::get().to(queries::statement_json)))
         .service(only("/v1/statements/{date}/csv", web::get().to(queries::statement_csv)))
+        .service(only("/v1/keys", web::post().to(keys::add)).route(web::get().to(keys::list)))
+        .service(only("/v1/certificates", web::post().to(keys::certificate)))
+        .service(only("/v1/revocations", web::post().to(keys::revoke)))
         .service(only("/v1/health", web::get().to(queries::partner_health)))
         .app_data(web::QueryConfig::default().error_handler(|error, _| {
             let problem = Problem::new(Code::BadRequest, format!("the query can't be read: {error}"));
             Failure::from(problem).into()
         }))
+        .default_service(web::to(not_found));
+}
+
+/// The enrolment listener's only address.
+pub fn enrolment_routes(config: &mut web::ServiceConfig) {
+    config
+        .service(only("/v1/enrolments", web::post().to(keys::enrol)))
         .default_service(web::to(not_found));
 }
 

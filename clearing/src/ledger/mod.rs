@@ -94,18 +94,24 @@ pub enum Outcome {
     Kept(Arc<Posted>),
     /// Its id is another message's; this one leaves no trace.
     IdReused,
+    /// Its key doesn't count at `issued_at`, or was revoked; it leaves no trace.
+    KeyRefused(Code),
 }
 
 /// Applies one message. Accepted or rejected, it gets a sequence number and is kept, so that the same bytes always get the same answer.
 pub fn apply(set: &mut WorkingSet, verified: &Verified) -> Outcome {
     let message = &verified.message;
     let name = (message.sender.clone(), message.id.clone());
-    if let Some(known) = set.messages.get(&name) {
-        return if known.sha256 == verified.sha256 {
-            Outcome::Kept(known.clone())
-        } else {
-            Outcome::IdReused
-        };
+    let known = set.messages.get(&name);
+    if let Some(known) = known.filter(|known| known.sha256 == verified.sha256) {
+        return Outcome::Kept(known.clone());
+    }
+    // What a stolen key signs must not use up ids, so it isn't kept.
+    if let Err(code) = check_key(set, verified) {
+        return Outcome::KeyRefused(code);
+    }
+    if known.is_some() {
+        return Outcome::IdReused;
     }
     let planned = check(set, verified).and_then(|plan| set.check_caps(&plan.effects).map(|()| plan));
     // After this point nothing can fail.
@@ -140,6 +146,12 @@ pub fn apply(set: &mut WorkingSet, verified: &Verified) -> Outcome {
     set.messages.insert(name, posted.clone());
     set.changes.messages.push((posted.clone(), verified.signed.clone()));
     Outcome::Kept(posted)
+}
+
+/// A message is judged by its key as it stands in this transaction: another process may have revoked it since the signature was verified.
+fn check_key(set: &WorkingSet, verified: &Verified) -> Result<(), Code> {
+    let key = set.directory.keys.signing(&verified.kid).ok_or(Code::UnknownKey)?;
+    key.check(verified.message.issued_at)
 }
 
 fn check(set: &WorkingSet, verified: &Verified) -> Rejected<Plan> {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::civil::Date;
-use partner_sdk::{Code, Currency, MemberNumber, Message, MessageId, Money, PartnerId, ProgrammeCode};
+use partner_sdk::{Code, Currency, KeyId, MemberNumber, Message, MessageId, Money, PartnerId, ProgrammeCode};
 
 /// A member's account in one programme.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -115,6 +115,8 @@ pub struct Account {
 pub struct Verified {
     /// What it says.
     pub message: Message,
+    /// The key that signed it.
+    pub kid: KeyId,
     /// SHA-256 of the bytes, in hexadecimal.
     pub sha256: String,
     /// The bytes.

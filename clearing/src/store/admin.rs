@@ -1,13 +1,11 @@
-//! The operator's side: a new database, the network file, partners' keys; and reading all of it back.
+//! The operator's side: a new database, the network file; and reading all of it back.
 
 use anyhow::{Context, bail, ensure};
 use diesel::prelude::*;
-use migrations::schema::{agreement, head, net_debit_cap, partner, programme, rate, settlement_window, signing_key};
+use migrations::schema::{agreement, head, net_debit_cap, partner, programme, rate, settlement_window};
 use migrations::{Conn, DbError, Url, each_backend};
 use partner_sdk::agreement::{Agreement, Terms};
-use partner_sdk::jws::{VerifyingKey, to_hex};
 use partner_sdk::rate::{Bonus, BonusTerms, Rate, RateTerms};
-use partner_sdk::{KeyId, PartnerId};
 use settlement::Calendar;
 
 use super::directory::{BONUS, RATE, check_agreement, check_bonus, check_rate, load_directory};
@@ -147,7 +145,6 @@ fn put_partner(conn: &mut Conn, entry: &PartnerEntry) -> anyhow::Result<()> {
         partner::id.eq(entry.id.as_str()),
         partner::name.eq(&entry.name),
         partner::status.eq(status),
-        partner::spki_sha256.eq(None::<String>),
     );
     each_backend!(conn, |c| {
         let insert = diesel::insert_into(partner::table).values(row).on_conflict(partner::id);
@@ -295,46 +292,4 @@ fn insert_row(conn: &mut Conn, (no, kind, hash, agreement, published_at, terms):
     );
     each_backend!(conn, |c| diesel::insert_into(rate::table).values(row).execute(c))?;
     Ok(())
-}
-
-/// Registers a partner's TLS key (by its SHA-256) and signing key. The same again changes nothing.
-pub fn register_partner(conn: &mut Conn, id: &PartnerId, spki: &[u8; 32], kid: &KeyId, key: &VerifyingKey) -> anyhow::Result<()> {
-    conn.transaction(|conn| -> Result<(), Refused> {
-        let (_, version) = lock_head(conn)?;
-        let mut register = || -> anyhow::Result<()> {
-            let rows = each_backend!(conn, |c| diesel::update(partner::table.find(id.as_str()))
-                .set(partner::spki_sha256.eq(to_hex(spki)))
-                .execute(c))
-            .context("is this TLS key another partner's?")?;
-            ensure!(
-                rows == 1,
-                "there is no partner `{id}`: add it to the network file and apply that first"
-            );
-            let known: Option<(String, String)> = each_backend!(conn, |c| signing_key::table
-                .find(kid.as_str())
-                .select((signing_key::partner, signing_key::public_key))
-                .first(c)
-                .optional())?;
-            let new = (id.as_str().to_owned(), key.to_base64url());
-            match known {
-                Some(known) => ensure!(
-                    known == new,
-                    "kid `{kid}` is registered for another key or partner: choose a new kid"
-                ),
-                None => {
-                    let row = (
-                        signing_key::kid.eq(kid.as_str()),
-                        signing_key::partner.eq(&new.0),
-                        signing_key::public_key.eq(&new.1),
-                    );
-                    each_backend!(conn, |c| diesel::insert_into(signing_key::table).values(row).execute(c))?;
-                }
-            }
-            Ok(())
-        };
-        register()?;
-        grow_version(conn, version)?;
-        Ok(())
-    })
-    .map_err(|refused| refused.0)
 }

@@ -3,15 +3,15 @@
 use anyhow::Context;
 use diesel::prelude::*;
 use jiff::tz::TimeZone;
-use migrations::schema::{agreement, head, net_debit_cap, partner, programme, rate, signing_key};
+use migrations::schema::{agreement, head, net_debit_cap, partner, programme, rate};
 use migrations::{Conn, DbError, each_backend};
 use partner_sdk::agreement::{Agreement, AgreementKind, Terms, TermsError};
 use partner_sdk::change::Custody;
-use partner_sdk::jws::VerifyingKey;
 use partner_sdk::rate::{Bonus, BonusTerms, Rate, RateTerms};
 use partner_sdk::{Currency, Money, PartnerId, ProgrammeCode};
 use settlement::Calendar;
 
+use super::keys::load_keys;
 use super::rows::read;
 use crate::clock::timestamp;
 use crate::directory::{Directory, Numbered, Partner, Programme, ProgrammeTerms};
@@ -22,6 +22,7 @@ pub fn load_directory(conn: &mut Conn) -> Result<Directory, DbError> {
     let zone = if text.is_empty() { TimeZone::UTC } else { zone_of(&text)? };
     let mut directory = Directory::new(version, zone);
     load_partners(conn, &mut directory)?;
+    directory.keys = load_keys(conn)?;
     for text in each_backend!(conn, |c| programme::table.select(programme::terms).load::<String>(c))? {
         let terms: ProgrammeTerms = json(&text, "programme.terms")?;
         directory
@@ -82,20 +83,15 @@ fn zone_of(calendar: &str) -> Result<TimeZone, DbError> {
 }
 
 fn load_partners(conn: &mut Conn, directory: &mut Directory) -> Result<(), DbError> {
-    for (id, name, status, spki) in each_backend!(conn, |c| partner::table.load::<(String, String, String, Option<String>)>(c))? {
+    for (id, name, status) in each_backend!(conn, |c| partner::table.load::<(String, String, String)>(c))? {
         let id: PartnerId = read(&id, "partner.id")?;
         let status = read(&status, "partner.status")?;
-        let spki = spki.as_deref().map(from_hex).transpose()?;
-        if let Some(spki) = spki {
-            directory.by_spki.insert(spki, id.clone());
-        }
         directory.partners.insert(
             id.clone(),
             Partner {
                 id,
                 name,
                 status,
-                spki,
                 caps: Default::default(),
             },
         );
@@ -106,21 +102,7 @@ fn load_partners(conn: &mut Conn, directory: &mut Directory) -> Result<(), DbErr
             partner.caps.insert(currency, Money(micros));
         }
     }
-    for (kid, partner, key) in each_backend!(conn, |c| signing_key::table.load::<(String, String, String)>(c))? {
-        let key = VerifyingKey::from_base64url(&key).map_err(|e| DbError::Corrupt(format!("signing_key.public_key: {e}")))?;
-        directory
-            .keys
-            .insert(read(&kid, "signing_key.kid")?, (read(&partner, "signing_key.partner")?, key));
-    }
     Ok(())
-}
-
-fn from_hex(text: &str) -> Result<[u8; 32], DbError> {
-    let corrupt = || DbError::Corrupt("partner.spki_sha256".into());
-    let bytes: Option<Vec<u8>> = (0..text.len() / 2)
-        .map(|i| u8::from_str_radix(text.get(2 * i..2 * i + 2)?, 16).ok())
-        .collect();
-    bytes.and_then(|b| b.try_into().ok()).ok_or_else(corrupt)
 }
 
 /// Terms in smallest units, where they fit the partners and programmes that there are.

@@ -7,6 +7,7 @@ pub mod documents;
 pub mod events;
 mod expire;
 mod head;
+pub mod keys;
 mod load;
 pub mod partners;
 mod persist;

@@ -12,7 +12,6 @@ pub fn admit(conn: &mut Conn, id: &PartnerId, name: &str) -> Result<(), DbError>
         partner::id.eq(id.as_str()),
         partner::name.eq(name),
         partner::status.eq(Status::Admitted.as_str()),
-        partner::spki_sha256.eq(None::<String>),
     );
     each_backend!(conn, |c| diesel::insert_into(partner::table).values(row).execute(c))?;
     Ok(())

@@ -7,8 +7,7 @@
 CREATE TABLE partner (
     id TEXT NOT NULL PRIMARY KEY,
     name TEXT NOT NULL,
-    status TEXT NOT NULL,
-    spki_sha256 TEXT UNIQUE
+    status TEXT NOT NULL
 );
 CREATE TABLE net_debit_cap (
     partner TEXT NOT NULL REFERENCES partner (id),
@@ -19,7 +18,13 @@ CREATE TABLE net_debit_cap (
 CREATE TABLE signing_key (
     kid TEXT NOT NULL PRIMARY KEY,
     partner TEXT NOT NULL REFERENCES partner (id),
-    public_key TEXT NOT NULL
+    public_key TEXT NOT NULL UNIQUE,
+    valid_from BIGINT NOT NULL,
+    valid_until BIGINT,
+    registered_at BIGINT NOT NULL,
+    revoked_at BIGINT,
+    revoked_by TEXT,
+    revoked_why TEXT
 );
 CREATE TABLE programme (
     code TEXT NOT NULL PRIMARY KEY,
@@ -269,3 +274,20 @@ CREATE TABLE quote (
     is_open BOOLEAN NOT NULL
 );
 CREATE INDEX quote_open ON quote (expires_at) WHERE is_open;
+
+-- The public keys of partners' TLS certificates, by the SHA-256 of their SubjectPublicKeyInfo. A key that was revoked stays, so that it never comes back.
+CREATE TABLE tls_key (
+    spki_sha256 TEXT NOT NULL PRIMARY KEY,
+    partner TEXT NOT NULL REFERENCES partner (id),
+    registered_at BIGINT NOT NULL,
+    revoked_at BIGINT,
+    revoked_by TEXT,
+    revoked_why TEXT
+);
+-- Invitations to enrol, by the SHA-256 of their token: good once, and not for long.
+CREATE TABLE invitation (
+    token_sha256 TEXT NOT NULL PRIMARY KEY,
+    partner TEXT NOT NULL REFERENCES partner (id),
+    expires_at BIGINT NOT NULL,
+    used_at BIGINT
+);

@@ -1,3 +1,5 @@
+DROP TABLE invitation;
+DROP TABLE tls_key;
 DROP TABLE quote;
 DROP TABLE event;
 DROP TABLE person;

@@ -4,6 +4,7 @@
 
 mod answer;
 mod documents;
+pub mod keys;
 mod retry;
 pub mod tls;
 
@@ -107,28 +108,11 @@ struct Try {
 impl Client {
     /// A client for `base`, which is `https://host:port`. Receipts are verified with `clearing_key` before they are returned.
     pub fn new(base: &str, identity: &Identity, clearing_key: VerifyingKey) -> Result<Self, ClientError> {
-        let url = reqwest::Url::parse(base).map_err(|_| ClientError::Address)?;
-        let origin = url.origin().ascii_serialization();
-        if url.scheme() != "https" || url.as_str().trim_end_matches('/') != origin {
-            return Err(ClientError::Address);
-        }
-        let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls::client_config(identity).map_err(ClientError::Identity)?)
-            .https_only(true)
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .tcp_nodelay(true)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(REQUEST_TIMEOUT)
-            // A connection that died without a word is noticed while requests wait on it, so that a retry gets a new one.
-            .http2_keep_alive_interval(Duration::from_secs(10))
-            .http2_keep_alive_timeout(Duration::from_secs(5))
-            .build()
-            .map_err(transport)?;
+        let base = origin(base)?;
+        let http = connector(tls::client_config(identity).map_err(ClientError::Identity)?)?;
         Ok(Self {
             http,
-            base: origin.into(),
+            base: base.into(),
             clearing_key,
             retry: Retry::default(),
         })
@@ -281,6 +265,34 @@ impl Client {
             .try_for_each(|receipt| self.verify_receipt(receipt).map(drop))?;
         Err(ClientError::Refused(Box::new(problem)))
     }
+}
+
+/// `https://host:port` of a base, which must be just that.
+fn origin(base: &str) -> Result<String, ClientError> {
+    let url = reqwest::Url::parse(base).map_err(|_| ClientError::Address)?;
+    let origin = url.origin().ascii_serialization();
+    if url.scheme() != "https" || url.as_str().trim_end_matches('/') != origin {
+        return Err(ClientError::Address);
+    }
+    Ok(origin)
+}
+
+/// What makes and keeps connections.
+fn connector(tls: rustls::ClientConfig) -> Result<reqwest::Client, ClientError> {
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .https_only(true)
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        .tcp_nodelay(true)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(REQUEST_TIMEOUT)
+        // A connection that died without a word is noticed while requests wait on it, so that a retry gets a new one.
+        .http2_keep_alive_interval(Duration::from_secs(10))
+        .http2_keep_alive_timeout(Duration::from_secs(5))
+        .build()
+        .map_err(transport)
 }
 
 /// Addresses hold member numbers and errors end up in logs: the one is taken out of the other.

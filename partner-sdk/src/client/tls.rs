@@ -3,9 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
+use rustls::client::WantsClientCert;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
 
 /// Who the client is and whom it trusts; all three are PEM texts.
 #[derive(Clone)]
@@ -37,21 +38,34 @@ pub enum TlsError {
 
 /// The TLS settings of a client: TLS 1.3 and 1.2, HTTP/2 preferred, every handshake full.
 pub fn client_config(identity: &Identity) -> Result<ClientConfig, TlsError> {
-    let mut roots = RootCertStore::empty();
-    for ca in certificates(&identity.ca_pem, "CA certificate")? {
-        roots.add(ca).map_err(TlsError::Unusable)?;
-    }
+    let builder = trusting(&identity.ca_pem)?;
     let chain = certificates(&identity.cert_pem, "client certificate")?;
     let key = PrivateKeyDer::from_pem_slice(identity.key_pem.as_bytes()).map_err(|_| TlsError::Pem("client key"))?;
-    let mut config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+    let config = builder.with_client_auth_cert(chain, key).map_err(TlsError::Unusable)?;
+    Ok(finish(config))
+}
+
+/// The same for whoever has no certificate yet.
+pub fn anonymous_config(ca_pem: &str) -> Result<ClientConfig, TlsError> {
+    Ok(finish(trusting(ca_pem)?.with_no_client_auth()))
+}
+
+/// Trusts this CA and no other.
+fn trusting(ca_pem: &str) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for ca in certificates(ca_pem, "CA certificate")? {
+        roots.add(ca).map_err(TlsError::Unusable)?;
+    }
+    let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-        .map_err(TlsError::Unusable)?
-        .with_root_certificates(roots)
-        .with_client_auth_cert(chain, key)
         .map_err(TlsError::Unusable)?;
+    Ok(builder.with_root_certificates(roots))
+}
+
+fn finish(mut config: ClientConfig) -> ClientConfig {
     config.resumption = rustls::client::Resumption::disabled();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(config)
+    config
 }
 
 fn certificates(pem: &str, what: &'static str) -> Result<Vec<CertificateDer<'static>>, TlsError> {

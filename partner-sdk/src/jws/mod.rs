@@ -163,6 +163,11 @@ impl VerifyingKey {
         URL_SAFE_NO_PAD.encode(self.0.as_bytes())
     }
 
+    /// The raw 32 bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        self.0.as_bytes()
+    }
+
     /// Verifies a bare signature over bytes, strictly.
     pub fn verify(&self, bytes: &[u8], signature: &[u8]) -> Result<(), JwsError> {
         let signature = ed25519_dalek::Signature::from_slice(signature).map_err(|_| JwsError::Signature)?;

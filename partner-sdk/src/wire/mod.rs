@@ -1,6 +1,7 @@
-//! What travels: messages from partners, receipts and events from the clearinghouse.
+//! What travels: messages from partners, receipts and events from the clearinghouse, and what is said about keys.
 
 mod event;
+pub mod keys;
 mod message;
 mod receipt;
 mod time;

@@ -34,7 +34,8 @@ pub struct Receipt {
     pub code: Option<Code>,
     /// The field at fault.
     pub field: Option<String>,
-    /// Its place in the ledger; absent for a rejection that isn't kept (the payload couldn't be read, or the id is another message's).
+    /// Its place in the ledger; absent for a rejection that isn't kept (the payload couldn't be read, the key doesn't count, or the id is
+    /// another message's).
     pub sequence: Option<i64>,
     /// The business date of the settlement window that it belongs to; absent with `sequence`.
     pub window: Option<Date>,

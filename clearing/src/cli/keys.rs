@@ -1,0 +1,102 @@
+//! `clearing partner invite` and `clearing key`.
+
+use anyhow::ensure;
+use clap::{Args, Subcommand};
+use jiff::Timestamp;
+use partner_sdk::wire::keys::{KeyName, Reason, Spki};
+use partner_sdk::{KeyId, PartnerId};
+
+use super::{At, clock, open};
+use crate::pki;
+use crate::store::keys::{self, By};
+use crate::store::load_directory;
+
+#[derive(Args)]
+pub(super) struct Invite {
+    #[command(flatten)]
+    at: At,
+    /// The partner's id in the network.
+    id: PartnerId,
+    /// In a sandbox: the instant at which its clock stands.
+    #[arg(long)]
+    sandbox_clock: Option<Timestamp>,
+}
+
+#[derive(Subcommand)]
+pub(super) enum KeyCommand {
+    /// List partners' keys: those that sign, and those of TLS certificates.
+    List {
+        #[command(flatten)]
+        at: At,
+        /// Only this partner's.
+        #[arg(long)]
+        partner: Option<PartnerId>,
+    },
+    /// Revoke a key, at once and for good. One person is enough for this.
+    Revoke(Revoke),
+}
+
+#[derive(Args)]
+pub(super) struct Revoke {
+    #[command(flatten)]
+    at: At,
+    /// The signing key of this id.
+    #[arg(long, required_unless_present = "spki", conflicts_with = "spki")]
+    kid: Option<KeyId>,
+    /// The TLS key with this SHA-256 of its SubjectPublicKeyInfo.
+    #[arg(long)]
+    spki: Option<Spki>,
+    /// Why, for the record.
+    #[arg(long)]
+    why: Reason,
+    /// Who revokes it, for the record.
+    #[arg(long)]
+    by: String,
+}
+
+/// Prints the invitation's token, which is kept nowhere.
+pub(super) fn invite(invite: &Invite) -> anyhow::Result<()> {
+    let (_, mut conn) = open(&invite.at.config)?;
+    let now = clock(&mut conn, invite.sandbox_clock)?.now();
+    let token = pki::random_token()?;
+    let expires_at = keys::invite(&mut conn, &invite.id, &token, now)?;
+    eprintln!("{} may enrol once, until {expires_at}, with this token:", invite.id);
+    println!("{token}");
+    Ok(())
+}
+
+pub(super) fn run(command: &KeyCommand) -> anyhow::Result<()> {
+    match command {
+        KeyCommand::List { at, partner } => list(at, partner.as_ref()),
+        KeyCommand::Revoke(revoke) => {
+            let name = match (&revoke.kid, revoke.spki) {
+                (Some(kid), _) => KeyName::Kid(kid.clone()),
+                (None, Some(spki)) => KeyName::Spki(spki),
+                (None, None) => anyhow::bail!("--kid or --spki is needed"),
+            };
+            ensure!(!revoke.by.trim().is_empty(), "--by needs a name");
+            let (_, mut conn) = open(&revoke.at.config)?;
+            keys::revoke(&mut conn, &name, &revoke.why, &By::Operator(&revoke.by), Timestamp::now())?;
+            println!("the {name} is revoked: a service that runs refuses it within seconds");
+            Ok(())
+        }
+    }
+}
+
+fn list(at: &At, only: Option<&PartnerId>) -> anyhow::Result<()> {
+    let (_, mut conn) = open(&at.config)?;
+    let directory = load_directory(&mut conn)?;
+    let mut partners: Vec<&PartnerId> = directory.partners.keys().filter(|id| only.is_none_or(|only| only == *id)).collect();
+    partners.sort();
+    for id in partners {
+        let own = directory.keys.of(id, Timestamp::now());
+        for key in own.signing {
+            let until = key.valid_until.map_or(String::new(), |until| format!(" until {until}"));
+            println!("{id} sign {} {:?} from {}{until}", key.kid, key.state, key.valid_from);
+        }
+        for key in own.tls {
+            println!("{id} tls {} {:?} from {}", key.spki_sha256, key.state, key.registered_at);
+        }
+    }
+    Ok(())
+}

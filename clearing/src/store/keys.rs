@@ -1,0 +1,372 @@
+//! Partners' keys: registered, ended, revoked; and the invitations to bring them. Every change grows the directory's version, so that each process reads it
+//! within a second.
+
+use std::sync::Arc;
+
+use diesel::prelude::*;
+use jiff::{SignedDuration, Timestamp};
+use migrations::schema::{invitation, partner, signing_key, tls_key};
+use migrations::{Conn, DbError, each_backend};
+use partner_sdk::change::Status;
+use partner_sdk::jws::{VerifyingKey, sha256_hex};
+use partner_sdk::wire::keys::{FRESH_SECONDS, KeyName, Reason, Spki};
+use partner_sdk::{Code, KeyId, PartnerId, Problem};
+
+use super::admin::grow_version;
+use super::directory::load_directory;
+use super::events::{self, NewEvent, OPERATOR};
+use super::head::lock_head;
+use super::rows::read;
+use crate::clock::timestamp;
+use crate::directory::Directory;
+use crate::keyring::{Admission, Key, Keyring, TlsKey};
+
+/// How long an invitation is good for.
+const INVITED: SignedDuration = SignedDuration::from_hours(24);
+
+/// Why keys stay as they are.
+#[derive(Debug, thiserror::Error)]
+pub enum KeysError {
+    /// The database failed.
+    #[error(transparent)]
+    Db(#[from] DbError),
+    /// A rule forbids it.
+    #[error(transparent)]
+    Refused(#[from] Box<Problem>),
+}
+
+impl From<Problem> for KeysError {
+    fn from(problem: Problem) -> Self {
+        Self::Refused(Box::new(problem))
+    }
+}
+
+/// Who asks for a change.
+#[derive(Debug, Clone)]
+pub enum By<'a> {
+    /// One of the operator's people, by name.
+    Operator(&'a str),
+    /// A partner, with a key of its own that has to be valid in this transaction too.
+    Partner(&'a PartnerId, &'a KeyId, Timestamp),
+}
+
+/// A signing key to be registered, or to be ended.
+#[derive(Debug, Clone)]
+pub struct NewSigningKey {
+    /// Whose it is.
+    pub partner: PartnerId,
+    /// Its id.
+    pub kid: KeyId,
+    /// The public half.
+    pub key: VerifyingKey,
+    /// From when on it signs.
+    pub valid_from: Timestamp,
+    /// Before when it signs.
+    pub valid_until: Option<Timestamp>,
+}
+
+/// How things are after a change.
+#[derive(Debug, Clone)]
+pub struct Changed {
+    /// The reference data.
+    pub directory: Arc<Directory>,
+    /// The number of the newest event.
+    pub newest: i64,
+}
+
+/// Runs a change of keys in a transaction.
+fn change(conn: &mut Conn, body: impl FnOnce(&mut Conn, &mut Keyring) -> Result<(), KeysError>) -> Result<Changed, KeysError> {
+    conn.transaction(|conn| {
+        let (_, version) = lock_head(conn)?;
+        let mut ring = load_keys(conn)?;
+        body(conn, &mut ring)?;
+        grow_version(conn, version)?;
+        Ok(Changed {
+            directory: Arc::new(load_directory(conn)?),
+            newest: events::newest(conn)?,
+        })
+    })
+}
+
+/// Tells the partner and the operator what became of a key.
+fn tell(conn: &mut Conn, now: Timestamp, kind: &'static str, id: &PartnerId, key: &str, facts: &[(&str, String)]) -> Result<(), DbError> {
+    let event = |recipient: &str| NewEvent {
+        recipient: recipient.to_owned(),
+        kind,
+        subject: key.to_owned(),
+        facts: facts.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+    };
+    events::append(conn, now.as_microsecond(), &[event(id.as_str()), event(OPERATOR)])
+}
+
+/// Registers a partner's TLS key and signing key on the operator's word; the signing key is good for whatever was issued before, too. The same again
+/// changes nothing.
+pub fn register(conn: &mut Conn, id: &PartnerId, spki: Spki, kid: &KeyId, key: &VerifyingKey, now: Timestamp) -> Result<(), KeysError> {
+    let new = NewSigningKey {
+        partner: id.clone(),
+        kid: kid.clone(),
+        key: key.clone(),
+        valid_from: Timestamp::UNIX_EPOCH,
+        valid_until: None,
+    };
+    change(conn, |conn, ring| {
+        known_partner(conn, id)?;
+        put_tls(conn, ring, id, spki, now)?;
+        put_signing(conn, ring, &new, now)
+    })
+    .map(drop)
+}
+
+/// Registers a further signing key of a partner, or ends one earlier.
+pub fn add_signing(conn: &mut Conn, new: &NewSigningKey, by: &By, now: Timestamp) -> Result<Changed, KeysError> {
+    change(conn, |conn, ring| {
+        may(ring, by)?;
+        put_signing(conn, ring, new, now)
+    })
+}
+
+/// Registers a further TLS key of a partner.
+pub fn add_tls(conn: &mut Conn, id: &PartnerId, spki: Spki, by: &By, now: Timestamp) -> Result<Changed, KeysError> {
+    change(conn, |conn, ring| {
+        may(ring, by)?;
+        put_tls(conn, ring, id, spki, now)
+    })
+}
+
+/// Revokes a key at once and for good: a partner only its own. Again it changes nothing; the first reason stays.
+pub fn revoke(conn: &mut Conn, name: &KeyName, why: &Reason, by: &By, now: Timestamp) -> Result<Changed, KeysError> {
+    change(conn, |conn, ring| {
+        may(ring, by)?;
+        let (owner, revoked) = match name {
+            KeyName::Kid(kid) => ring.signing(kid).map(|key| (key.partner.clone(), key.revoked_at)),
+            KeyName::Spki(spki) => ring.tls(spki).map(|key| (key.partner.clone(), key.revoked_at)),
+        }
+        .filter(|(owner, _)| !matches!(by, By::Partner(id, ..) if *id != owner))
+        .ok_or_else(|| Problem::new(Code::UnknownKey, "no such key is registered"))?;
+        if revoked.is_some() {
+            return Ok(());
+        }
+        let by = match by {
+            By::Operator(person) => format!("operator {person}"),
+            By::Partner(..) => format!("partner {owner}"),
+        };
+        let (at, why) = (now.as_microsecond(), why.as_str());
+        let key = match name {
+            KeyName::Kid(kid) => kid.as_str().to_owned(),
+            KeyName::Spki(spki) => spki.to_string(),
+        };
+        tell(
+            conn,
+            now,
+            "key.revoked",
+            &owner,
+            &key,
+            &[("by", by.clone()), ("reason", why.to_owned())],
+        )?;
+        each_backend!(conn, |c| match name {
+            KeyName::Kid(kid) => diesel::update(signing_key::table.find(kid.as_str()))
+                .set((
+                    signing_key::revoked_at.eq(at),
+                    signing_key::revoked_by.eq(by),
+                    signing_key::revoked_why.eq(why)
+                ))
+                .execute(c),
+            KeyName::Spki(spki) => diesel::update(tls_key::table.find(spki.to_string()))
+                .set((tls_key::revoked_at.eq(at), tls_key::revoked_by.eq(by), tls_key::revoked_why.eq(why)))
+                .execute(c),
+        })
+        .map_err(DbError::from)?;
+        Ok(())
+    })
+}
+
+/// Makes the token (a secret of 32 random bytes, as text) an invitation of the partner, good once and for 24 hours. An earlier one that wasn't used is void.
+pub fn invite(conn: &mut Conn, id: &PartnerId, token: &str, now: Timestamp) -> Result<Timestamp, KeysError> {
+    let expires_at = now.saturating_add(INVITED).map_err(|_| DbError::Corrupt("the clock".into()))?;
+    let row = (
+        invitation::token_sha256.eq(sha256_hex(token.as_bytes())),
+        invitation::partner.eq(id.as_str()),
+        invitation::expires_at.eq(expires_at.as_microsecond()),
+        invitation::used_at.eq(None::<i64>),
+    );
+    conn.transaction(|conn| {
+        lock_head(conn)?;
+        known_partner(conn, id)?;
+        let unused = invitation::table
+            .filter(invitation::partner.eq(id.as_str()))
+            .filter(invitation::used_at.is_null());
+        each_backend!(conn, |c| diesel::delete(unused).execute(c)).map_err(DbError::from)?;
+        each_backend!(conn, |c| diesel::insert_into(invitation::table).values(row).execute(c)).map_err(DbError::from)?;
+        let invited = NewEvent {
+            recipient: OPERATOR.to_owned(),
+            kind: "partner.invited",
+            subject: id.as_str().to_owned(),
+            facts: vec![("expires_at".to_owned(), expires_at.to_string())],
+        };
+        events::append(conn, now.as_microsecond(), &[invited])?;
+        Ok(expires_at)
+    })
+}
+
+/// Whether the token is an invitation of the partner that is good now. It is looked up by its hash, so the time that takes tells nothing about it.
+pub fn is_invited(conn: &mut Conn, id: &PartnerId, token: &str, now: Timestamp) -> Result<bool, DbError> {
+    let good = invitation::table
+        .filter(invitation::token_sha256.eq(sha256_hex(token.as_bytes())))
+        .filter(invitation::partner.eq(id.as_str()))
+        .filter(invitation::expires_at.gt(now.as_microsecond()))
+        .filter(invitation::used_at.is_null())
+        .count();
+    let rows: i64 = each_backend!(conn, |c| good.get_result(c))?;
+    Ok(rows == 1)
+}
+
+/// Uses up an invitation and registers the keys that it was used for, or does neither. The signing key is good from a little earlier, for tills whose
+/// clocks are slow.
+pub fn enrol(
+    conn: &mut Conn,
+    token: &str,
+    id: &PartnerId,
+    spki: Spki,
+    (kid, key): (&KeyId, &VerifyingKey),
+    now: Timestamp,
+) -> Result<Changed, KeysError> {
+    let new = NewSigningKey {
+        partner: id.clone(),
+        kid: kid.clone(),
+        key: key.clone(),
+        valid_from: earliest(now),
+        valid_until: None,
+    };
+    change(conn, |conn, ring| {
+        if !is_invited(conn, id, token, now)? {
+            return Err(Problem::new(Code::InvitationInvalid, Code::InvitationInvalid.title()).into());
+        }
+        known_partner(conn, id)?;
+        let used = diesel::update(invitation::table.find(sha256_hex(token.as_bytes()))).set(invitation::used_at.eq(now.as_microsecond()));
+        each_backend!(conn, |c| used.execute(c)).map_err(DbError::from)?;
+        put_tls(conn, ring, id, spki, now)?;
+        put_signing(conn, ring, &new, now)
+    })
+}
+
+/// The earliest instant from which a key that comes now may be valid.
+pub fn earliest(now: Timestamp) -> Timestamp {
+    now.checked_sub(SignedDuration::from_secs(FRESH_SECONDS)).unwrap_or(Timestamp::MIN)
+}
+
+/// All keys.
+pub(super) fn load_keys(conn: &mut Conn) -> Result<Keyring, DbError> {
+    type Signing = (String, String, String, i64, Option<i64>, i64, Option<i64>);
+    let mut ring = Keyring::default();
+    let query = signing_key::table.select((
+        signing_key::kid,
+        signing_key::partner,
+        signing_key::public_key,
+        signing_key::valid_from,
+        signing_key::valid_until,
+        signing_key::registered_at,
+        signing_key::revoked_at,
+    ));
+    for (kid, owner, key, from, until, registered, revoked) in each_backend!(conn, |c| query.load::<Signing>(c))? {
+        let key = Key {
+            partner: read(&owner, "signing_key.partner")?,
+            key: VerifyingKey::from_base64url(&key).map_err(|e| DbError::Corrupt(format!("signing_key.public_key: {e}")))?,
+            valid_from: timestamp(from),
+            valid_until: until.map(timestamp),
+            registered_at: timestamp(registered),
+            revoked_at: revoked.map(timestamp),
+        };
+        ring.put_signing(read(&kid, "signing_key.kid")?, key);
+    }
+    let query = tls_key::table.select((tls_key::spki_sha256, tls_key::partner, tls_key::registered_at, tls_key::revoked_at));
+    for (spki, owner, registered, revoked) in each_backend!(conn, |c| query.load::<(String, String, i64, Option<i64>)>(c))? {
+        let key = TlsKey {
+            partner: read(&owner, "tls_key.partner")?,
+            registered_at: timestamp(registered),
+            revoked_at: revoked.map(timestamp),
+        };
+        ring.put_tls(read(&spki, "tls_key.spki_sha256")?, key);
+    }
+    Ok(ring)
+}
+
+/// The key behind a partner's request may have been revoked since the request was verified.
+fn may(ring: &Keyring, by: &By) -> Result<(), KeysError> {
+    let By::Partner(id, kid, issued_at) = by else { return Ok(()) };
+    ring.usable(kid, id, *issued_at)
+        .map(drop)
+        .map_err(|code| Problem::new(code, code.title()).at(Some("kid")).into())
+}
+
+/// A partner of the network that hasn't gone.
+fn known_partner(conn: &mut Conn, id: &PartnerId) -> Result<(), KeysError> {
+    let status = partner::table.find(id.as_str()).select(partner::status);
+    let status: Option<String> = each_backend!(conn, |c| status.first(c).optional()).map_err(DbError::from)?;
+    match status {
+        Some(status) if read::<Status>(&status, "partner.status")? != Status::Gone => Ok(()),
+        _ => {
+            let why = format!("there is no partner `{id}`: add it to the network file and apply that first");
+            Err(Problem::new(Code::NotFound, why).at(Some("partner")).into())
+        }
+    }
+}
+
+fn put_signing(conn: &mut Conn, ring: &mut Keyring, new: &NewSigningKey, now: Timestamp) -> Result<(), KeysError> {
+    let key = Key {
+        partner: new.partner.clone(),
+        key: new.key.clone(),
+        valid_from: new.valid_from,
+        valid_until: new.valid_until,
+        registered_at: now,
+        revoked_at: None,
+    };
+    match ring.admit_signing(&new.kid, &key, now)? {
+        Admission::Known => {}
+        Admission::Ends(until) => {
+            let row = diesel::update(signing_key::table.find(new.kid.as_str())).set(signing_key::valid_until.eq(until.as_microsecond()));
+            each_backend!(conn, |c| row.execute(c)).map_err(DbError::from)?;
+            tell(
+                conn,
+                now,
+                "key.ends",
+                &new.partner,
+                new.kid.as_str(),
+                &[("ends_at", until.to_string())],
+            )?;
+        }
+        Admission::New => {
+            let row = (
+                signing_key::kid.eq(new.kid.as_str()),
+                signing_key::partner.eq(new.partner.as_str()),
+                signing_key::public_key.eq(new.key.to_base64url()),
+                signing_key::valid_from.eq(new.valid_from.as_microsecond()),
+                signing_key::valid_until.eq(new.valid_until.map(Timestamp::as_microsecond)),
+                signing_key::registered_at.eq(now.as_microsecond()),
+            );
+            each_backend!(conn, |c| diesel::insert_into(signing_key::table).values(row).execute(c)).map_err(DbError::from)?;
+            let facts = [("use", "signing".to_owned()), ("valid_from", new.valid_from.to_string())];
+            tell(conn, now, "key.registered", &new.partner, new.kid.as_str(), &facts)?;
+            ring.put_signing(new.kid.clone(), key);
+        }
+    }
+    Ok(())
+}
+
+fn put_tls(conn: &mut Conn, ring: &mut Keyring, id: &PartnerId, spki: Spki, now: Timestamp) -> Result<(), KeysError> {
+    if ring.admit_tls(&spki, id)? == Admission::New {
+        let row = (
+            tls_key::spki_sha256.eq(spki.to_string()),
+            tls_key::partner.eq(id.as_str()),
+            tls_key::registered_at.eq(now.as_microsecond()),
+        );
+        each_backend!(conn, |c| diesel::insert_into(tls_key::table).values(row).execute(c)).map_err(DbError::from)?;
+        let key = TlsKey {
+            partner: id.clone(),
+            registered_at: now,
+            revoked_at: None,
+        };
+        tell(conn, now, "key.registered", id, &spki.to_string(), &[("use", "tls".to_owned())])?;
+        ring.put_tls(spki, key);
+    }
+    Ok(())
+}

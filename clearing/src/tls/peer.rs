@@ -1,0 +1,72 @@
+//! Who is at the other end of a connection, and whether its certificate is still good.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use actix_tls::accept::rustls_0_23::TlsStream;
+use actix_web::dev::Extensions;
+use actix_web::rt::net::TcpStream;
+use partner_sdk::wire::keys::Spki;
+use rustls::pki_types::{CertificateDer, UnixTime};
+
+use super::Live;
+use crate::pki::spki_sha256;
+
+/// The client certificate of a connection. It says only which key the connection has proven; which partner that is, and whether it is still welcome, is
+/// looked up for every request.
+pub struct Peer {
+    /// SHA-256 of the certificate's SubjectPublicKeyInfo.
+    pub spki: Spki,
+    chain: Vec<CertificateDer<'static>>,
+    /// The generation of the CAs and lists that last let the certificate pass. 0 at first: a swap may have come between the handshake and its end.
+    verified: AtomicU64,
+}
+
+impl Peer {
+    fn new(chain: &[CertificateDer<'_>]) -> Option<Self> {
+        Some(Self {
+            spki: Spki(spki_sha256(chain.first()?).ok()?),
+            chain: chain.iter().map(|cert| cert.clone().into_owned()).collect(),
+            verified: AtomicU64::new(0),
+        })
+    }
+
+    /// Whether the certificate passes by the CAs and revocation lists in force now; verified once for each change of them.
+    pub fn is_good(&self, live: &Live) -> bool {
+        let now = live.get();
+        if self.verified.load(Ordering::Acquire) == now.generation {
+            return true;
+        }
+        let Some((leaf, intermediates)) = self.chain.split_first() else {
+            return false;
+        };
+        let passed = now.clients.verify(leaf, intermediates, UnixTime::now()).is_ok();
+        if passed {
+            self.verified.fetch_max(now.generation, Ordering::AcqRel);
+        }
+        passed
+    }
+}
+
+impl fmt::Debug for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Peer({})", self.spki)
+    }
+}
+
+/// For actix-web's `HttpServer::on_connect`: notes the [`Peer`] of a TLS connection, for `HttpRequest::conn_data`. Where there is none
+/// (no TLS, no readable certificate), nothing is noted, and a handler has to refuse.
+pub fn on_connect(connection: &dyn Any, extensions: &mut Extensions) {
+    let Some(stream) = connection.downcast_ref::<TlsStream<TcpStream>>() else {
+        return;
+    };
+    let (socket, session) = stream.get_ref();
+    // Small HTTP/2 frames would wait up to 40 ms for an acknowledgement; a socket that doesn't take the option is only slow.
+    if let Err(error) = socket.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY can't be set");
+    }
+    if let Some(peer) = session.peer_certificates().and_then(Peer::new) {
+        extensions.insert(peer);
+    }
+}

@@ -1,0 +1,60 @@
+//! Keys and certificates: a partner enrols, changes them over without a gap, and revokes what it has lost. The requests are made and signed in
+//! [`crate::wire::keys`].
+
+use reqwest::Method;
+use serde::de::DeserializeOwned;
+
+use super::{Client, ClientError, connector, exchange, new_message_id, origin, tls};
+use crate::wire::keys::{Certified, Enrolled, Issued, Keys};
+
+/// Sends an enrolment (see [`crate::wire::keys::Enrolment::sign`]) to the address that the operator gave with the invitation. `ca_pem` is the CA that the
+/// server's certificate has to come from.
+pub async fn enrol(base: &str, ca_pem: &str, jws: &str) -> Result<Enrolled, ClientError> {
+    let http = connector(tls::anonymous_config(ca_pem).map_err(ClientError::Identity)?)?;
+    let request = http
+        .request(Method::POST, format!("{}/v1/enrolments", origin(base)?))
+        .body(jws.to_owned());
+    let reply = exchange(request).await?;
+    if !reply.is_ok() {
+        return Err(ClientError::Refused(Box::new(reply.problem()?)));
+    }
+    reply.json()
+}
+
+/// For a request that is signed now, under an id of its own.
+///
+/// # Panics
+/// Where the operating system gives no random bytes.
+pub fn issued_now() -> Issued {
+    Issued {
+        id: new_message_id(),
+        issued_at: jiff::Timestamp::now(),
+    }
+}
+
+impl Client {
+    /// The partner's own keys, and where each stands.
+    pub async fn keys(&self) -> Result<Keys, ClientError> {
+        self.get("/v1/keys").await
+    }
+
+    /// Registers a further signing key, or ends one (see [`crate::wire::keys::NewKey::sign`]); returns all keys as they are then.
+    pub async fn add_key(&self, jws: &str) -> Result<Keys, ClientError> {
+        self.ask("/v1/keys", jws).await
+    }
+
+    /// Gets a certificate for a further TLS key, or a new one for the same key (see [`crate::wire::keys::NewCertificate::sign`]).
+    pub async fn certificate(&self, jws: &str) -> Result<Certified, ClientError> {
+        self.ask("/v1/certificates", jws).await
+    }
+
+    /// Revokes a key, at once and for good (see [`crate::wire::keys::Revocation::sign`]); returns all keys as they are then.
+    pub async fn revoke(&self, jws: &str) -> Result<Keys, ClientError> {
+        self.ask("/v1/revocations", jws).await
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, path: &str, jws: &str) -> Result<T, ClientError> {
+        let request = self.request(Method::POST, path)?.body(jws.to_owned());
+        self.accepted(exchange(request).await?)?.json()
+    }
+}
