@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::install::{self, Setup};
 use crate::network::Network;
 use crate::night::Night;
-use crate::store::{admin, books, documents};
+use crate::store::{admin, books, documents, trail};
 use crate::{server, telemetry};
 
 /// The clearinghouse for loyalty points: partners post signed messages, every night nets what they owe each other.
@@ -161,7 +161,7 @@ enum Command {
     Bench(crate::bench::Options),
     /// See it work: a made-up trading day, or a replay of a file of purchases, on a throwaway sandbox.
     Demo(crate::demo::Options),
-    /// Check that the books balance. Ends with 1 where they don't.
+    /// Check that the books balance, and that whatever is in force is what was signed. Ends with 1 where that isn't so.
     Check {
         #[command(flatten)]
         at: At,
@@ -309,11 +309,13 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Bench(options) => crate::bench::run(&options),
         Command::Demo(options) => crate::demo::run(&options),
         Command::Check { at } => {
-            let (_, mut conn) = open(&at.config)?;
-            let findings = books::check(&mut conn)?;
+            let (config, mut conn) = open(&at.config)?;
+            let mut findings = books::check(&mut conn)?;
+            let key = office::clearing_key(&config)?;
+            findings.extend(trail::check(&mut conn, key.kid(), &key.verifying_key())?);
             findings.iter().for_each(|finding| println!("{finding}"));
-            ensure!(findings.is_empty(), "the books do not balance");
-            println!("the books balance");
+            ensure!(findings.is_empty(), "the books do not balance, or the trail has a hole");
+            println!("the books balance, and whatever is in force is what was signed");
             Ok(())
         }
     }

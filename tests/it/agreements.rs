@@ -383,9 +383,11 @@ fn terms_have_to_be_possible(backend: Backend) {
 }
 
 fn only_what_is_in_the_books_counts(backend: Backend) {
-    use migrations::{each_backend, schema::document};
+    use migrations::each_backend;
+    use migrations::schema::{agreement, document};
     let market = Market::new(backend, 2);
-    let proposed = market.propose("grocer", &market.terms()).expect("proposed");
+    let before = market.terms();
+    let proposed = market.propose("grocer", &before).expect("proposed");
     market.sign("pool", &proposed).expect("signed");
     // Somebody with the database's password writes another price over what was signed.
     let mut conn = market.world.sandbox.database().expect("a connection");
@@ -399,4 +401,25 @@ fn only_what_is_in_the_books_counts(backend: Backend) {
         .execute(c))
     .expect("written");
     assert_eq!(market.approve(&proposed.hash), Err(Code::DocumentChanged));
+    // An auditor sees it too; and one who slips an agreement in beside the documents.
+    assert_eq!(market.world.check_trail().len(), 1);
+    each_backend!(&mut conn, |c| diesel::update(document::table.find(&proposed.hash))
+        .set(document::payload.eq(partner_sdk::document::write(&before)))
+        .execute(c))
+    .expect("written");
+    assert_eq!(market.world.check_trail(), Vec::<String>::new());
+    assert_eq!(market.approve(&proposed.hash), Ok(State::InForce));
+    let set = |conn: &mut migrations::Conn, hash: &str, price: &str| {
+        let dear = partner_sdk::document::write(&before).replace("0.0055", price);
+        let rows = each_backend!(conn, |c| diesel::update(agreement::table.filter(agreement::hash.eq(hash)))
+            .set(agreement::terms.eq(dear))
+            .execute(c));
+        assert_eq!(rows, Ok(1));
+    };
+    set(&mut conn, &proposed.hash, "0.0001");
+    assert_eq!(
+        market.world.check_trail(),
+        [format!("agreement {} is in force, and no signed document says so", proposed.hash)]
+    );
+    set(&mut conn, &proposed.hash, "0.0055");
 }

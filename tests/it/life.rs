@@ -299,7 +299,7 @@ fn no_single_person_passes(backend: Backend) {
     assert_eq!(code_of(office.propose(sandbox, &stranger, suspend())).err(), Some(Code::UnknownKey));
     let mut conn = sandbox.database().expect("a connection");
     let all = events::after(&mut conn, &[events::OPERATOR, events::EVERYBODY], 0, 1000).expect("events");
-    let approved = all.iter().filter(|e| e.kind == "change.approved").last().expect("one");
+    let approved = all.iter().rfind(|e| e.kind == "change.approved").expect("one");
     assert_eq!(
         approved.facts,
         [

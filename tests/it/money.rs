@@ -13,6 +13,7 @@ on_both!(
     a_balance_goes_below_zero_only_where_allowed,
     refunds_by_spend_are_cumulative,
     an_exchange_leaves_what_the_step_leaves,
+    a_fee_is_borne_as_agreed,
     an_exchange_with_a_bonus_is_reversed_in_part,
     what_settles_at_redemption_is_owed_when_it_is_spent,
     a_reversal_in_pieces_is_the_same_as_at_once,
@@ -143,6 +144,38 @@ fn an_exchange_leaves_what_the_step_leaves(backend: Backend) {
     let day = world.close();
     assert_eq!(pair(&day, "airline", "bank"), "-560.00");
     assert_eq!(pair(&day, "bank", "clearing"), "5.60");
+}
+
+fn a_fee_is_borne_as_agreed(backend: Backend) {
+    let fee = "clearing_fee_percent = \"1\"";
+    for (borne_by, percent, rounding, bank, airline) in [
+        ("issuer", "1", "half_even", None, Some("5.60")),
+        ("half", "1", "half_even", Some("2.80"), Some("2.80")),
+        // 0.0125 % of 560.00 are 7 cents: the odd one is the partner's.
+        ("half", "0.0125", "half_even", Some("0.04"), Some("0.03")),
+        // 0.001 % are 0.56 of a cent.
+        ("partner", "0.001", "down", None, None),
+        ("partner", "0.001", "half_up", Some("0.01"), None),
+    ] {
+        let terms = format!("clearing_fee_percent = \"{percent}\"\nclearing_fee_borne_by = \"{borne_by}\"\nrounding = \"{rounding}\"");
+        let mut world = World::new(backend, &MILES.replace(fee, &terms));
+        world.post("bank", earn("BANK", "m1", "700")).expect("the bank's own points");
+        world.exchange_at_quote("bank", "BANK", "MILES", "m1", "700").expect("accepted");
+        let day = world.close();
+        let fee_of = |partner: &str| {
+            let pair = day
+                .obligations
+                .iter()
+                .find(|o| o.party_a.as_str() == partner && o.party_b.as_str() == "clearing");
+            pair.map(|o| o.net.as_str())
+        };
+        assert_eq!(
+            (fee_of("bank"), fee_of("airline")),
+            (bank, airline),
+            "{borne_by} {percent} {rounding}"
+        );
+        assert_eq!(pair(&day, "airline", "bank"), "-560.00");
+    }
 }
 
 fn an_exchange_with_a_bonus_is_reversed_in_part(backend: Backend) {

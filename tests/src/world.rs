@@ -6,11 +6,11 @@ use std::path::Path;
 use clearing::clock::Clock;
 use clearing::demo::sandbox::Sandbox;
 use clearing::network::Network;
-use clearing::store::books;
+use clearing::store::{books, trail};
 use jiff::{Span, Timestamp};
 use partner_sdk::client::Client;
 use partner_sdk::wire::{Answer, Outcome, Quantity};
-use partner_sdk::{Amount, Body, Code, Message, MessageId, PartnerId, Receipt};
+use partner_sdk::{Amount, Body, Code, KeyId, Message, MessageId, PartnerId, Receipt};
 use settlement::Settlement;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -202,10 +202,18 @@ impl World {
         settlement::settlement(&mut conn, last).expect("a settlement").expect("netted")
     }
 
-    /// Fails where the books don't balance.
+    /// Fails where the books don't balance, or something is in force that wasn't signed.
     pub fn check_books(&self) {
         let mut conn = self.sandbox.database().expect("a connection");
         assert_eq!(books::check(&mut conn).expect("the check runs"), Vec::<String>::new());
+        assert_eq!(self.check_trail(), Vec::<String>::new());
+    }
+
+    /// What is wrong with the documents.
+    pub fn check_trail(&self) -> Vec<String> {
+        let mut conn = self.sandbox.database().expect("a connection");
+        let kid = KeyId::new(&self.sandbox.config.operator.kid).expect("a kid");
+        trail::check(&mut conn, &kid, &self.sandbox.clearing_key).expect("the check runs")
     }
 }
 

@@ -199,7 +199,8 @@ pub fn turn_down(at: &At, hash: &str, who: &Who, action: Action) -> anyhow::Resu
     Ok(())
 }
 
-fn clearing_key(config: &Config) -> anyhow::Result<SigningKey> {
+/// The key that signs receipts and countersigns documents.
+pub fn clearing_key(config: &Config) -> anyhow::Result<SigningKey> {
     let path = &config.operator.key;
     let secret = std::fs::read_to_string(path).with_context(|| format!("cannot read {}: countersigning needs it", path.display()))?;
     SigningKey::from_base64url(KeyId::new(&config.operator.kid)?, &secret).context("operator.key")

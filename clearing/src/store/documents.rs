@@ -67,7 +67,7 @@ fn with_signatures(conn: &mut Conn, row: Row) -> Result<Document, DbError> {
     let (hash, kind, state, proposer, counterparty, payload, proposed_at, _) = row;
     let query = document_signature::table
         .filter(document_signature::document.eq(&hash))
-        .order((document_signature::signed_at, document_signature::role.desc()));
+        .order(document_signature::signed_at);
     let rows = each_backend!(conn, |c| query.load::<(String, String, String, String, String, String, i64)>(c))?;
     let mut signatures = vec![];
     for (_, role, signer, _, protected, signature, at) in rows {
@@ -79,6 +79,13 @@ fn with_signatures(conn: &mut Conn, row: Row) -> Result<Document, DbError> {
             at,
         });
     }
+    // Two may come at one instant: the countersignature is the last.
+    let place = |one: &Signed| {
+        ["proposer", "counterparty", "approver", "clearing"]
+            .iter()
+            .position(|role| *role == one.role)
+    };
+    signatures.sort_by_key(place);
     Ok(Document {
         kind: read(&kind, "document.kind")?,
         state: read(&state, "document.state")?,
@@ -104,6 +111,15 @@ pub fn list(conn: &mut Conn, kind: Kind, party: Option<&str>) -> Result<Vec<Docu
             each_backend!(conn, |c| own.load(c))?
         }
     };
+    rows.into_iter().map(|row| with_signatures(conn, row)).collect()
+}
+
+/// Every document of a kind, oldest first.
+pub fn all(conn: &mut Conn, kind: Kind) -> Result<Vec<Document>, DbError> {
+    let query = document::table
+        .filter(document::kind.eq(kind.as_str()))
+        .order((document::proposed_at, document::hash));
+    let rows: Vec<Row> = each_backend!(conn, |c| query.load(c))?;
     rows.into_iter().map(|row| with_signatures(conn, row)).collect()
 }
 

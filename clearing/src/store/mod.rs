@@ -15,6 +15,7 @@ mod pool;
 pub mod queries;
 mod rows;
 mod scratch;
+pub mod trail;
 
 pub use directory::{check_agreement, check_bonus, check_rate, load_directory, parties};
 pub use expire::expire_lots;
