@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, ToSpan};
 use partner_sdk::agreement::{Agreement, AgreementKind, Terms};
 pub use partner_sdk::change::{ProgrammeTerms, Status};
-use partner_sdk::rate::{Bonus, Rate};
+use partner_sdk::rate::{Bonus, BonusTerms, Rate};
 use partner_sdk::{Currency, Money, PartnerId, Points, ProgrammeCode};
 
 use crate::keyring::Keyring;
@@ -259,6 +259,15 @@ impl Directory {
     /// Every bonus, in no order.
     pub fn bonuses(&self) -> impl Iterator<Item = &Arc<Numbered<Bonus>>> {
         self.bonuses_by_no.values()
+    }
+
+    /// A bonus of the same programmes that is in force at some instant of this one's period.
+    pub fn overlapping(&self, terms: &BonusTerms) -> Option<&BonusTerms> {
+        let overlaps = |b: &&BonusTerms| {
+            let pair = b.programme == terms.programme && b.to_programme == terms.to_programme;
+            pair && b.valid_from < terms.valid_until && terms.valid_from < b.valid_until
+        };
+        self.bonuses().map(|b| &b.item.terms).find(overlaps)
     }
 
     /// The next number of a rate or bonus: they are numbered in one sequence.

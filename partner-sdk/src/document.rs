@@ -14,6 +14,36 @@ use crate::jws::{Compact, JwsError, SigningKey, TYP_ACT};
 use crate::strict::{Fields, StrictError, write_object};
 use crate::wire::WireTime;
 
+/// What a document is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// Between two partners.
+    Agreement,
+    /// By the operator's people.
+    Change,
+}
+
+impl Kind {
+    /// The name in the database and on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Agreement => "agreement",
+            Kind::Change => "change",
+        }
+    }
+}
+
+impl std::str::FromStr for Kind {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "agreement" => Ok(Kind::Agreement),
+            "change" => Ok(Kind::Change),
+            _ => Err("not a kind of document".to_owned()),
+        }
+    }
+}
+
 /// Where a document stands. Each step is final but the first two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

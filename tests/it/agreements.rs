@@ -1,9 +1,10 @@
 //! Agreements that partners propose, sign and end, with the operator only approving; and who may do what.
 
-use clearing::documents::rights::{Kind, Role, decide};
+use clearing::documents::rights::{Role, decide};
 use jiff::{Timestamp, ToSpan};
 use partner_sdk::Code;
 use partner_sdk::agreement::Terms;
+use partner_sdk::document::Kind;
 use partner_sdk::document::{self, Action, Filed, State};
 use partner_sdk::jws::TYP_AGREEMENT;
 use partner_sdk::jws::general::{General, Signature};

@@ -17,11 +17,11 @@ use serde::Deserialize;
 use super::{At, open};
 use crate::clock::timestamp;
 use crate::config::Config;
-use crate::documents::rights::Kind;
 use crate::documents::{Fault, agreements, changes};
 use crate::pki;
 use crate::store::documents::{self, Document, Person};
 use crate::store::events::{self, EVERYBODY, OPERATOR};
+use partner_sdk::document::Kind;
 
 /// Who acts.
 #[derive(Args)]

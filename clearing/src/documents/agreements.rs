@@ -8,13 +8,14 @@ use partner_sdk::jws::general::Signature;
 use partner_sdk::jws::{SigningKey, TYP_AGREEMENT};
 use partner_sdk::{Code, PartnerId, Problem};
 
-use super::rights::{Kind, Role, decide};
+use super::rights::{Role, decide};
 use super::{Done, add, by_partner, by_person, fact, find, fresh, key_of, may_sign, open, role, step, tell, verified};
 use crate::clock::timestamp;
 use crate::directory::{Directory, agreement_key};
 use crate::store::admin::{grow_version, insert_agreement};
 use crate::store::documents::{self, Document};
 use crate::store::{check_agreement, load_directory, parties};
+use partner_sdk::document::Kind;
 
 /// A partner proposes an agreement: a document with its own signature, over terms that it is a party of.
 pub fn propose(conn: &mut Conn, now: Timestamp, caller: &PartnerId, text: &str) -> Done<Document> {

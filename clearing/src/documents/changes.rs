@@ -8,7 +8,7 @@ use partner_sdk::jws::general::Signature;
 use partner_sdk::jws::{SigningKey, TYP_CHANGE, VerifyingKey};
 use partner_sdk::{Code, KeyId, PartnerId, Problem};
 
-use super::rights::{Kind, Role, decide};
+use super::rights::{Role, decide};
 use super::{Done, Fault, add, by_person, fact, find, fresh, open, publication, refused, step, tell};
 use crate::directory::Directory;
 use crate::network::RESERVED;
@@ -16,6 +16,7 @@ use crate::store::admin::{grow_version, insert_bonus, insert_rate, put_programme
 use crate::store::documents::{self, Document, Person};
 use crate::store::events::EVERYBODY;
 use crate::store::{load_directory, partners};
+use partner_sdk::document::Kind;
 
 /// How many people there have to be for two of them to agree.
 const FEWEST: usize = 2;

@@ -26,7 +26,8 @@ use crate::keyring::Key;
 use crate::store::documents::{self, Document, Person, Signed};
 use crate::store::events::{self, EVERYBODY, NewEvent, OPERATOR};
 use crate::verify::Refused;
-use rights::{Kind, Role};
+use partner_sdk::document::Kind;
+use rights::Role;
 
 /// How old a party's signed word about a document may be.
 const MAX_AGE: SignedDuration = SignedDuration::from_mins(5);

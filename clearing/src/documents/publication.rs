@@ -5,13 +5,9 @@ use partner_sdk::rate::{Bonus, BonusTerms, Rate, RateTerms};
 use partner_sdk::{Code, Problem, ProgrammeCode};
 
 use super::{Done, refused};
-use crate::cycles::{self, Cycle, Extra, Leg};
 use crate::directory::{Directory, Numbered};
-use crate::store::admin::overlapping;
+use crate::gains;
 use crate::store::{check_bonus, check_rate};
-
-/// How many seconds a quote lives where its agreement doesn't say; the ledger's own default.
-const QUOTE_SECONDS: u16 = crate::ledger::QUOTE_SECONDS;
 
 /// The number of the agreement and the rate, where it may be published now.
 pub fn rate(directory: &Directory, terms: &RateTerms, now: Timestamp) -> Done<(i32, Rate)> {
@@ -36,7 +32,7 @@ pub fn rate(directory: &Directory, terms: &RateTerms, now: Timestamp) -> Done<(i
 /// The number of the agreement and the bonus, where it may be published now. More points need no notice.
 pub fn bonus(directory: &Directory, terms: &BonusTerms, now: Timestamp) -> Done<(i32, Bonus)> {
     let (agreement, item) = check_bonus(directory, terms).map_err(bad_terms)?;
-    if let Some(other) = overlapping(directory, terms) {
+    if let Some(other) = directory.overlapping(terms) {
         let detail = format!("it overlaps another bonus, from {} until {}", other.valid_from, other.valid_until);
         return refused(Code::Superseded, "valid_from", detail);
     }
@@ -66,51 +62,8 @@ fn notice(directory: &Directory, (from, to): (&ProgrammeCode, &ProgrammeCode), v
 }
 
 fn no_gain(directory: &Directory, now: Timestamp) -> Done<()> {
-    match gain(directory, now.as_microsecond()) {
+    match gains::gain(directory, now.as_microsecond()) {
         None => Ok(()),
         Some(cycle) => Err(Problem::new(Code::CycleGains, cycle.to_string()).into()),
     }
-}
-
-/// A cycle of exchanges that gains at some instant from `now` (microseconds since 1970) on, with all that is published and every quote that may live.
-pub fn gain(directory: &Directory, now: i64) -> Option<Cycle> {
-    let legs: Vec<Leg> = directory.rates().map(|rate| leg(directory, rate)).collect();
-    let extras: Vec<Extra> = directory.bonuses().map(|bonus| extra(directory, bonus)).collect();
-    cycles::gain(&legs, &extras, now)
-}
-
-/// A rate is usable by the last quote made under it for as long as that lives.
-fn leg(directory: &Directory, rate: &Numbered<Rate>) -> Leg {
-    let terms = &rate.item.terms;
-    Leg {
-        from: terms.programme.clone(),
-        to: terms.to_programme.clone(),
-        numerator: rate.item.ratio.numerator,
-        denominator: rate.item.ratio.denominator,
-        valid_from: rate.from.as_microsecond(),
-        usable_until: usable_until(directory, (&terms.programme, &terms.to_programme), directory.rate_ends(rate)),
-    }
-}
-
-fn extra(directory: &Directory, bonus: &Numbered<Bonus>) -> Extra {
-    let terms = &bonus.item.terms;
-    Extra {
-        from: terms.programme.clone(),
-        to: terms.to_programme.clone(),
-        percent_micros: bonus.item.percent_micros,
-        valid_from: bonus.from.as_microsecond(),
-        usable_until: usable_until(directory, (&terms.programme, &terms.to_programme), bonus.until),
-    }
-}
-
-/// The end of what was published, and the longest life of a quote under any agreement on these programmes.
-fn usable_until(directory: &Directory, (from, to): (&ProgrammeCode, &ProgrammeCode), ends: Option<Timestamp>) -> i64 {
-    let Some(ends) = ends else { return i64::MAX };
-    let about = |a: &&std::sync::Arc<Numbered<partner_sdk::agreement::Agreement>>| {
-        a.item.terms.programme == *from && a.item.terms.to_programme.as_ref() == Some(to)
-    };
-    let lives = directory.agreements().filter(about);
-    let seconds = lives.map(|a| a.item.terms.quote_seconds.unwrap_or(QUOTE_SECONDS)).max();
-    ends.as_microsecond()
-        .saturating_add(i64::from(seconds.unwrap_or(QUOTE_SECONDS)) * 1_000_000)
 }

@@ -1,37 +1,7 @@
 //! Who may do what to a document, and when: a pure table. Anything that isn't allowed here is refused, by name.
 
 use partner_sdk::Code;
-use partner_sdk::document::{Action, State};
-
-/// What a document is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Between two partners.
-    Agreement,
-    /// By the operator's people.
-    Change,
-}
-
-impl Kind {
-    /// The name in the database and on the wire.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Kind::Agreement => "agreement",
-            Kind::Change => "change",
-        }
-    }
-}
-
-impl std::str::FromStr for Kind {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "agreement" => Ok(Kind::Agreement),
-            "change" => Ok(Kind::Change),
-            _ => Err("not a kind of document".to_owned()),
-        }
-    }
-}
+use partner_sdk::document::{Action, Kind, State};
 
 /// What somebody is to a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

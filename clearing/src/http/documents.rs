@@ -12,11 +12,11 @@ use serde::Deserialize;
 use super::{Failure, MAX_BODY, State, caller, heard, on_database};
 use crate::clock::timestamp;
 use crate::directory::{Directory, Numbered};
-use crate::documents::rights::Kind;
 use crate::documents::{Done, Fault, agreements};
 use crate::store::documents::{self, Document};
 use crate::store::events::{self, EVERYBODY};
 use crate::store::load_directory;
+use partner_sdk::document::Kind;
 
 impl From<Fault> for Failure {
     fn from(fault: Fault) -> Self {

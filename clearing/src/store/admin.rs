@@ -11,7 +11,7 @@ use settlement::Calendar;
 use super::directory::{BONUS, RATE, check_agreement, check_bonus, check_rate, load_directory};
 use super::head::lock_head;
 use crate::directory::{Directory, Numbered, Programme, ProgrammeTerms, agreement_key};
-use crate::documents::publication;
+use crate::gains;
 use crate::network::{Network, PartnerEntry};
 
 /// Creates the tables and the one row of `head`; on a database that has them, only checks that sandbox and real don't mix.
@@ -97,7 +97,7 @@ pub fn apply_network(conn: &mut Conn, network: &Network) -> anyhow::Result<()> {
                 .with_context(|| format!("bonus {} -> {} from {}", terms.programme, terms.to_programme, terms.valid_from))?;
         }
         let together = load_directory(conn).context("with what this file adds, what is there already doesn't fit together")?;
-        if let Some(cycle) = publication::gain(&together, i64::MIN) {
+        if let Some(cycle) = gains::gain(&together, i64::MIN) {
             return Err(anyhow::anyhow!("points sent around a cycle of exchanges would grow: {cycle}").into());
         }
         grow_version(conn, version)?;
@@ -252,21 +252,12 @@ fn put_bonus(conn: &mut Conn, directory: &mut Directory, terms: &BonusTerms) -> 
     if directory.bonuses().any(|b| b.item.hash == item.hash) {
         return Ok(());
     }
-    if let Some(other) = overlapping(directory, terms) {
+    if let Some(other) = directory.overlapping(terms) {
         let (from, until) = (other.valid_from, other.valid_until);
         bail!("it overlaps another bonus, which is in force from {from} until {until}");
     }
     insert_bonus(conn, directory, item, no_agreement, 0)?;
     Ok(())
-}
-
-/// A bonus of the same programmes that is in force at some instant of this one's period.
-pub fn overlapping<'a>(directory: &'a Directory, terms: &BonusTerms) -> Option<&'a BonusTerms> {
-    let overlaps = |b: &&BonusTerms| {
-        let pair = b.programme == terms.programme && b.to_programme == terms.to_programme;
-        pair && b.valid_from < terms.valid_until && terms.valid_from < b.valid_until
-    };
-    directory.bonuses().map(|b| &b.item.terms).find(overlaps)
 }
 
 /// Puts a bonus in force from its own date, but not from before `published_at` (as for a rate).

@@ -9,7 +9,7 @@ use partner_sdk::jws::VerifyingKey;
 use partner_sdk::jws::general::{General, Signature};
 
 use super::rows::read;
-use crate::documents::rights::Kind;
+use partner_sdk::document::Kind;
 
 /// A signature with what it stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]

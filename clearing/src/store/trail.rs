@@ -11,7 +11,7 @@ use partner_sdk::document::State;
 use partner_sdk::jws::{TYP_AGREEMENT, TYP_CHANGE, VerifyingKey};
 
 use super::documents::{self, Document, Signed};
-use crate::documents::rights::Kind;
+use partner_sdk::document::Kind;
 
 /// Who has which key: partners', people's, revoked and left ones too, and the clearinghouse's. By key id, the owner and the key.
 type Keys = HashMap<String, (String, VerifyingKey)>;
