@@ -9,7 +9,7 @@ use migrations::Conn;
 use partner_sdk::KeyId;
 use partner_sdk::change::{Change, Proposal};
 use partner_sdk::client::new_message_id;
-use partner_sdk::document::{self, Act, Action};
+use partner_sdk::document::{self, Act, Action, Kind};
 use partner_sdk::jws::general::{General, Signature};
 use partner_sdk::jws::{SigningKey, TYP_AGREEMENT, TYP_CHANGE, VerifyingKey};
 use serde::Deserialize;
@@ -21,7 +21,6 @@ use crate::documents::{Fault, agreements, changes};
 use crate::pki;
 use crate::store::documents::{self, Document, Person};
 use crate::store::events::{self, EVERYBODY, OPERATOR};
-use partner_sdk::document::Kind;
 
 /// Who acts.
 #[derive(Args)]

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use migrations::Conn;
 use partner_sdk::agreement::Terms;
-use partner_sdk::document::{self, Act, Action, State};
+use partner_sdk::document::{self, Act, Action, Kind, State};
 use partner_sdk::jws::general::Signature;
 use partner_sdk::jws::{SigningKey, TYP_AGREEMENT};
 use partner_sdk::{Code, PartnerId, Problem};
@@ -15,7 +15,6 @@ use crate::directory::{Directory, agreement_key};
 use crate::store::admin::{grow_version, insert_agreement};
 use crate::store::documents::{self, Document};
 use crate::store::{check_agreement, load_directory, parties};
-use partner_sdk::document::Kind;
 
 /// A partner proposes an agreement: a document with its own signature, over terms that it is a party of.
 pub fn propose(conn: &mut Conn, now: Timestamp, caller: &PartnerId, text: &str) -> Done<Document> {

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use migrations::Conn;
 use partner_sdk::change::{Change, Proposal, Status};
-use partner_sdk::document::{self, Act, Action, State};
+use partner_sdk::document::{self, Act, Action, Kind, State};
 use partner_sdk::jws::general::Signature;
 use partner_sdk::jws::{SigningKey, TYP_CHANGE, VerifyingKey};
 use partner_sdk::{Code, KeyId, PartnerId, Problem};
@@ -16,7 +16,6 @@ use crate::store::admin::{grow_version, insert_bonus, insert_rate, put_programme
 use crate::store::documents::{self, Document, Person};
 use crate::store::events::EVERYBODY;
 use crate::store::{load_directory, partners};
-use partner_sdk::document::Kind;
 
 /// How many people there have to be for two of them to agree.
 const FEWEST: usize = 2;

@@ -16,7 +16,7 @@ pub mod rights;
 
 use jiff::{SignedDuration, Timestamp};
 use migrations::{Conn, DbError};
-use partner_sdk::document::DocumentError;
+use partner_sdk::document::{DocumentError, Kind};
 use partner_sdk::jws::general::{General, MAX_DOCUMENT_BYTES, Signature};
 use partner_sdk::jws::{JwsError, VerifyingKey};
 use partner_sdk::{Code, KeyId, PartnerId, Problem};
@@ -26,7 +26,6 @@ use crate::keyring::Key;
 use crate::store::documents::{self, Document, Person, Signed};
 use crate::store::events::{self, EVERYBODY, NewEvent, OPERATOR};
 use crate::verify::Refused;
-use partner_sdk::document::Kind;
 use rights::Role;
 
 /// How old a party's signed word about a document may be.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use jiff::Timestamp;
-use partner_sdk::document::{Filed, SignedBy, State as DocumentState};
+use partner_sdk::document::{Filed, Kind, SignedBy, State as DocumentState};
 use partner_sdk::wire::{Event, MAX_EVENTS, MAX_WAIT_SECONDS};
 use partner_sdk::{Code, PartnerId, Problem};
 use serde::Deserialize;
@@ -16,7 +16,6 @@ use crate::documents::{Done, Fault, agreements};
 use crate::store::documents::{self, Document};
 use crate::store::events::{self, EVERYBODY};
 use crate::store::load_directory;
-use partner_sdk::document::Kind;
 
 impl From<Fault> for Failure {
     fn from(fault: Fault) -> Self {

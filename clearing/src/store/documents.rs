@@ -4,12 +4,11 @@ use diesel::prelude::*;
 use jiff::Timestamp;
 use migrations::schema::{agreement, document, document_act, document_signature, person};
 use migrations::{Conn, DbError, each_backend};
-use partner_sdk::document::{Action, State};
+use partner_sdk::document::{Action, Kind, State};
 use partner_sdk::jws::VerifyingKey;
 use partner_sdk::jws::general::{General, Signature};
 
 use super::rows::read;
-use partner_sdk::document::Kind;
 
 /// A signature with what it stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]

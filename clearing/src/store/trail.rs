@@ -7,11 +7,10 @@ use migrations::schema::{agreement, person, rate, signing_key};
 use migrations::{Conn, DbError, each_backend};
 use partner_sdk::KeyId;
 use partner_sdk::change::{Change, Proposal};
-use partner_sdk::document::State;
+use partner_sdk::document::{Kind, State};
 use partner_sdk::jws::{TYP_AGREEMENT, TYP_CHANGE, VerifyingKey};
 
 use super::documents::{self, Document, Signed};
-use partner_sdk::document::Kind;
 
 /// Who has which key: partners', people's, revoked and left ones too, and the clearinghouse's. By key id, the owner and the key.
 type Keys = HashMap<String, (String, VerifyingKey)>;
