@@ -315,7 +315,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             findings.extend(trail::check(&mut conn, key.kid(), &key.verifying_key())?);
             findings.iter().for_each(|finding| println!("{finding}"));
             ensure!(findings.is_empty(), "the books do not balance, or the trail has a hole");
-            println!("the books balance, and whatever is in force is what was signed");
+            println!("the books balance, and every agreement, rate and bonus in force is what was signed");
             Ok(())
         }
     }

@@ -78,6 +78,8 @@ pub struct Numbered<T> {
     pub from: Timestamp,
     /// In force until before this instant, unless a later version starts first.
     pub until: Option<Timestamp>,
+    /// For a rate or bonus: the number of the agreement that it was published under.
+    pub under: Option<i32>,
 }
 
 impl<T> Numbered<T> {
@@ -94,6 +96,15 @@ impl<T> Numbered<T> {
             item,
             from: from.max(published),
             until,
+            under: None,
+        }
+    }
+
+    /// The same, published under an agreement.
+    pub fn under(self, agreement: i32) -> Self {
+        Self {
+            under: Some(agreement),
+            ..self
         }
     }
 
@@ -168,10 +179,14 @@ impl Directory {
     /// Adds an agreement.
     pub fn add_agreement(&mut self, agreement: Numbered<Agreement>) {
         let agreement = Arc::new(agreement);
+        self.by_no.insert(agreement.no, agreement.clone());
+        // What was ended before it began stands in nobody's way.
+        if agreement.until.is_some_and(|until| until <= agreement.from) {
+            return;
+        }
         let versions = self.agreements.entry(agreement_key(&agreement.item.terms)).or_default();
-        versions.push(agreement.clone());
+        versions.push(agreement);
         versions.sort_by_key(|a| std::cmp::Reverse(a.from));
-        self.by_no.insert(agreement.no, agreement);
     }
 
     /// Adds a rate.

@@ -96,7 +96,8 @@ fn with(url: &Url, conn: &mut Option<Conn>, body: impl FnOnce(&mut Conn) -> anyh
 /// Reads the reference data again where it has grown.
 fn refresh(conn: &mut Conn, reference: &Reference) -> anyhow::Result<()> {
     if store::directory_version(conn)? != reference.get().version {
-        reference.put(&Arc::new(store::load_directory(conn)?));
+        let directory = conn.snapshot(|conn| store::load_directory(conn))?;
+        reference.put(&Arc::new(directory));
     }
     Ok(())
 }

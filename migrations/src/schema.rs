@@ -252,8 +252,9 @@ diesel::table! {
 }
 
 diesel::table! {
-    document_act (document, action) {
+    document_act (document, place) {
         document -> Text,
+        place -> BigInt,
         action -> Text,
         signer -> Text,
         bytes -> Text,

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::agreement::Terms;
 use crate::jcs;
 use crate::jws::general::General;
 use crate::jws::{Compact, JwsError, SigningKey, TYP_ACT};
@@ -266,6 +267,12 @@ impl Filed {
             Err(JwsError::Signature)
         }
     }
+
+    /// What an agreement says.
+    pub fn terms(&self) -> Result<Terms, DocumentError> {
+        let general = self.open().map_err(|e| DocumentError::Kind(e.to_string()))?;
+        read(&general.payload)
+    }
 }
 
 /// A partner's signed word about a document that is there: withdraw, decline or terminate. A compact JWS over a flat object of strings.
@@ -315,8 +322,6 @@ impl Act {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agreement::Terms;
-
     const EARN: &str = r#"{"currency":"HKD","hold_minutes":60,"kind":"earn","partner":"a","price":"0.0055","programme":"YUU","reversal_days":90,"settle":"issue","store_and_forward_minutes":1440,"valid_from":"2026-01-01T00:00:00Z"}"#;
 
     #[test]

@@ -138,8 +138,12 @@ impl Bonus {
         if funded_micros > WHOLE {
             return Err(fault("funded_percent", "must be at most 100"));
         }
-        // Where the agreement says nothing of bonuses, the publication does.
-        let (most, share) = agreement.bonus.unwrap_or((10 * WHOLE, funded_micros));
+        let Some((most, share)) = agreement.bonus else {
+            return Err(fault(
+                "percent",
+                "needs an agreement that allows bonuses: its `bonus` says up to how much, and who pays",
+            ));
+        };
         if percent_micros > most {
             return Err(fault("percent", "must be at most what the agreement allows"));
         }
@@ -221,7 +225,9 @@ mod tests {
     }
 
     fn bonus(percent: &str, funded: &str) -> Result<Bonus, TermsError> {
-        bonus_under(&agreement(), percent, funded)
+        let share = if funded.starts_with("100.") { "100" } else { funded };
+        let split = format!(r#""bonus":{{"max_percent":"1000","funded_percent":"{share}"}},"#);
+        bonus_under(&agreement_with(&split), percent, funded)
     }
 
     fn bonus_under(agreement: &Agreement, percent: &str, funded: &str) -> Result<Bonus, TermsError> {
@@ -251,10 +257,15 @@ mod tests {
         // A millionth of a percent of 80,000 micros is no whole number of them.
         assert_eq!(field("15", "0.000001"), "funded_percent");
     }
+
     #[test]
     fn the_agreement_says_what_may_be_published() {
         let split = agreement_with(r#""bonus":{"max_percent":"20","funded_percent":"50"},"#);
         assert!(bonus_under(&split, "20", "50").is_ok());
+        assert_eq!(
+            bonus_under(&agreement(), "1", "50").expect_err("nothing was agreed").field,
+            "percent"
+        );
         assert_eq!(bonus_under(&split, "20.000001", "50").expect_err("too high").field, "percent");
         assert_eq!(bonus_under(&split, "20", "25").expect_err("another share").field, "funded_percent");
         let steps = agreement_with(r#""step":"50","#);

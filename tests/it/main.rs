@@ -23,5 +23,6 @@ mod refusals;
 mod reload;
 mod revocations;
 mod sdk;
+mod succession;
 mod tidy;
 mod wycheproof;

@@ -23,7 +23,7 @@ const MILES: &str = include_str!("networks/miles.toml");
 fn both_ways() -> String {
     let there = "kind = \"exchange\"\npartner = \"bank\"\nprogramme = \"BANK\"\nto_programme = \"MILES\"";
     let back = "[[agreement]]\nkind = \"exchange\"\npartner = \"airline\"\nprogramme = \"MILES\"\nto_programme = \"BANK\"\nprice = \"0.8\"\n\
-                currency = \"HKD\"\nvalid_from = \"2026-01-01T00:00:00Z\"\n[[rate]]";
+                currency = \"HKD\"\nbonus = { max_percent = \"5\", funded_percent = \"50\" }\nvalid_from = \"2026-01-01T00:00:00Z\"\n[[rate]]";
     assert!(MILES.contains(there));
     MILES
         .replace(there, &format!("rate_notice_hours = 24\n{there}"))

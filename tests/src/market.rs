@@ -88,6 +88,13 @@ impl Market {
         self.post(partner, &format!("/v1/agreements/{hash}/acts"), text)
     }
 
+    /// A partner gives notice.
+    pub fn end(&self, partner: &str, hash: &str, notice: Span) -> Result<Filed, (Code, Option<String>)> {
+        let ends_at = Some(later(self.world.now(), notice));
+        let text = act(Action::Terminate, hash, self.world.now(), ends_at, self.key(partner));
+        self.post(partner, &format!("/v1/agreements/{hash}/acts"), text)
+    }
+
     /// A partner reads a document.
     pub fn fetch(&self, partner: &str, hash: &str) -> Result<Filed, Code> {
         match self.world.runtime.block_on(self.world.client(partner).agreement(hash)) {
@@ -122,7 +129,7 @@ impl Market {
             State::Signed => self.sign("pool", &filed).expect("signed"),
             State::Withdrawn => self.act("grocer", Action::Withdraw, &filed.hash).expect("withdrawn"),
             State::Declined => self.act("pool", Action::Decline, &filed.hash).expect("declined"),
-            State::Terminated => self.act("pool", Action::Terminate, &filed.hash).expect("terminated"),
+            State::Terminated => self.end("pool", &filed.hash, 60.days()).expect("terminated"),
             State::Superseded => {
                 self.in_force(&successor(&filed, &terms, self.world.now()));
                 self.fetch("pool", &filed.hash).expect("there")

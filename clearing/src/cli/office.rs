@@ -210,9 +210,8 @@ fn named(conn: &mut Conn, hash: &str) -> anyhow::Result<Document> {
     if let Some(document) = documents::find(conn, hash)? {
         return Ok(document);
     }
-    let mut all = documents::list(conn, Kind::Agreement, None)?;
-    all.extend(documents::list(conn, Kind::Change, None)?);
-    all.retain(|one| hash.len() >= 6 && one.hash.starts_with(hash));
+    let digits = hash.len() >= 6 && hash.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    let mut all = if digits { documents::beginning(conn, hash)? } else { vec![] };
     match all.len() {
         1 => all.pop().context("no document"),
         0 => bail!("there is no document {hash}; see: clearing document list"),
@@ -265,14 +264,10 @@ pub fn events(at: &At, after: i64) -> anyhow::Result<()> {
         after = last.no;
         for event in found {
             let facts: Vec<String> = event.facts.iter().map(|(name, value)| format!("{name}={value}")).collect();
-            println!(
-                "{}  {}  {}  {}  {}",
-                event.no,
-                timestamp(event.at),
-                event.kind,
-                event.subject,
-                facts.join(" ")
-            );
+            let (at, facts) = (timestamp(event.at), facts.join(" "));
+            let line = format!("{}  {at}  {}  {}  {facts}", event.no, event.kind, event.subject);
+            // What others wrote doesn't steer this terminal.
+            println!("{}", line.replace(char::is_control, "?"));
         }
     }
 }

@@ -8,6 +8,7 @@ use partner_sdk::jws::general::Signature;
 use partner_sdk::jws::{SigningKey, TYP_AGREEMENT};
 use partner_sdk::{Code, PartnerId, Problem};
 
+use super::publication::no_gain;
 use super::rights::{Role, decide};
 use super::{Done, add, by_partner, by_person, fact, find, fresh, key_of, may_sign, open, role, step, tell, verified};
 use crate::clock::timestamp;
@@ -30,7 +31,14 @@ pub fn propose(conn: &mut Conn, now: Timestamp, caller: &PartnerId, text: &str) 
         may_sign(&directory, caller)?;
         let terms: Terms = document::read(&general.payload)?;
         let other = other_party(&directory, &terms, caller)?;
-        check_terms(&directory, &terms)?;
+        check_terms(&directory, &terms, now)?;
+        if documents::open_proposals(conn, caller.as_str())? >= MAX_OPEN {
+            return Err(Problem::new(
+                Code::TooManyProposals,
+                format!("you have {MAX_OPEN} proposals that aren't in force yet"),
+            )
+            .into());
+        }
         if let Some(known) = documents::find(conn, &about)? {
             let overtaken = known.state == State::Superseded;
             let code = if overtaken { Code::Superseded } else { Code::DocumentKnown };
@@ -56,8 +64,14 @@ pub fn propose(conn: &mut Conn, now: Timestamp, caller: &PartnerId, text: &str) 
     })
 }
 
-/// Terms that fit what there is; a fault names the term.
-fn check_terms(directory: &Directory, terms: &Terms) -> Done<partner_sdk::agreement::Agreement> {
+/// How many proposals of one partner may wait at once.
+const MAX_OPEN: i64 = 100;
+
+/// Terms that fit what there is and aren't over; a fault names the term.
+fn check_terms(directory: &Directory, terms: &Terms, now: Timestamp) -> Done<partner_sdk::agreement::Agreement> {
+    if terms.valid_until.is_some_and(|until| until <= now) {
+        return super::refused(Code::BadTerms, "valid_until", "these terms are over already");
+    }
     check_agreement(directory, terms).map_err(|fault| Problem::new(Code::BadTerms, fault.to_string()).at(Some(fault.field)).into())
 }
 
@@ -176,8 +190,7 @@ pub fn act(conn: &mut Conn, now: Timestamp, caller: &PartnerId, hash: &str, text
             Action::Decline => ("agreement.declined", vec![]),
             Action::Terminate => {
                 let ends_at = notice(&document, &act, now)?;
-                documents::end_agreement(conn, hash, ends_at)?;
-                grow_version(conn, directory.version)?;
+                terminate(conn, &directory, hash, ends_at, now)?;
                 ("agreement.terminated", vec![fact("ends_at", ends_at.to_string())])
             }
             _ => {
@@ -192,6 +205,26 @@ pub fn act(conn: &mut Conn, now: Timestamp, caller: &PartnerId, hash: &str, text
         tell(conn, now, &[&document.proposer, &document.counterparty], kind, hash, &facts)?;
         Ok(document)
     })
+}
+
+/// Ends an agreement at an instant, if that is sooner than it ends by now. Where it then never begins, the version before it goes on.
+fn terminate(conn: &mut Conn, directory: &Directory, hash: &str, ends_at: Timestamp, now: Timestamp) -> Done<()> {
+    let agreement = directory.agreements().find(|a| a.item.hash == hash).ok_or(Code::Internal)?;
+    let versions = directory.versions(&agreement_key(&agreement.item.terms));
+    let later = versions.iter().map(|a| a.from).filter(|from| *from > agreement.from);
+    if later.chain(agreement.until).any(|until| until <= ends_at) {
+        return Err(Problem::new(Code::DocumentState, "the agreement ends then or sooner already")
+            .at(Some("ends_at"))
+            .into());
+    }
+    documents::end_agreement(conn, hash, ends_at)?;
+    grow_version(conn, directory.version)?;
+    if let Some(before) = agreement.item.terms.supersedes.as_deref().filter(|_| ends_at <= agreement.from) {
+        documents::set_state(conn, before, State::InForce, now)?;
+    }
+    // What couldn't be read back would keep the service from starting.
+    load_directory(conn)?;
+    Ok(())
 }
 
 fn read_act(directory: &Directory, caller: &PartnerId, text: &str) -> Done<Act> {
@@ -229,13 +262,15 @@ pub fn approve(conn: &mut Conn, now: Timestamp, key: &SigningKey, hash: &str, si
         let person = by_person(conn, signature, TYP_AGREEMENT, &payload)?;
         let next = decide(Kind::Agreement, document.state, Role::Person, Action::Approve)?;
         let mut directory = load_directory(conn)?;
-        check_signatures(&directory, &document)?;
         let terms: Terms = document::read(&payload)?;
-        let item = check_terms(&directory, &terms)?;
+        check_signatures(&directory, &document, &terms)?;
+        let item = check_terms(&directory, &terms, now)?;
         // What was signed long ago may have been overtaken.
         let proposer: PartnerId = document.proposer.parse().map_err(|_| Code::Internal)?;
         check_succession(conn, &directory, &terms, &proposer)?;
         insert_agreement(conn, &mut directory, item, now.as_microsecond())?;
+        // Another life of quotes may keep an old rate usable beside a new one.
+        no_gain(&directory, now)?;
         grow_version(conn, directory.version)?;
         add(conn, &mut document, "approver", &person.name, signature.clone(), now)?;
         add(
@@ -247,6 +282,7 @@ pub fn approve(conn: &mut Conn, now: Timestamp, key: &SigningKey, hash: &str, si
             now,
         )?;
         enter(conn, &mut document, next, now)?;
+        load_directory(conn)?;
         let whom = [document.proposer.as_str(), document.counterparty.as_str()];
         if let Some(old) = terms.supersedes.as_deref() {
             documents::set_state(conn, old, State::Superseded, now)?;
@@ -258,21 +294,22 @@ pub fn approve(conn: &mut Conn, now: Timestamp, key: &SigningKey, hash: &str, si
     })
 }
 
-/// Both partners' signatures once more, over the bytes that are countersigned: whatever became of the rows meanwhile, nothing else is put in force.
-fn check_signatures(directory: &Directory, document: &Document) -> Done<()> {
+/// Both partners may still sign, and both have: their signatures once more, over the bytes that are countersigned. Whatever became of the rows
+/// meanwhile, nothing else is put in force.
+fn check_signatures(directory: &Directory, document: &Document, terms: &Terms) -> Done<()> {
     let payload = document.payload.as_bytes();
     if document.general().hash() != document.hash {
         return Err(Code::DocumentChanged.into());
     }
-    for signer in [&document.proposer, &document.counterparty] {
-        let signed = document
-            .signatures
-            .iter()
-            .find(|one| one.signer == *signer)
-            .ok_or(Code::NotApproved)?;
+    // Who has to sign follows from what was signed, not from the row beside it.
+    let (partner, issuer) = parties(directory, terms).ok_or(Code::NotApproved)?;
+    for signer in [partner, issuer] {
+        may_sign(directory, signer)?;
+        let signed = document.signatures.iter().find(|one| one.signer == signer.as_str());
+        let signed = signed.ok_or(Code::NotApproved)?;
         // The key has to have been valid when it signed; a revoked one never was.
         let known = directory.keys.signing(&signed.signature.kid);
-        let key = known.filter(|key| key.partner.as_str() == signer && key.check(timestamp(signed.at)).is_ok());
+        let key = known.filter(|key| key.partner == *signer && key.check(timestamp(signed.at)).is_ok());
         let key = key.ok_or_else(|| {
             Problem::new(
                 Code::NotApproved,

@@ -1,6 +1,6 @@
 //! What the operator changes: one of its people proposes, another approves the same bytes, the clearinghouse countersigns, and it takes effect.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use migrations::Conn;
 use partner_sdk::change::{Change, Proposal, Status};
 use partner_sdk::document::{self, Act, Action, Kind, State};
@@ -17,6 +17,12 @@ use crate::store::documents::{self, Document, Person};
 use crate::store::events::EVERYBODY;
 use crate::store::{load_directory, partners};
 
+/// How long a proposal may be approved.
+const OPEN_FOR: SignedDuration = SignedDuration::from_hours(24 * 30);
+
+/// The longest reason, in bytes.
+const MAX_REASON: usize = 500;
+
 /// How many people there have to be for two of them to agree.
 const FEWEST: usize = 2;
 
@@ -24,7 +30,12 @@ const FEWEST: usize = 2;
 pub fn propose(conn: &mut Conn, now: Timestamp, text: &str) -> Done<Document> {
     let general = open(text);
     let about = general.as_ref().map(|g| g.hash()).unwrap_or_default();
-    step(conn, now, "a person", "propose", &about, |conn| {
+    let who = general
+        .as_ref()
+        .ok()
+        .and_then(|g| g.signatures.first())
+        .map_or_else(String::new, |one| one.kid.to_string());
+    step(conn, now, &who, "propose", &about, |conn| {
         let general = general?;
         let [signature] = &general.signatures[..] else {
             return Err(Problem::new(Code::MalformedDocument, "a proposal has one signature, the proposer's").into());
@@ -32,6 +43,9 @@ pub fn propose(conn: &mut Conn, now: Timestamp, text: &str) -> Done<Document> {
         let person = by_person(conn, signature, TYP_CHANGE, &general.payload)?;
         let proposal: Proposal = document::read(&general.payload)?;
         fresh(proposal.proposed_at, now)?;
+        if proposal.reason.len() > MAX_REASON || proposal.reason.contains(char::is_control) {
+            return refused(Code::BadTerms, "reason", "a reason is one line of at most 500 bytes");
+        }
         if let Some(known) = documents::find(conn, &about)? {
             return Err(Problem::new(Code::DocumentKnown, format!("this document is there already, and {}", known.state)).into());
         }
@@ -71,6 +85,9 @@ pub fn approve(conn: &mut Conn, now: Timestamp, key: &SigningKey, hash: &str, si
             return Err(Code::FourEyes.into());
         }
         let proposal: Proposal = document::read(&payload)?;
+        if now > proposal.proposed_at + OPEN_FOR {
+            return Err(Problem::new(Code::Stale, "the proposal is more than 30 days old: propose it again").into());
+        }
         let mut directory = load_directory(conn)?;
         check(conn, &directory, &proposal.change, now)?;
         take_effect(conn, &mut directory, &proposal.change, hash, now)?;
@@ -113,9 +130,11 @@ pub fn decline(conn: &mut Conn, now: Timestamp, kind: Kind, hash: &str, text: &s
 }
 
 fn turn_down(conn: &mut Conn, now: Timestamp, kind: Kind, hash: &str, text: &str, action: Action) -> Done<Document> {
-    step(conn, now, "a person", action.as_str(), hash, |conn| {
+    let jws = Act::open(text);
+    let who = jws.as_ref().map_or_else(|_| String::new(), |jws| jws.kid.to_string());
+    step(conn, now, &who, action.as_str(), hash, |conn| {
         let mut document = find(conn, kind, hash)?;
-        let jws = Act::open(text)?;
+        let jws = jws?;
         let unknown = || Problem::new(Code::UnknownKey, "no person of the operator has this kid").at(Some("kid"));
         let people = documents::people(conn)?;
         let person = people.into_iter().find(|one| one.kid == jws.kid.as_str()).ok_or_else(unknown)?;
@@ -181,8 +200,13 @@ fn check(conn: &mut Conn, directory: &Directory, change: &Change, now: Timestamp
         Change::Bonus(terms) => publication::bonus(directory, terms, now).map(drop),
         Change::WriteOff { .. } => refused(Code::BadTerms, "change", "write-offs come with the ledger's message for them"),
         Change::Person { name, kid, public_key } => {
-            if name.is_empty() || name.len() > 64 || KeyId::new(kid.as_str()).is_err() {
-                return refused(Code::BadTerms, "name", "a person has a name of 1 to 64 characters");
+            let plain = |c: char| c.is_alphanumeric() || " .'-".contains(c);
+            if name.is_empty() || name.len() > 64 || !name.chars().all(plain) || KeyId::new(kid.as_str()).is_err() {
+                return refused(
+                    Code::BadTerms,
+                    "name",
+                    "a person's name has 1 to 64 bytes of letters, digits, spaces and . ' -",
+                );
             }
             match VerifyingKey::from_base64url(public_key) {
                 Err(e) => refused(Code::BadTerms, "public_key", e.to_string()),

@@ -78,8 +78,16 @@ fn step<T>(conn: &mut Conn, now: Timestamp, who: &str, what: &str, about: &str, 
         body(conn)
     });
     if let Err(Fault::Refused(problem)) = &done {
+        if noisy(conn, now, who)? {
+            tracing::warn!(who, what, about, code = %problem.code, "refused steps are no longer recorded one by one");
+            return done;
+        }
         let mut facts = vec![fact("by", who), fact("action", what), fact("code", problem.code.as_str())];
-        facts.extend(problem.field.as_deref().map(|field| fact("field", field)));
+        let field = problem
+            .field
+            .as_deref()
+            .map(|field| field.chars().take(MAX_FIELD).collect::<String>());
+        facts.extend(field.map(|field| fact("field", field)));
         let refused = NewEvent {
             recipient: OPERATOR.into(),
             kind: "document.refused",
@@ -96,6 +104,21 @@ fn step<T>(conn: &mut Conn, now: Timestamp, who: &str, what: &str, about: &str, 
 
 fn refused<T>(code: Code, field: &str, detail: impl Into<String>) -> Done<T> {
     Err(Problem::new(code, detail).at(Some(field)).into())
+}
+
+/// The most characters that are recorded of a field's name, which whoever is refused has chosen.
+const MAX_FIELD: usize = 64;
+
+/// The most refusals of one party that are recorded in a minute.
+const MAX_REFUSALS: usize = 30;
+
+/// Whether so many steps of this party were refused in the last minute that further ones only go to the log: nobody fills the trail.
+fn noisy(conn: &mut Conn, now: Timestamp, who: &str) -> Result<bool, DbError> {
+    let minute_ago = now.as_microsecond().saturating_sub(60_000_000);
+    let of_party =
+        |event: &events::Event| event.kind == "document.refused" && event.facts.iter().any(|(name, by)| name == "by" && by == who);
+    let recent = events::since(conn, OPERATOR, minute_ago, 1000)?;
+    Ok(recent.iter().filter(|event| of_party(event)).count() >= MAX_REFUSALS)
 }
 
 fn fact(name: &str, value: impl Into<String>) -> (String, String) {

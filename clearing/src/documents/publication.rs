@@ -11,7 +11,7 @@ use crate::store::{check_bonus, check_rate};
 
 /// The number of the agreement and the rate, where it may be published now.
 pub fn rate(directory: &Directory, terms: &RateTerms, now: Timestamp) -> Done<(i32, Rate)> {
-    let (agreement, item) = check_rate(directory, terms).map_err(bad_terms)?;
+    let (agreement, item) = check_rate(directory, terms, now).map_err(bad_terms)?;
     let pair = |r: &RateTerms| r.programme == terms.programme && r.to_programme == terms.to_programme;
     let mut before = directory.rates().filter(|r| pair(&r.item.terms)).peekable();
     let first = before.peek().is_none();
@@ -24,14 +24,14 @@ pub fn rate(directory: &Directory, terms: &RateTerms, now: Timestamp) -> Done<(i
     }
     let mut with = directory.clone();
     let own = (terms.valid_from, terms.valid_until);
-    with.add_rate(Numbered::new(i32::MAX, item.clone(), own, now.as_microsecond()));
+    with.add_rate(Numbered::new(i32::MAX, item.clone(), own, now.as_microsecond()).under(agreement));
     no_gain(&with, now)?;
     Ok((agreement, item))
 }
 
 /// The number of the agreement and the bonus, where it may be published now. More points need no notice.
 pub fn bonus(directory: &Directory, terms: &BonusTerms, now: Timestamp) -> Done<(i32, Bonus)> {
-    let (agreement, item) = check_bonus(directory, terms).map_err(bad_terms)?;
+    let (agreement, item) = check_bonus(directory, terms, now).map_err(bad_terms)?;
     if let Some(other) = directory.overlapping(terms) {
         let detail = format!("it overlaps another bonus, from {} until {}", other.valid_from, other.valid_until);
         return refused(Code::Superseded, "valid_from", detail);
@@ -41,7 +41,7 @@ pub fn bonus(directory: &Directory, terms: &BonusTerms, now: Timestamp) -> Done<
     }
     let mut with = directory.clone();
     let own = (terms.valid_from, Some(terms.valid_until));
-    with.add_bonus(Numbered::new(i32::MAX, item.clone(), own, now.as_microsecond()));
+    with.add_bonus(Numbered::new(i32::MAX, item.clone(), own, now.as_microsecond()).under(agreement));
     no_gain(&with, now)?;
     Ok((agreement, item))
 }
@@ -61,7 +61,8 @@ fn notice(directory: &Directory, (from, to): (&ProgrammeCode, &ProgrammeCode), v
     Ok(())
 }
 
-fn no_gain(directory: &Directory, now: Timestamp) -> Done<()> {
+/// Refuses what would open a cycle that gains.
+pub(super) fn no_gain(directory: &Directory, now: Timestamp) -> Done<()> {
     match gains::gain(directory, now.as_microsecond()) {
         None => Ok(()),
         Some(cycle) => Err(Problem::new(Code::CycleGains, cycle.to_string()).into()),

@@ -38,9 +38,10 @@ fn agreement(state: State, role: Role, action: Action) -> Result<State, Code> {
         (Action::Approve, Role::Person, Proposed) => Err(Code::NotApproved),
         (Action::Withdraw, Role::Proposer, Proposed | Signed) => Ok(Withdrawn),
         (Action::Decline, Role::Counterparty, Proposed) | (Action::Decline, Role::Person, Proposed | Signed) => Ok(Declined),
-        (Action::Terminate, Role::Proposer | Role::Counterparty, InForce) => Ok(Terminated),
+        // Whoever was given notice may give a shorter one, as far as the terms allow.
+        (Action::Terminate, Role::Proposer | Role::Counterparty, InForce | Terminated) => Ok(Terminated),
         // The old one steps down when the new one is countersigned.
-        (Action::Supersede, Role::Proposer | Role::Counterparty, InForce) => Ok(InForce),
+        (Action::Supersede, Role::Proposer | Role::Counterparty, InForce | Terminated) => Ok(state),
         (Action::Supersede, Role::Proposer | Role::Counterparty, Superseded) => Err(Code::Superseded),
         _ if !is_theirs(role, action) => Err(Code::NotParty),
         _ => Err(Code::DocumentState),

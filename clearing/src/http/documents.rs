@@ -1,15 +1,17 @@
 //! Agreements over the wire, and the event feed.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use jiff::Timestamp;
-use partner_sdk::document::{Filed, Kind, SignedBy, State as DocumentState};
+use partner_sdk::document::{Filed, Kind, SignedBy};
+use partner_sdk::jws::general::MAX_DOCUMENT_BYTES;
 use partner_sdk::wire::{Event, MAX_EVENTS, MAX_WAIT_SECONDS};
 use partner_sdk::{Code, PartnerId, Problem};
 use serde::Deserialize;
 
-use super::{Failure, MAX_BODY, State, caller, heard, on_database};
+use super::{Failure, State, caller, heard, on_database};
 use crate::clock::timestamp;
 use crate::directory::{Directory, Numbered};
 use crate::documents::{Done, Fault, agreements};
@@ -75,17 +77,26 @@ async fn step(
     state: &State,
     step: impl FnOnce(&mut migrations::Conn, Timestamp, &PartnerId, &str) -> Done<Document> + Send + 'static,
 ) -> Result<HttpResponse, Failure> {
-    let (partner, _, text, _held) = heard(request, payload, state, MAX_BODY).await?;
+    let (partner, _, text, _held) = heard(request, payload, state, MAX_DOCUMENT_BYTES + 1).await?;
     let now = state.clock.now();
     let (document, directory, newest) = on_database(state, move |conn| {
         let document = step(conn, now, &partner, text.trim_end())?;
-        let directory = std::sync::Arc::new(load_directory(conn)?);
-        Ok((document, directory, events::newest(conn)?))
+        conn.snapshot(|conn| Ok((document, Arc::new(load_directory(conn)?), events::newest(conn)?)))
     })
     .await?;
     state.reference.put(&directory);
     state.news.send_replace(newest);
     Ok(HttpResponse::Ok().json(filed(&document, &directory)))
+}
+
+/// A document's name in a path: what isn't one names nothing, and goes no further.
+fn named(hash: web::Path<String>) -> Result<String, Failure> {
+    let hash = hash.into_inner();
+    let digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+    match hash.len() == 64 && hash.bytes().all(digit) {
+        true => Ok(hash),
+        false => Err(Failure::new(Code::NotFound)),
+    }
 }
 
 /// `POST /v1/agreements`: either party proposes.
@@ -100,6 +111,7 @@ pub async fn sign(
     hash: web::Path<String>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Failure> {
+    let hash = named(hash)?;
     step(&request, payload, &state, move |conn, now, caller, text| {
         agreements::sign(conn, now, caller, &hash, text)
     })
@@ -113,6 +125,7 @@ pub async fn act(
     hash: web::Path<String>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Failure> {
+    let hash = named(hash)?;
     step(&request, payload, &state, move |conn, now, caller, text| {
         agreements::act(conn, now, caller, &hash, text)
     })
@@ -122,6 +135,7 @@ pub async fn act(
 /// `GET /v1/agreements/{hash}`: the parties.
 pub async fn fetch(request: HttpRequest, hash: web::Path<String>, state: web::Data<State>) -> Result<HttpResponse, Failure> {
     let (partner, _) = caller(&request, &state)?;
+    let hash = named(hash)?;
     let (document, directory) = on_database(&state, move |conn| {
         conn.snapshot(|conn| Ok((agreements::fetch(conn, &partner, &hash)?, load_directory(conn)?)))
     })
@@ -142,23 +156,29 @@ pub async fn list(request: HttpRequest, which: web::Query<Which>, state: web::Da
     let as_of = instant(which.as_of.as_deref(), "as_of")?;
     let (all, directory) = on_database(&state, move |conn| {
         conn.snapshot(|conn| {
-            Ok((
-                documents::list(conn, Kind::Agreement, Some(partner.as_str()))?,
-                load_directory(conn)?,
-            ))
+            let directory = load_directory(conn)?;
+            let all = match as_of {
+                None => documents::list(conn, Kind::Agreement, Some(partner.as_str()))?,
+                // However many were proposed since, those in force are found.
+                Some(at) => {
+                    let begun = |hash: &str| {
+                        in_force(&directory, hash).is_some_and(|(from, until)| from <= at && until.is_none_or(|until| at < until))
+                    };
+                    let hashes = directory
+                        .agreements()
+                        .map(|a| a.item.hash.clone())
+                        .filter(|hash| begun(hash))
+                        .collect();
+                    let mut all = documents::with_hashes(conn, hashes)?;
+                    all.retain(|one| one.proposer == partner.as_str() || one.counterparty == partner.as_str());
+                    all
+                }
+            };
+            Ok((all, directory))
         })
     })
     .await?;
-    let all = all.iter().map(|document| filed(document, &directory));
-    let wanted = |one: &Filed| match as_of {
-        None => true,
-        Some(at) => {
-            let begun = one.in_force_from.is_some_and(|from| from <= at);
-            let over = one.in_force_until.is_some_and(|until| until <= at);
-            begun && !over && one.state != DocumentState::Proposed
-        }
-    };
-    let answer: Vec<Filed> = all.filter(wanted).collect();
+    let answer: Vec<Filed> = all.iter().map(|document| filed(document, &directory)).collect();
     Ok(HttpResponse::Ok().json(answer))
 }
 

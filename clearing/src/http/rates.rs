@@ -1,7 +1,6 @@
 //! Rates and bonuses: in force now or at an instant, and their whole history.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use jiff::Timestamp;
 use partner_sdk::rate::Published;
 use partner_sdk::{Code, Problem, ProgrammeCode};
 use serde::Deserialize;
@@ -51,15 +50,15 @@ fn pair_of(one: &Published) -> Option<(&ProgrammeCode, &ProgrammeCode)> {
 
 /// Everything published, by programmes and start, rates before bonuses.
 fn published(directory: &Directory) -> Vec<Published> {
-    let agreement = |from: &ProgrammeCode, to: &ProgrammeCode, at: Timestamp| {
-        let agreement = directory.exchange_agreement(from, to, at);
+    let agreement = |under: Option<i32>| {
+        let agreement = under.and_then(|no| directory.agreement_no(no));
         agreement.map_or_else(String::new, |a| a.item.hash.clone())
     };
     let rates = directory.rates().map(|rate| {
         let terms = &rate.item.terms;
         Published {
             hash: rate.item.hash.clone(),
-            agreement: agreement(&terms.programme, &terms.to_programme, terms.valid_from),
+            agreement: agreement(rate.under),
             in_force_from: rate.from,
             in_force_until: directory.rate_ends(rate),
             rate: Some(terms.clone()),
@@ -70,7 +69,7 @@ fn published(directory: &Directory) -> Vec<Published> {
         let terms = &bonus.item.terms;
         Published {
             hash: bonus.item.hash.clone(),
-            agreement: agreement(&terms.programme, &terms.to_programme, terms.valid_from),
+            agreement: agreement(bonus.under),
             in_force_from: bonus.from,
             in_force_until: bonus.until,
             rate: None,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use partner_sdk::agreement::Agreement;
+use partner_sdk::change::Status;
 use partner_sdk::{Code, Currency, MemberNumber, PartnerId, Points};
 
 use super::plan::Effect;
@@ -42,6 +43,10 @@ impl WorkingSet {
     /// Checks that nobody whose debt grows would owe more than its net debit cap: the operator's, and that of the agreement under which it grows.
     pub(super) fn check_caps(&self, effects: &[Effect]) -> Rejected<()> {
         for ((partner, currency), (up, down)) in self.check_sums(effects)? {
+            // Whoever is gone was settled for good: nothing is owed to it or by it any more.
+            if self.directory.partners.get(partner).is_some_and(|p| p.status == Status::Gone) {
+                return Err(Reject::new(Code::PartnerSuspended));
+            }
             let owed = i128::from(self.exposure.get(&(partner.clone(), currency)).copied().unwrap_or(0)) + up - down;
             let operators = self.directory.partners.get(partner).and_then(|p| p.caps.get(&currency));
             let own = effects.iter().filter_map(|effect| self.cap_agreed(effect, partner, currency));

@@ -75,8 +75,15 @@ fn exchanged(agreement: &Agreement, rate: &Rate, bonus: Option<&Bonus>, offered:
     if agreement.per_message.is_some_and(|limit| used > limit) {
         return Err(Reject::at(Code::LimitPerMessage, "points"));
     }
-    // What was published under an earlier agreement need not fit this one: the bonus is shared in whole micros, the step is a multiple.
-    if bonus.is_some_and(|b| b.price(agreement.price).is_none()) || rate.step % agreement.step != 0 {
+    // What was published under an earlier agreement need not fit this one: the bonus is within what both agreed on and shared in whole micros, the step
+    // is a multiple.
+    let agreed = |b: &Bonus| {
+        let within = agreement
+            .bonus
+            .is_some_and(|(most, share)| b.percent_micros <= most && b.funded_micros == share);
+        within && b.price(agreement.price).is_some()
+    };
+    if bonus.is_some_and(|b| !agreed(b)) || rate.step % agreement.step != 0 {
         return Err(Reject::new(Code::NoRate));
     }
     let bonus = bonus.map_or(Some(Points::ZERO), |b| b.bonus(credited)).ok_or_else(overflow)?;

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, bail, ensure};
 use diesel::prelude::*;
+use jiff::Timestamp;
 use migrations::schema::{agreement, head, net_debit_cap, partner, programme, rate, settlement_window};
 use migrations::{Conn, DbError, Url, each_backend};
 use partner_sdk::agreement::{Agreement, Terms};
@@ -226,7 +227,7 @@ pub fn insert_agreement(conn: &mut Conn, directory: &mut Directory, item: Agreem
 }
 
 fn put_rate(conn: &mut Conn, directory: &mut Directory, terms: &RateTerms) -> anyhow::Result<()> {
-    let (no_agreement, item) = check_rate(directory, terms)?;
+    let (no_agreement, item) = check_rate(directory, terms, Timestamp::MIN)?;
     if directory.rates().any(|r| r.item.hash == item.hash) {
         return Ok(());
     }
@@ -243,12 +244,12 @@ pub fn insert_rate(conn: &mut Conn, directory: &mut Directory, item: Rate, no_ag
     let no = directory.next_rate_no();
     insert_row(conn, (no, RATE, &item.hash, no_agreement, published_at, &item.canonical()))?;
     let own = (item.terms.valid_from, item.terms.valid_until);
-    directory.add_rate(Numbered::new(no, item, own, published_at));
+    directory.add_rate(Numbered::new(no, item, own, published_at).under(no_agreement));
     Ok(())
 }
 
 fn put_bonus(conn: &mut Conn, directory: &mut Directory, terms: &BonusTerms) -> anyhow::Result<()> {
-    let (no_agreement, item) = check_bonus(directory, terms)?;
+    let (no_agreement, item) = check_bonus(directory, terms, Timestamp::MIN)?;
     if directory.bonuses().any(|b| b.item.hash == item.hash) {
         return Ok(());
     }
@@ -265,7 +266,7 @@ pub fn insert_bonus(conn: &mut Conn, directory: &mut Directory, item: Bonus, no_
     let no = directory.next_rate_no();
     insert_row(conn, (no, BONUS, &item.hash, no_agreement, published_at, &item.canonical()))?;
     let own = (item.terms.valid_from, Some(item.terms.valid_until));
-    directory.add_bonus(Numbered::new(no, item, own, published_at));
+    directory.add_bonus(Numbered::new(no, item, own, published_at).under(no_agreement));
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use anyhow::Context;
 use diesel::prelude::*;
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use migrations::schema::{agreement, head, net_debit_cap, partner, programme, rate};
 use migrations::{Conn, DbError, each_backend};
@@ -50,22 +51,29 @@ pub fn load_directory(conn: &mut Conn) -> Result<Directory, DbError> {
 pub(super) const RATE: &str = "rate";
 pub(super) const BONUS: &str = "bonus";
 
+/// Rates and bonuses under the agreements that they were published under, whatever has become of those since.
 fn load_rates(conn: &mut Conn, directory: &mut Directory) -> Result<(), DbError> {
     let query = rate::table
-        .select((rate::no, rate::kind, rate::published_at, rate::terms))
+        .select((rate::no, rate::kind, rate::agreement, rate::published_at, rate::terms))
         .order(rate::no);
-    for (no, kind, published_at, text) in each_backend!(conn, |c| query.load::<(i32, String, i64, String)>(c))? {
-        let corrupt = |e: anyhow::Error| DbError::Corrupt(format!("{kind} {no}: {e:#}"));
+    for (no, kind, under, published_at, text) in each_backend!(conn, |c| query.load::<(i32, String, i32, i64, String)>(c))? {
+        let corrupt = |why: String| DbError::Corrupt(format!("{kind} {no}: {why}"));
+        let agreement = directory
+            .agreement_no(under)
+            .ok_or_else(|| corrupt("there is no such agreement".into()))?;
         match kind.as_str() {
             RATE => {
-                let (_, item) = check_rate(directory, &json(&text, "rate.terms")?).map_err(corrupt)?;
+                let terms: RateTerms = json(&text, "rate.terms")?;
+                let scale = |code| scale_of(directory, code).map_err(|e| corrupt(format!("{e:#}")));
+                let (from, to) = (scale(&terms.programme)?, scale(&terms.to_programme)?);
+                let item = Rate::new(terms, from, to, &agreement.item).map_err(|e| corrupt(e.to_string()))?;
                 let own = (item.terms.valid_from, item.terms.valid_until);
-                directory.add_rate(Numbered::new(no, item, own, published_at));
+                directory.add_rate(Numbered::new(no, item, own, published_at).under(under));
             }
             BONUS => {
-                let (_, item) = check_bonus(directory, &json(&text, "rate.terms")?).map_err(corrupt)?;
+                let item = Bonus::new(json(&text, "rate.terms")?, &agreement.item).map_err(|e| corrupt(e.to_string()))?;
                 let own = (item.terms.valid_from, Some(item.terms.valid_until));
-                directory.add_bonus(Numbered::new(no, item, own, published_at));
+                directory.add_bonus(Numbered::new(no, item, own, published_at).under(under));
             }
             _ => return Err(DbError::Corrupt("rate.kind".into())),
         }
@@ -144,21 +152,21 @@ pub fn parties<'a>(directory: &'a Directory, terms: &'a Terms) -> Option<(&'a Pa
     Some((&terms.partner, &directory.programmes.get(issued)?.terms.issuer))
 }
 
-/// The exchange agreement in force when the rate starts, and the rate in smallest units.
-pub fn check_rate(directory: &Directory, terms: &RateTerms) -> anyhow::Result<(i32, Rate)> {
+/// The exchange agreement in force when the rate starts, which isn't before `published`, and the rate in smallest units.
+pub fn check_rate(directory: &Directory, terms: &RateTerms, published: Timestamp) -> anyhow::Result<(i32, Rate)> {
     let (from, to) = (scale_of(directory, &terms.programme)?, scale_of(directory, &terms.to_programme)?);
     let agreement = directory
-        .exchange_agreement(&terms.programme, &terms.to_programme, terms.valid_from)
+        .exchange_agreement(&terms.programme, &terms.to_programme, terms.valid_from.max(published))
         .context("no exchange agreement is in force when the rate starts")?;
     Ok((agreement.no, Rate::new(terms.clone(), from, to, &agreement.item)?))
 }
 
-/// The exchange agreement in force when the bonus starts, and the bonus in smallest units.
-pub fn check_bonus(directory: &Directory, terms: &BonusTerms) -> anyhow::Result<(i32, Bonus)> {
+/// The exchange agreement in force when the bonus starts, which isn't before `published`, and the bonus in smallest units.
+pub fn check_bonus(directory: &Directory, terms: &BonusTerms, published: Timestamp) -> anyhow::Result<(i32, Bonus)> {
     scale_of(directory, &terms.programme)?;
     scale_of(directory, &terms.to_programme)?;
     let agreement = directory
-        .exchange_agreement(&terms.programme, &terms.to_programme, terms.valid_from)
+        .exchange_agreement(&terms.programme, &terms.to_programme, terms.valid_from.max(published))
         .context("no exchange agreement is in force when the bonus starts")?;
     Ok((agreement.no, Bonus::new(terms.clone(), &agreement.item)?))
 }

@@ -122,6 +122,40 @@ pub fn all(conn: &mut Conn, kind: Kind) -> Result<Vec<Document>, DbError> {
     rows.into_iter().map(|row| with_signatures(conn, row)).collect()
 }
 
+/// The documents of these names, newest first.
+pub fn with_hashes(conn: &mut Conn, hashes: Vec<String>) -> Result<Vec<Document>, DbError> {
+    let mut all = vec![];
+    for some in hashes.chunks(conn.bind_limit()) {
+        let query = document::table.filter(document::hash.eq_any(some));
+        let rows: Vec<Row> = each_backend!(conn, |c| query.load(c))?;
+        for row in rows {
+            all.push(with_signatures(conn, row)?);
+        }
+    }
+    all.sort_by(|a: &Document, b| (b.proposed_at, &a.hash).cmp(&(a.proposed_at, &b.hash)));
+    Ok(all)
+}
+
+/// How many of a party's own agreements aren't in force yet.
+pub fn open_proposals(conn: &mut Conn, party: &str) -> Result<i64, DbError> {
+    let open = document::table
+        .filter(document::proposer.eq(party))
+        .filter(document::kind.eq(Kind::Agreement.as_str()))
+        .filter(document::state.eq_any([State::Proposed.as_str(), State::Signed.as_str()]));
+    Ok(each_backend!(conn, |c| open.count().get_result(c))?)
+}
+
+/// The documents whose names begin like this, in hexadecimal digits: at most two, which is enough to tell one from several.
+pub fn beginning(conn: &mut Conn, hash: &str) -> Result<Vec<Document>, DbError> {
+    let query = document::table
+        .filter(document::hash.ge(hash))
+        .filter(document::hash.lt(format!("{hash}g")))
+        .order(document::hash)
+        .limit(2);
+    let rows: Vec<Row> = each_backend!(conn, |c| query.load(c))?;
+    rows.into_iter().map(|row| with_signatures(conn, row)).collect()
+}
+
 /// Adds a document without its signatures.
 pub fn insert(conn: &mut Conn, new: &Document) -> Result<(), DbError> {
     let row = (
@@ -162,8 +196,11 @@ pub fn set_state(conn: &mut Conn, hash: &str, state: State, now: Timestamp) -> R
 
 /// Keeps the signed bytes of what a party did.
 pub fn add_act(conn: &mut Conn, hash: &str, action: Action, signer: &str, bytes: &str, now: Timestamp) -> Result<(), DbError> {
+    let before = document_act::table.filter(document_act::document.eq(hash)).count();
+    let place: i64 = each_backend!(conn, |c| before.get_result(c))?;
     let row = (
         document_act::document.eq(hash),
+        document_act::place.eq(place),
         document_act::action.eq(action.as_str()),
         document_act::signer.eq(signer),
         document_act::bytes.eq(bytes),

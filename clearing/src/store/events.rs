@@ -68,6 +68,29 @@ pub fn newest(conn: &mut Conn) -> Result<i64, DbError> {
     Ok(next - 1)
 }
 
+/// Up to `limit` events for a recipient from an instant on (microseconds since 1970), newest first.
+pub fn since(conn: &mut Conn, recipient: &str, at: i64, limit: i64) -> Result<Vec<Event>, DbError> {
+    let query = event::table
+        .filter(event::recipient.eq(recipient))
+        .order(event::no.desc())
+        .limit(limit);
+    let rows = each_backend!(conn, |c| query.load::<Row>(c))?;
+    rows.into_iter().filter(|row| row.1 >= at).map(read).collect()
+}
+
+type Row = (i64, i64, String, String, String, String);
+
+fn read((no, at, recipient, kind, subject, facts): Row) -> Result<Event, DbError> {
+    Ok(Event {
+        no,
+        at,
+        recipient,
+        kind,
+        subject,
+        facts: serde_json::from_str(&facts).map_err(|_| DbError::Corrupt("event.facts".into()))?,
+    })
+}
+
 /// Up to `limit` events for these recipients after number `after`, in order.
 pub fn after(conn: &mut Conn, recipients: &[&str], after: i64, limit: i64) -> Result<Vec<Event>, DbError> {
     let query = event::table
@@ -75,17 +98,6 @@ pub fn after(conn: &mut Conn, recipients: &[&str], after: i64, limit: i64) -> Re
         .filter(event::no.gt(after))
         .order(event::no)
         .limit(limit);
-    let rows = each_backend!(conn, |c| query.load::<(i64, i64, String, String, String, String)>(c))?;
-    let read = |(no, at, recipient, kind, subject, facts): (i64, i64, String, String, String, String)| {
-        let facts = serde_json::from_str(&facts).map_err(|_| DbError::Corrupt("event.facts".into()))?;
-        Ok(Event {
-            no,
-            at,
-            recipient,
-            kind,
-            subject,
-            facts,
-        })
-    };
+    let rows = each_backend!(conn, |c| query.load::<Row>(c))?;
     rows.into_iter().map(read).collect()
 }

@@ -5,12 +5,16 @@ use std::collections::HashMap;
 use diesel::prelude::*;
 use migrations::schema::{agreement, person, rate, signing_key};
 use migrations::{Conn, DbError, each_backend};
-use partner_sdk::KeyId;
+use partner_sdk::agreement::Terms;
 use partner_sdk::change::{Change, Proposal};
 use partner_sdk::document::{Kind, State};
 use partner_sdk::jws::{TYP_AGREEMENT, TYP_CHANGE, VerifyingKey};
+use partner_sdk::{KeyId, PartnerId};
 
+use super::admin::is_sandbox;
+use super::directory::{load_directory, parties};
 use super::documents::{self, Document, Signed};
+use crate::directory::Directory;
 
 /// Who has which key: partners', people's, revoked and left ones too, and the clearinghouse's. By key id, the owner and the key.
 type Keys = HashMap<String, (String, VerifyingKey)>;
@@ -20,11 +24,12 @@ type Keys = HashMap<String, (String, VerifyingKey)>;
 pub fn check(conn: &mut Conn, kid: &KeyId, clearing: &VerifyingKey) -> Result<Vec<String>, DbError> {
     conn.snapshot(|conn| {
         let mut keys = keys(conn)?;
+        let directory = load_directory(conn)?;
         keys.insert(kid.to_string(), ("clearing".to_owned(), clearing.clone()));
         let (mut findings, mut agreed, mut published) = (vec![], HashMap::new(), vec![]);
         for kind in [Kind::Agreement, Kind::Change] {
             for document in documents::all(conn, kind)? {
-                findings.extend(fault(&document, &keys).map(|why| format!("document {}: {why}", document.hash)));
+                findings.extend(fault(&document, &keys, &directory).map(|why| format!("document {}: {why}", document.hash)));
                 if !matches!(document.state, State::InForce | State::Superseded | State::Terminated) {
                     continue;
                 }
@@ -34,17 +39,19 @@ pub fn check(conn: &mut Conn, kid: &KeyId, clearing: &VerifyingKey) -> Result<Ve
                 }
             }
         }
-        let query = agreement::table
-            .select((agreement::hash, agreement::terms))
-            .filter(agreement::published_at.ne(0));
-        for (hash, terms) in each_backend!(conn, |c| query.load::<(String, String)>(c))? {
-            if agreed.get(&hash) != Some(&terms) {
+        // Only in a sandbox is the network file's word enough, whose documents have no time of publication.
+        let sandbox = is_sandbox(conn)?;
+        let query = agreement::table.select((agreement::hash, agreement::published_at, agreement::terms));
+        for (hash, published_at, terms) in each_backend!(conn, |c| query.load::<(String, i64, String)>(c))? {
+            let by_file = sandbox && published_at == 0;
+            if !by_file && agreed.get(&hash) != Some(&terms) {
                 findings.push(format!("agreement {hash} is in force, and no signed document says so"));
             }
         }
-        let query = rate::table.select((rate::hash, rate::terms)).filter(rate::published_at.ne(0));
-        for (hash, terms) in each_backend!(conn, |c| query.load::<(String, String)>(c))? {
-            if !published.contains(&terms) {
+        let query = rate::table.select((rate::hash, rate::published_at, rate::terms));
+        for (hash, published_at, terms) in each_backend!(conn, |c| query.load::<(String, i64, String)>(c))? {
+            let by_file = sandbox && published_at == 0;
+            if !by_file && !published.contains(&terms) {
                 findings.push(format!("rate or bonus {hash} is in force, and no signed document says so"));
             }
         }
@@ -75,7 +82,7 @@ fn keys(conn: &mut Conn) -> Result<Keys, DbError> {
 }
 
 /// What is wrong with a document, if anything is.
-fn fault(document: &Document, keys: &Keys) -> Option<String> {
+fn fault(document: &Document, keys: &Keys, directory: &Directory) -> Option<String> {
     if document.general().hash() != document.hash {
         return Some("its payload isn't what its name says".to_owned());
     }
@@ -95,25 +102,30 @@ fn fault(document: &Document, keys: &Keys) -> Option<String> {
         return Some(format!("the signature of {} as {} doesn't hold", bad.signer, bad.role));
     }
     let in_force = matches!(document.state, State::InForce | State::Superseded | State::Terminated);
+    let signers = |role: &str| signed(role).map(|one| one.signer.as_str());
     let mut needed = vec!["proposer"];
-    if document.kind == Kind::Agreement && document.proposer != document.counterparty && (in_force || document.state == State::Signed) {
-        needed.push("counterparty");
-    }
     if in_force {
         needed.extend(["approver", "clearing"]);
     }
     if let Some(missing) = needed.into_iter().find(|role| signed(role).is_none()) {
         return Some(format!("it is {} without the signature of the {missing}", document.state));
     }
-    let same = |a: &str, b: &str| signed(a).zip(signed(b)).is_some_and(|(a, b)| a.signer == b.signer);
     match document.kind {
-        Kind::Change if same("proposer", "approver") => Some("one person has proposed and approved it".to_owned()),
-        Kind::Agreement if signed("proposer").is_some_and(|one| one.signer != document.proposer) => {
-            Some("another than its proposer has signed".to_owned())
+        Kind::Change if signers("proposer") == signers("approver") => Some("one person has proposed and approved it".to_owned()),
+        Kind::Change => None,
+        Kind::Agreement => {
+            // Who has to have signed follows from the terms, not from the row beside them.
+            let terms: Terms = partner_sdk::document::read(document.payload.as_bytes()).ok()?;
+            let (partner, issuer) = parties(directory, &terms)?;
+            let both = [signers("proposer"), signers("counterparty")];
+            let lacks = |party: &PartnerId| !both.contains(&Some(party.as_str()));
+            let due = if in_force || document.state == State::Signed {
+                vec![partner, issuer]
+            } else {
+                vec![]
+            };
+            let missing = due.into_iter().find(|party| lacks(party));
+            missing.map(|party| format!("it is {} without the signature of {party}", document.state))
         }
-        Kind::Agreement if signed("counterparty").is_some_and(|one| one.signer != document.counterparty) => {
-            Some("another than its counterparty has signed".to_owned())
-        }
-        _ => None,
     }
 }

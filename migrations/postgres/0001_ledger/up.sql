@@ -231,11 +231,12 @@ CREATE TABLE document_signature (
 -- What parties did to documents, with the exact bytes that were signed.
 CREATE TABLE document_act (
     document TEXT NOT NULL REFERENCES document (hash),
+    place BIGINT NOT NULL,
     action TEXT NOT NULL,
     signer TEXT NOT NULL,
     bytes TEXT NOT NULL,
     acted_at BIGINT NOT NULL,
-    PRIMARY KEY (document, action)
+    PRIMARY KEY (document, place)
 );
 
 -- The operator's people, who propose and approve; the name stands in the trail, so it is never given again.

@@ -10,35 +10,41 @@ use crate::agreement::Terms;
 use crate::document::{self, Act, Action, Filed, State};
 use crate::ids::{MessageId, ProgrammeCode};
 use crate::jws::general::{General, Signature};
-use crate::jws::{JwsError, SigningKey, TYP_AGREEMENT};
+use crate::jws::{JwsError, SigningKey, TYP_AGREEMENT, VerifyingKey};
 use crate::rate::Published;
 use crate::wire::{Body, Event, MAX_WAIT_SECONDS, Message};
 
 impl Client {
     /// Proposes an agreement to the other partner of its terms.
     pub async fn propose(&self, terms: &Terms, key: &SigningKey) -> Result<Filed, ClientError> {
-        let payload = document::write(terms);
-        self.file("/v1/agreements", General::sign(key, TYP_AGREEMENT, payload.as_bytes()).to_json())
-            .await
+        let general = General::sign(key, TYP_AGREEMENT, document::write(terms).as_bytes());
+        self.file("/v1/agreements", general.to_json(), &general.hash()).await
     }
 
     /// An agreement of one's own, with where it stands.
     pub async fn agreement(&self, hash: &str) -> Result<Filed, ClientError> {
-        checked(self.get(&format!("/v1/agreements/{hash}")).await?)
+        checked(self.get(&format!("/v1/agreements/{hash}")).await?, hash, &self.clearing_key)
     }
 
     /// One's own agreements, newest first; with `as_of`, those in force at that instant.
     pub async fn agreements(&self, as_of: Option<Timestamp>) -> Result<Vec<Filed>, ClientError> {
         let query = as_of.map(|at| format!("?as_of={at}")).unwrap_or_default();
-        self.get(&format!("/v1/agreements{query}")).await
+        let all: Vec<Filed> = self.get(&format!("/v1/agreements{query}")).await?;
+        all.into_iter()
+            .map(|one| {
+                let hash = one.hash.clone();
+                checked(one, &hash, &self.clearing_key)
+            })
+            .collect()
     }
 
-    /// Signs what was proposed: exactly the document that was read.
+    /// Signs what was proposed: exactly the document that was read, which has to be an agreement ([`Filed::terms`] shows it).
     pub async fn sign(&self, proposed: &Filed, key: &SigningKey) -> Result<Filed, ClientError> {
         let mut general = proposed.open().map_err(unreliable)?;
+        proposed.terms().map_err(|_| unreliable(JwsError::NotGeneral))?;
         general.signatures.push(Signature::new(key, TYP_AGREEMENT, &general.payload));
-        self.file(&format!("/v1/agreements/{}/signatures", proposed.hash), general.to_json())
-            .await
+        let path = format!("/v1/agreements/{}/signatures", proposed.hash);
+        self.file(&path, general.to_json(), &proposed.hash).await
     }
 
     /// Takes back one's own proposal.
@@ -63,7 +69,7 @@ impl Client {
             issued_at: Timestamp::now(),
             ends_at,
         };
-        self.file(&format!("/v1/agreements/{hash}/acts"), act.sign(key)).await
+        self.file(&format!("/v1/agreements/{hash}/acts"), act.sign(key), hash).await
     }
 
     /// Waits until an agreement has come to a state, or to one from which it can't; returns it as it then is.
@@ -104,15 +110,25 @@ impl Client {
         self.get(&format!("/v1/rates/{from}/{to}")).await
     }
 
-    async fn file(&self, path: &str, body: String) -> Result<Filed, ClientError> {
+    async fn file(&self, path: &str, body: String, hash: &str) -> Result<Filed, ClientError> {
         let reply = self.accepted(exchange(self.request(Method::POST, path)?.body(body)).await?)?;
-        checked(reply.json()?)
+        checked(reply.json()?, hash, &self.clearing_key)
     }
 }
 
-/// A document is what its hash says, or it is nothing.
-fn checked(filed: Filed) -> Result<Filed, ClientError> {
-    filed.open().map_err(unreliable)?;
+/// A document is the one that was asked for and what its hash says, and in force only with the clearinghouse's signature over it.
+fn checked(filed: Filed, hash: &str, clearing_key: &VerifyingKey) -> Result<Filed, ClientError> {
+    let general = filed.open().map_err(unreliable)?;
+    if filed.hash != hash {
+        return Err(ClientError::ReceiptInvalid(super::ReceiptFault::OtherMessage));
+    }
+    let countersigned = || {
+        let mut ours = general.signatures.iter().filter(|one| one.typ == TYP_AGREEMENT);
+        ours.any(|one| one.verify(&general.payload, clearing_key).is_ok())
+    };
+    if matches!(filed.state, State::InForce | State::Superseded | State::Terminated) && !countersigned() {
+        return Err(unreliable(JwsError::Signature));
+    }
     Ok(filed)
 }
 
@@ -134,5 +150,49 @@ impl Message {
             occurred_at: now,
             body,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_document_asked_for_and_in_force_only_when_countersigned() {
+        let key = |name: &str, secret| SigningKey::from_bytes(name.parse().expect("kid"), &[secret; 32]);
+        let (partner, clearing) = (key("a-1", 1), key("clearing-1", 2));
+        let filed = |general: &General, state| Filed {
+            hash: general.hash(),
+            kind: "agreement".into(),
+            state,
+            proposer: "a".into(),
+            counterparty: "b".into(),
+            proposed_at: Timestamp::UNIX_EPOCH,
+            signatures: vec![],
+            in_force_from: None,
+            in_force_until: None,
+            document: general.to_json(),
+        };
+        let mut general = General::sign(&partner, TYP_AGREEMENT, b"{}");
+        let read = |filed: Filed, hash: &str| checked(filed, hash, &clearing.verifying_key());
+        assert!(read(filed(&general, State::Proposed), &general.hash()).is_ok());
+        let other = General::sign(&partner, TYP_AGREEMENT, b"{\"a\":1}");
+        assert!(read(filed(&general, State::Proposed), &other.hash()).is_err(), "another document");
+        let lies = Filed {
+            hash: other.hash(),
+            ..filed(&general, State::Proposed)
+        };
+        assert!(read(lies, &other.hash()).is_err(), "other bytes under the name");
+        assert!(
+            read(filed(&general, State::InForce), &general.hash()).is_err(),
+            "nobody has countersigned"
+        );
+        general.signatures.push(Signature::new(&clearing, "points-receipt+jws", b"{}"));
+        assert!(
+            read(filed(&general, State::InForce), &general.hash()).is_err(),
+            "not as an agreement"
+        );
+        general.signatures.push(Signature::new(&clearing, TYP_AGREEMENT, b"{}"));
+        assert!(read(filed(&general, State::InForce), &general.hash()).is_ok());
     }
 }
