@@ -5,6 +5,7 @@ mod agreements;
 mod cluster;
 mod corners;
 mod crash;
+mod custody;
 mod cycles;
 mod install;
 mod interop;

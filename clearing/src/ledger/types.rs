@@ -245,7 +245,20 @@ impl Line {
     }
 }
 
-/// The side of a points posting that isn't the issuer.
+/// Something to be told in the event feed.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// Who is told.
+    pub recipient: PartnerId,
+    /// What, e.g. `exchange.captured`.
+    pub kind: &'static str,
+    /// About which message.
+    pub subject: String,
+    /// More about it, by name.
+    pub facts: Vec<(String, String)>,
+}
+
+/// The side of a points posting that isn't the issuer: whom the message names, whether the account is here or with the issuer.
 pub const MEMBER: &str = "member";
 
 /// One entry: `debit` gives to `credit`, so it sums to zero by its form.
