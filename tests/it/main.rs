@@ -23,6 +23,7 @@ mod rates;
 mod refusals;
 mod reload;
 mod revocations;
+mod saga;
 mod sdk;
 mod tidy;
 mod wycheproof;
