@@ -45,14 +45,20 @@ fn refused(sender_of: &str, exchange: &MessageId) -> Body {
 }
 
 fn events(world: &World, partner: &str, kind: &str) -> Vec<Event> {
-    let all = world.runtime.block_on(world.client(partner).events(0, Duration::ZERO)).expect("events");
+    let all = world
+        .runtime
+        .block_on(world.client(partner).events(0, Duration::ZERO))
+        .expect("events");
     all.into_iter().filter(|event| event.kind == kind).collect()
 }
 
 fn shown(world: &World, partner: &str, sender: &str, id: &MessageId) -> InstructedExchange {
     let sender = sender.parse().expect("a partner");
     let client = world.client(partner);
-    world.runtime.block_on(client.instructed_exchange(&sender, id)).expect("an exchange")
+    world
+        .runtime
+        .block_on(client.instructed_exchange(&sender, id))
+        .expect("an exchange")
 }
 
 fn open(world: &World, partner: &str) -> Vec<InstructedExchange> {
@@ -77,7 +83,11 @@ fn owes(world: &World, partner: &str) -> String {
 
 /// What each partner is paid by a night, or pays.
 fn net(settlement: &Settlement) -> Vec<String> {
-    let mut net: Vec<String> = settlement.net_positions.iter().map(|p| format!("{} {}", p.partner, p.net)).collect();
+    let mut net: Vec<String> = settlement
+        .net_positions
+        .iter()
+        .map(|p| format!("{} {}", p.partner, p.net))
+        .collect();
     net.sort();
     net
 }
@@ -94,16 +104,19 @@ fn money_is_owed_only_after_the_acknowledgement(backend: Backend) {
     assert_eq!(receipt.fact("deadline"), Some("2026-11-20T02:10:00Z"));
     assert_eq!(receipt.fact("credited"), Some("7000"));
     assert_eq!(world.balance("bank", "BANK", "m1"), ("730".into(), "700".into(), "30".into()));
-    assert_eq!((owes(&world, "bank"), owes(&world, "airline")), ("0.000000".into(), "0.000000".into()));
+    assert_eq!(
+        (owes(&world, "bank"), owes(&world, "airline")),
+        ("0.000000".into(), "0.000000".into())
+    );
     let told = events(&world, "airline", "exchange.instructed");
     let facts = [
-        ("sender", "bank"),
-        ("programme", "BANK"),
-        ("to_programme", "MILES"),
-        ("to_member", "m1"),
-        ("credited", "7000"),
         ("bonus", "1050"),
+        ("credited", "7000"),
         ("deadline", "2026-11-20T02:10:00Z"),
+        ("programme", "BANK"),
+        ("sender", "bank"),
+        ("to_member", "m1"),
+        ("to_programme", "MILES"),
     ];
     assert_eq!(told[0].facts, facts.map(|(name, value)| (name.to_owned(), value.to_owned())));
     assert_eq!((told.len(), told[0].subject.as_str()), (1, id.as_str()));
@@ -113,7 +126,10 @@ fn money_is_owed_only_after_the_acknowledgement(backend: Backend) {
     let receipt = world.post("airline", credited("bank", &id)).expect("captured");
     assert_eq!(receipt.fact("state"), Some("captured"));
     assert_eq!(world.balance("bank", "BANK", "m1"), ("30".into(), "0".into(), "30".into()));
-    assert_eq!((owes(&world, "bank"), owes(&world, "airline")), ("602.000000".into(), "-602.000000".into()));
+    assert_eq!(
+        (owes(&world, "bank"), owes(&world, "airline")),
+        ("602.000000".into(), "-602.000000".into())
+    );
     let ended = events(&world, "bank", "exchange.captured");
     assert_eq!((ended.len(), ended[0].subject.as_str()), (1, id.as_str()));
     assert_eq!((ended[0].fact("reference"), ended[0].fact("by")), (Some("FF-1"), Some("airline")));
@@ -134,7 +150,10 @@ fn a_refusal_gives_everything_back(backend: Backend) {
     let receipt = world.post("airline", refused("bank", &id)).expect("released");
     assert_eq!(receipt.fact("state"), Some("released"));
     assert_eq!(world.balance("bank", "BANK", "m1"), ("730".into(), "0".into(), "730".into()));
-    assert_eq!((owes(&world, "bank"), owes(&world, "airline")), ("0.000000".into(), "0.000000".into()));
+    assert_eq!(
+        (owes(&world, "bank"), owes(&world, "airline")),
+        ("0.000000".into(), "0.000000".into())
+    );
     let ended = events(&world, "bank", "exchange.released");
     assert_eq!((ended.len(), ended[0].fact("reason")), (1, Some("member_unknown")));
     assert_eq!(shown(&world, "bank", "bank", &id).reason.as_deref(), Some("member_unknown"));
@@ -174,7 +193,10 @@ fn no_answer_is_unknown_until_there_is_one(backend: Backend) {
     let of_this: Vec<&Event> = queries.iter().filter(|event| event.subject == id.as_str()).collect();
     assert_eq!(of_this.len(), 4);
     assert_eq!((of_this[3].fact("queries"), of_this[3].fact("state")), (Some("4"), Some("unknown")));
-    assert_eq!((of_this[0].fact("to_member"), of_this[0].fact("credited")), (Some("m1"), Some("1000")));
+    assert_eq!(
+        (of_this[0].fact("to_member"), of_this[0].fact("credited")),
+        (Some("m1"), Some("1000"))
+    );
     // A restart repeats nothing.
     world.sandbox.stop();
     world.sandbox.start().expect("started again");
@@ -188,7 +210,10 @@ fn no_answer_is_unknown_until_there_is_one(backend: Backend) {
     asked(&world, &id, 5);
     let mut conn = world.sandbox.database().expect("a connection");
     let all = pending::open(&mut conn, 0, 10).expect("read");
-    assert_eq!(all.iter().map(|one| one.pending.id.clone()).collect::<Vec<_>>(), [id.clone(), other.clone()]);
+    assert_eq!(
+        all.iter().map(|one| one.pending.id.clone()).collect::<Vec<_>>(),
+        [id.clone(), other.clone()]
+    );
     drop(conn);
     // Signed in time, and on its way for long: an answer is good at any age, but not from the future.
     let mut late = world.message("airline", credited("bank", &id));
@@ -213,7 +238,10 @@ fn both_sides_elsewhere(backend: Backend) {
     assert_eq!(owes(&world, "hotel"), "0.000000");
     world.post("airline", credited("hotel", &id)).expect("captured");
     let ended = events(&world, "hotel", "exchange.captured");
-    assert_eq!((ended.len(), ended[0].fact("points"), ended[0].fact("credited")), (1, Some("300"), Some("100")));
+    assert_eq!(
+        (ended.len(), ended[0].fact("points"), ended[0].fact("credited")),
+        (1, Some("300"), Some("100"))
+    );
     assert_eq!(owes(&world, "hotel"), "8.000000");
     let receipt = world.exchange_at_quote("hotel", "HOTEL", "MILES", "h1", "300").expect("instructed");
     world
@@ -232,7 +260,11 @@ fn a_source_elsewhere_is_captured_at_once(backend: Backend) {
     assert_eq!(world.points("bank", "BANK", "m1"), "10");
     assert_eq!(owes(&world, "hotel"), "0.100000");
     let id = receipt.id.expect("an id");
-    assert_eq!(world.post("bank", credited("hotel", &id)), Err(Code::ExchangeUnknown), "nobody was told");
+    assert_eq!(
+        world.post("bank", credited("hotel", &id)),
+        Err(Code::ExchangeUnknown),
+        "nobody was told"
+    );
     // Here the credit is clawed back; what the hotel gives its member is its own matter.
     world.post("hotel", reverse(&id, "50")).expect("reversed");
     world.post("hotel", reverse(&id, "50")).expect("reversed");
@@ -383,10 +415,26 @@ fn what_was_reserved_outlives_its_expiry(backend: Backend) {
     world.wait(70.days());
     let night = world.close();
     assert_eq!(net(&night), [""; 0]);
-    assert_eq!(world.balance("bank", "BANK", "m1"), ("100".into(), "100".into(), "-100".into()), "50 have expired");
+    assert_eq!(
+        world.balance("bank", "BANK", "m1"),
+        ("100".into(), "100".into(), "-100".into()),
+        "50 have expired"
+    );
     world.post("airline", credited("bank", &taken)).expect("captured");
     assert_eq!(world.points("bank", "BANK", "m1"), "0");
     assert_eq!(owes(&world, "bank"), "80.000000");
+    // Newer points don't take the place of those that were reserved.
+    world.post("bank", earn("BANK", "m2", "100")).expect("points");
+    let receipt = world.exchange_at_quote("bank", "BANK", "MILES", "m2", "100").expect("instructed");
+    world.wait(70.days());
+    world.post("bank", earn("BANK", "m2", "100")).expect("newer points");
+    world.close();
+    assert_eq!(world.points("bank", "BANK", "m2"), "200");
+    world
+        .post("airline", credited("bank", &receipt.id.expect("an id")))
+        .expect("captured");
+    world.close();
+    assert_eq!(world.balance("bank", "BANK", "m2"), ("100".into(), "0".into(), "100".into()));
     // A released one gives back what has expired meanwhile: it goes the next night.
     world.post("bank", earn("BANK", "m1", "100")).expect("points");
     let (left, _) = instructed(&mut world, "100");
@@ -412,7 +460,9 @@ fn a_programme_kept_elsewhere_has_no_balances_here(backend: Backend) {
 /// The money belongs to the window of the capture, and funders that pay at redemption pay then.
 fn exchange_and_answer_share_a_window_or_not(backend: Backend) {
     let mut world = World::new(backend, ELSEWHERE);
-    world.post("shop", earn("BANK", "m1", "100")).expect("points that are paid for when they are spent");
+    world
+        .post("shop", earn("BANK", "m1", "100"))
+        .expect("points that are paid for when they are spent");
     let (id, _) = instructed(&mut world, "100");
     let first = world.close();
     assert_eq!(net(&first), [""; 0], "nothing is owed yet");

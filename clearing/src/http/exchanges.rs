@@ -28,9 +28,11 @@ pub struct Which {
 pub async fn open(request: HttpRequest, which: web::Query<Which>, state: web::Data<State>) -> Result<HttpResponse, Failure> {
     let (partner, directory) = caller(&request, &state)?;
     if which.state.as_deref().is_some_and(|asked| asked != "open") {
-        return Err(Problem::new(Code::BadValue, "only open exchanges are listed: ask for others one by one")
-            .at(Some("state"))
-            .into());
+        return Err(
+            Problem::new(Code::BadValue, "only open exchanges are listed: ask for others one by one")
+                .at(Some("state"))
+                .into(),
+        );
     }
     let (after, now) = (which.after, state.clock.now().as_microsecond());
     let found = on_database(&state, move |conn| {
@@ -60,7 +62,9 @@ fn shown(one: Instructed, directory: &Directory, now: i64) -> InstructedExchange
     let (points, credited, bonus) = (text(&one.from, one.points), text(&one.to, one.credited), text(&one.to, one.bonus));
     let (state, age_seconds) = (one.state(now), one.age_seconds(now));
     let Instructed { pending, from, to, .. } = one;
-    let (answered_at, captured, word) = pending.answer.map_or((None, false, None), |a| (Some(timestamp(a.at)), a.captured, a.word));
+    let (answered_at, captured, word) = pending
+        .answer
+        .map_or((None, false, None), |a| (Some(timestamp(a.at)), a.captured, a.word));
     let (reference, reason) = if captured { (word, None) } else { (None, word) };
     InstructedExchange {
         sender: pending.sender,

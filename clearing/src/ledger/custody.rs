@@ -132,7 +132,7 @@ pub(super) fn instruct(set: &WorkingSet, message: &Message, exchange: &Exchange,
             seq: 0,
             account: exchange.from.clone(),
             points: exchange.moved.points,
-            expires_at: i64::MAX,
+            expires_at: Hold::UNTIL_ANSWERED,
             open: true,
         }));
     }
@@ -229,7 +229,11 @@ pub(super) fn answer(set: &WorkingSet, message: &Message) -> Rejected<Plan> {
         captured,
         word,
     });
-    let state = if captured { ExchangeState::Captured } else { ExchangeState::Released };
+    let state = if captured {
+        ExchangeState::Captured
+    } else {
+        ExchangeState::Released
+    };
     Ok(Plan {
         moved: target.moved.clone(),
         effects,
@@ -266,9 +270,7 @@ fn outcome(set: &WorkingSet, pending: &Pending, moved: &Moved, captured: bool, w
 /// An exchange that waits for this sender's answer. Nobody else learns that there is one.
 fn open<'a>(set: &'a WorkingSet, message: &Message, sender_of: &PartnerId, id: &MessageId) -> Rejected<(Arc<Posted>, &'a Pending)> {
     let unknown = || Reject::at(Code::ExchangeUnknown, "exchange");
-    let target = target_of(set, sender_of, id)
-        .filter(|t| t.kind == "exchange")
-        .ok_or_else(unknown)?;
+    let target = target_of(set, sender_of, id).filter(|t| t.kind == "exchange").ok_or_else(unknown)?;
     let pending = set.pending.get(&target.seq).filter(|p| p.to_issuer == message.sender);
     let pending = pending.ok_or_else(unknown)?;
     if pending.answer.is_some() {

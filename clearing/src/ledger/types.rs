@@ -68,6 +68,11 @@ pub struct Hold {
     pub open: bool,
 }
 
+impl Hold {
+    /// The end of a hold that doesn't end by itself: that of an exchange which waits for an issuer's answer.
+    pub const UNTIL_ANSWERED: i64 = i64::MAX;
+}
+
 /// A firm offer, made by a quote message.
 #[derive(Debug, Clone)]
 pub struct Quote {

@@ -157,6 +157,14 @@ impl WorkingSet {
             .sum()
     }
 
+    /// Whether an exchange from this account waits for an issuer's answer.
+    pub(super) fn waits(&self, key: &AccountKey) -> bool {
+        let holds = self.accounts.get(key).into_iter().flat_map(|a| a.holds.iter());
+        holds
+            .filter_map(|seq| self.holds.get(seq))
+            .any(|h| h.open && h.expires_at == Hold::UNTIL_ANSWERED)
+    }
+
     /// Points that may be spent now: in lots that haven't expired, not held, after debt. Below zero where the member owes.
     pub fn available(&self, key: &AccountKey) -> i128 {
         let unexpired: i128 = self
@@ -258,7 +266,9 @@ impl WorkingSet {
                 self.pending.insert(seq, *pending);
             }
             Effect::Answer { exchange, captured, word } => {
-                let Some(mut pending) = self.pending.remove(&exchange) else { return };
+                let Some(mut pending) = self.pending.remove(&exchange) else {
+                    return;
+                };
                 self.reserve(&pending, -pending.reserved.micros);
                 let at = self.now;
                 pending.answer = Some(Answered { captured, at, seq, word });

@@ -82,7 +82,9 @@ fn load_messages(conn: &mut Conn, set: &mut WorkingSet, batch: &[Verified]) -> R
         ids.extend(target(verified).map(|(_, id)| id).or(quote_of(verified).cloned()));
     }
     // Another sender's message of the same id does no harm: the set knows them by both.
-    let query = message::table.select(POSTED).filter(message::id.eq_any(ids.iter().map(MessageId::as_str)));
+    let query = message::table
+        .select(POSTED)
+        .filter(message::id.eq_any(ids.iter().map(MessageId::as_str)));
     for row in each_backend!(conn, |c| query.load::<PostedRow>(c))? {
         let posted = row.posted()?;
         set.messages.insert((posted.sender.clone(), posted.id.clone()), Arc::new(posted));

@@ -1,7 +1,9 @@
 //! Partners' rows, as the operator's changes write them.
 
 use diesel::prelude::*;
-use migrations::schema::{account, exposure, lot, net_debit_cap, partner, pending_exchange, person, position, programme, settlement_window};
+use migrations::schema::{
+    account, exposure, lot, net_debit_cap, partner, pending_exchange, person, position, programme, settlement_window,
+};
 use migrations::{Conn, DbError, each_backend};
 use partner_sdk::PartnerId;
 use partner_sdk::change::Status;
