@@ -1,5 +1,6 @@
 //! The `clearing` command.
 
+mod exchanges;
 mod keys;
 mod office;
 
@@ -117,6 +118,14 @@ enum Command {
         /// Only what came after this number.
         #[arg(long, default_value_t = 0)]
         after: i64,
+    },
+    /// Exchanges that wait for an issuer's answer, oldest first.
+    Exchanges {
+        #[command(flatten)]
+        at: At,
+        /// In a sandbox: the instant at which its clock stands.
+        #[arg(long)]
+        sandbox_clock: Option<Timestamp>,
     },
     /// Look after the service's own certificate.
     Tls {
@@ -294,6 +303,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             println!("the server's certificate is new, for {}", names.join(", "));
             Ok(())
         }
+        Command::Exchanges { at, sandbox_clock } => exchanges::list(&at, sandbox_clock),
         Command::Serve {
             at,
             sandbox_clock,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, ToSpan};
 use partner_sdk::agreement::{Agreement, AgreementKind, Terms};
+use partner_sdk::change::Custody;
 pub use partner_sdk::change::{ProgrammeTerms, Status};
 use partner_sdk::rate::{Bonus, BonusTerms, Rate};
 use partner_sdk::{Currency, Money, PartnerId, Points, ProgrammeCode};
@@ -174,6 +175,11 @@ impl Directory {
             bonuses: HashMap::new(),
             bonuses_by_no: HashMap::new(),
         }
+    }
+
+    /// Whether there is a programme whose issuer keeps the balances itself.
+    pub fn any_external(&self) -> bool {
+        self.programmes.values().any(|p| p.terms.custody == Custody::External)
     }
 
     /// Adds an agreement.

@@ -1,4 +1,4 @@
-//! Threads that look again every second: for what has changed outside the process, and for windows whose time is over.
+//! Threads that look again every second: for what has changed outside the process, for exchanges without an answer, and for windows whose time is over.
 
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::night::Night;
-use crate::store::{self, events};
+use crate::store::{self, events, pending};
 use crate::tls::{Files, Live};
 use crate::writer::Reference;
 
@@ -40,6 +40,23 @@ impl Keeper {
                 // Other processes append events too.
                 let newest = events::newest(conn)?;
                 news.send_if_modified(|known| std::mem::replace(known, newest) != newest);
+                Ok(())
+            })
+        })
+    }
+
+    /// Asks issuers again that haven't said whether they credited an exchange.
+    pub fn exchanges(url: Url, reference: Reference, clock: Clock, news: watch::Sender<i64>) -> std::io::Result<Self> {
+        let mut conn = None;
+        Self::start("exchanges", move || {
+            let directory = reference.get();
+            if !directory.any_external() {
+                return Ok(());
+            }
+            with(&url, &mut conn, |conn| {
+                if pending::ask_again(conn, &directory, clock.now().as_microsecond())? > 0 {
+                    news.send_replace(events::newest(conn)?);
+                }
                 Ok(())
             })
         })

@@ -63,15 +63,15 @@ pub fn start(config: &Config, clock: Clock, unattended: bool) -> anyhow::Result<
     let kid = KeyId::new(&config.operator.kid).context("operator.kid")?;
     let key = SigningKey::from_base64url(kid, &read(&config.operator.key)?).context("operator.key")?;
     let (files, tls) = Files::open(&config.tls)?;
+    let news = watch::Sender::new(events::newest(&mut conn)?);
     let (ledger, writer) = writer::start(
         url.clone(),
         reference.clone(),
         clock.clone(),
-        config.ledger.queue,
-        config.ledger.group,
+        news.clone(),
+        (config.ledger.queue, config.ledger.group),
     )?;
     let busy = Arc::new(AtomicUsize::new(0));
-    let news = watch::Sender::new(events::newest(&mut conn)?);
     let state = State {
         reference: reference.clone(),
         ledger: ledger.clone(),
@@ -91,7 +91,10 @@ pub fn start(config: &Config, clock: Clock, unattended: bool) -> anyhow::Result<
     let listeners = Listeners::bind(config)?;
     let addresses = listeners.addresses()?;
     let (http, servers) = listeners.serve(state)?;
-    let mut keepers = vec![Keeper::watch(url.clone(), conn, reference.clone(), files, tls, news.clone())?];
+    let mut keepers = vec![
+        Keeper::watch(url.clone(), conn, reference.clone(), files, tls, news.clone())?,
+        Keeper::exchanges(url.clone(), reference.clone(), clock.clone(), news.clone())?,
+    ];
     if unattended {
         keepers.push(Keeper::night(url, reference, clock, night)?);
     }

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use migrations::{Conn, DbError, Url};
 use partner_sdk::Code;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::clock::Clock;
 use crate::directory::Directory;
@@ -87,8 +87,14 @@ impl Ledger {
     }
 }
 
-/// Starts the thread. It ends when every [`Ledger`] is gone and the queue is empty.
-pub fn start(url: Url, reference: Reference, clock: Clock, capacity: usize, group: usize) -> Result<(Ledger, JoinHandle<()>), DbError> {
+/// Starts the thread; it tells `news` the number of the newest event. It ends when every [`Ledger`] is gone and the queue is empty.
+pub fn start(
+    url: Url,
+    reference: Reference,
+    clock: Clock,
+    news: watch::Sender<i64>,
+    (capacity, group): (usize, usize),
+) -> Result<(Ledger, JoinHandle<()>), DbError> {
     let (jobs, queue) = mpsc::channel();
     let waiting = Arc::new(AtomicUsize::new(0));
     let ledger = Ledger {
@@ -103,6 +109,7 @@ pub fn start(url: Url, reference: Reference, clock: Clock, capacity: usize, grou
         conn: Some(conn),
         reference,
         clock,
+        news,
         group,
     };
     let thread = std::thread::Builder::new()
@@ -118,6 +125,7 @@ struct Writer {
     conn: Option<Conn>,
     reference: Reference,
     clock: Clock,
+    news: watch::Sender<i64>,
     group: usize,
 }
 
@@ -165,17 +173,25 @@ impl Writer {
         };
         let (known, now) = (self.reference.get(), self.clock.now().as_microsecond());
         let mut phases = Phases::start();
-        let (outcomes, directory) = conn.transaction(|conn| -> Result<_, DbError> {
+        let (outcomes, directory, newest) = conn.transaction(|conn| -> Result<_, DbError> {
             let mut set = store::load(conn, &known, messages, now)?;
             phases.end();
             let outcomes = messages.iter().map(|message| apply(&mut set, message)).collect();
             phases.end();
             store::persist(conn, &set)?;
+            let newest = if set.changes.told.is_empty() {
+                None
+            } else {
+                Some(store::events::newest(conn)?)
+            };
             phases.end();
-            Ok((outcomes, set.directory))
+            Ok((outcomes, set.directory, newest))
         })?;
         phases.end();
         phases.log(messages.len());
+        if let Some(newest) = newest {
+            self.news.send_replace(newest);
+        }
         self.reference.put(&directory);
         Ok(outcomes)
     }

@@ -301,6 +301,27 @@ diesel::table! {
 }
 
 diesel::table! {
+    pending_exchange (seq) {
+        seq -> BigInt,
+        sender -> Text,
+        id -> Text,
+        to_issuer -> Text,
+        state -> Text,
+        instructed_at -> BigInt,
+        deadline -> BigInt,
+        queries -> Integer,
+        next_query_at -> BigInt,
+        debtor -> Text,
+        creditor -> Text,
+        currency -> Text,
+        micros -> BigInt,
+        answered_at -> Nullable<BigInt>,
+        answer_seq -> Nullable<BigInt>,
+        answer -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
     tls_key (spki_sha256) {
         spki_sha256 -> Text,
         partner -> Text,
@@ -345,5 +366,6 @@ diesel::allow_tables_to_appear_in_same_query!(
     position,
     exposure,
     obligation,
+    pending_exchange,
     quote
 );

@@ -142,6 +142,10 @@ pub struct Terms {
     /// For an exchange: how many seconds a quote is good for (1 to 3600); without it, 60.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quote_seconds: Option<u16>,
+    /// For an exchange into a programme with external custody: how many minutes its issuer has to answer (1 to 10,080, a week) before the outcome is
+    /// unknown; without it, 10.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledge_minutes: Option<u16>,
     /// How many days' notice ends the agreement (0 to 3650); without it, 30.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notice_days: Option<u16>,
@@ -237,6 +241,7 @@ impl Terms {
             prepaid: None,
             rate_notice_hours: None,
             quote_seconds: None,
+            acknowledge_minutes: None,
             notice_days: None,
             contract_sha256: None,
             supersedes: None,
@@ -252,6 +257,11 @@ impl Terms {
     /// The canonical bytes, whose hash is the agreement's identity.
     pub fn canonical(&self) -> String {
         written(self)
+    }
+
+    /// How many minutes the issuer of a programme with external custody has to answer an exchange.
+    pub fn acknowledge_minutes(&self) -> u16 {
+        self.acknowledge_minutes.unwrap_or(10)
     }
 
     /// Days of notice that end it.
@@ -374,6 +384,7 @@ fn check_kind(terms: &Terms) -> Result<(), TermsError> {
         ("bonus", terms.bonus.is_some()),
         ("rate_notice_hours", terms.rate_notice_hours.is_some()),
         ("quote_seconds", terms.quote_seconds.is_some()),
+        ("acknowledge_minutes", terms.acknowledge_minutes.is_some()),
     ];
     if let Some((field, _)) = only_exchange.into_iter().find(|(_, stated)| *stated && !exchange) {
         return Err(fault(field, "belongs to an exchange agreement"));
@@ -414,6 +425,9 @@ fn check_times(terms: &Terms) -> Result<(), TermsError> {
     }
     if terms.quote_seconds.is_some_and(|seconds| !(1..=3600).contains(&seconds)) {
         return Err(fault("quote_seconds", "must be 1 to 3600"));
+    }
+    if terms.acknowledge_minutes.is_some_and(|minutes| !(1..=10_080).contains(&minutes)) {
+        return Err(fault("acknowledge_minutes", "must be 1 to 10080"));
     }
     if terms.valid_until.is_some_and(|until| until <= terms.valid_from) {
         return Err(fault("valid_until", "must be after valid_from"));

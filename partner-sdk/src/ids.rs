@@ -126,6 +126,24 @@ id!(
 shown!(KeyId);
 
 id!(
+    /// What a partner knows something by in its own books.
+    Reference,
+    "a reference",
+    "1 to 64 of A-Z, a-z, 0-9 and . _ : -",
+    |t| bounded(t, 64, |b| b.is_ascii_alphanumeric() || b"._:-".contains(&b))
+);
+shown!(Reference);
+
+id!(
+    /// Why something was refused, as a code of the partner's own, e.g. `member_unknown`.
+    Reason,
+    "a reason",
+    "1 to 32 of a-z, 0-9 and _, starting with a letter",
+    |t| bounded(t, 32, |b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_') && t.as_bytes()[0].is_ascii_lowercase()
+);
+shown!(Reason);
+
+id!(
     /// A member's number in one programme: an opaque string. Its `Debug` shows nothing, so that no log line can hold it.
     MemberNumber,
     "a member number",

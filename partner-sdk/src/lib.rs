@@ -36,6 +36,6 @@ pub mod strict;
 pub mod wire;
 
 pub use amount::{Amount, Money, Points};
-pub use ids::{Currency, KeyId, MemberNumber, MessageId, PartnerId, ProgrammeCode};
+pub use ids::{Currency, KeyId, MemberNumber, MessageId, PartnerId, ProgrammeCode, Reason, Reference};
 pub use problem::{Code, Problem};
 pub use wire::{Body, Message, Outcome, Receipt};

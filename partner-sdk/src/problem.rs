@@ -122,7 +122,7 @@ catalogue! {
     HoldClosed = "hold_closed", 422, false, "The hold was captured or voided before.", "Authorise again.";
     HoldExceeded = "hold_exceeded", 422, false, "More points than the hold holds.", "Capture at most what was authorised.";
     TargetUnknown = "target_unknown", 422, false, "No accepted message of the sender has this id.", "Name the id of your own accepted message.";
-    NotReversible = "not_reversible", 422, false, "This kind of message can't be reversed, or not in this way.", "Reverse earn, burn, capture or exchange; by spend only an earn that stated its spend.";
+    NotReversible = "not_reversible", 422, false, "This kind of message can't be reversed, or not in this way.", "Reverse earn, burn, capture or exchange (not into a programme with external custody); by spend only an earn that stated its spend.";
     ReversalWindowClosed = "reversal_window_closed", 422, false, "The agreement's time for reversals is over.", "Settle the matter outside the clearinghouse.";
     ReversalExceeded = "reversal_exceeded", 422, false, "More than what is left to reverse.", "Reverse at most what the message moved, less what was reversed before.";
     ClawbackLimited = "clawback_limited", 422, false, "The member's points don't suffice, and the programme doesn't allow the balance to go that far below zero.", "Reverse at most `recoverable` points.";
@@ -132,6 +132,9 @@ catalogue! {
     QuoteUsed = "quote_used", 422, false, "An exchange has used this quote before.", "Ask for a new quote.";
     QuoteExpired = "quote_expired", 422, false, "The quote has expired.", "Ask for a new quote, and exchange before its expires_at.";
     QuoteMismatch = "quote_mismatch", 422, false, "The exchange isn't about what was quoted.", "Send the programmes and points of the quote, or ask for another quote.";
+    ExternalCustody = "external_custody", 422, false, "The issuer keeps this programme's balances itself; only exchanges with it are cleared here.", "Ask the programme's issuer.";
+    ExchangeUnknown = "exchange_unknown", 422, false, "No exchange by this sender and id waits for, or has had, an answer of yours.", "Name the sender and the subject of the event exchange.instructed.";
+    ExchangeClosed = "exchange_closed", 422, false, "The exchange was answered before; the first answer holds.", "Look at the exchange's state, and put your own books right by it.";
     Overflow = "overflow", 422, false, "The amounts don't fit 64 bits.", "Send less at once.";
 }
 

@@ -2,6 +2,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a harness that can't go on says why and stops")]
 
 pub mod child;
+pub mod custodian;
 pub mod load;
 pub mod market;
 pub mod office;

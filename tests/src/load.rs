@@ -53,6 +53,12 @@ impl Draw {
     }
 }
 
+impl From<u64> for Draw {
+    fn from(seed: u64) -> Self {
+        Self(seed)
+    }
+}
+
 impl Default for Draw {
     fn default() -> Self {
         Self::new()

@@ -1,20 +1,32 @@
 //! Messages in: one, many, or many under one signature.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use partner_sdk::jws::SigningKey;
+use partner_sdk::jws::{MAX_MESSAGE_BYTES, SigningKey};
 use partner_sdk::wire::{Answer, MAX_BATCH};
 use partner_sdk::{Code, PartnerId, Problem};
 use rayon::prelude::*;
 
-use super::{Failure, State, on_cpu, posted, problem_response};
-use crate::ledger::{Outcome, Verified};
+use super::{Failure, State, caller, heard, on_cpu, posted, problem_response};
+use crate::directory::Status;
+use crate::ledger::{self, Outcome, Verified};
 use crate::receipt;
 use crate::verify::{self, Refused};
 
 /// `POST /v1/messages`: the body is one compact JWS.
 pub async fn single(request: HttpRequest, payload: web::Payload, state: web::Data<State>) -> Result<HttpResponse, Failure> {
-    let (partner, directory, body, _held) = posted(&request, payload, &state).await?;
-    let answer = match verify::message(body.trim_end(), &partner, &directory) {
+    let (partner, directory) = caller(&request, &state)?;
+    let suspended = directory.partners.get(&partner).is_some_and(|p| p.status == Status::Suspended);
+    let (partner, directory, body, _held) = if suspended {
+        heard(&request, payload, &state, MAX_MESSAGE_BYTES).await?
+    } else {
+        posted(&request, payload, &state).await?
+    };
+    let verified = verify::message(body.trim_end(), &partner, &directory);
+    // Whether it has credited what it was told to, a suspended partner may still say; nothing else.
+    if suspended && !verified.as_ref().is_ok_and(|verified| ledger::answers(&verified.message.body)) {
+        return Err(Failure::new(Code::PartnerSuspended));
+    }
+    let answer = match verified {
         Err(refused) => receipt::refusal(refused, &partner, state.clock.now(), &state.key),
         Ok(verified) => {
             let outcomes = state.ledger.post(vec![verified.clone()]).await.map_err(Failure::new)?;

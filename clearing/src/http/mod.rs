@@ -12,6 +12,7 @@
 //! | `POST /v1/agreements/{hash}/signatures`, `.../acts` | its parties | signs; withdraws, declines, terminates |
 //! | `GET /v1/rates` and `/v1/rates/{from}/{to}` | any partner | rates and bonuses in force, and their history |
 //! | `GET /v1/events` | the partner of the certificate | what concerns it, in order |
+//! | `GET /v1/exchanges` and `/v1/exchanges/{sender}/{id}` | the two parties of the exchange | those that wait for an issuer's answer |
 //! | `GET /v1/statements/{date}` and `/csv` | the partner of the certificate | its own statement |
 //! | `GET /v1/keys` | the partner of the certificate | its own keys |
 //! | `POST /v1/keys`, `/v1/certificates`, `/v1/revocations` | the same, with a signature | its keys as they are then, or a certificate |
@@ -20,6 +21,7 @@
 //! | `GET /health` on the plain listener | anybody who reaches it | the same |
 
 pub mod documents;
+mod exchanges;
 mod keys;
 pub mod log;
 mod messages;
@@ -268,6 +270,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(only("/v1/rates", web::get().to(rates::in_force)))
         .service(only("/v1/rates/{from}/{to}", web::get().to(rates::history)))
         .service(only("/v1/events", web::get().to(documents::events)))
+        .service(only("/v1/exchanges", web::get().to(exchanges::open)))
+        .service(only("/v1/exchanges/{sender}/{id}", web::get().to(exchanges::fetch)))
         .service(only("/v1/statements/{date}", web::get().to(queries::statement_json)))
         .service(only("/v1/statements/{date}/csv", web::get().to(queries::statement_csv)))
         .service(only("/v1/keys", web::post().to(keys::add)).route(web::get().to(keys::list)))

@@ -3,6 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use jiff::civil::Date;
 use partner_sdk::amount::format_units;
+use partner_sdk::change::Custody;
 use partner_sdk::{Code, Currency, MemberNumber, Money, PartnerId, Problem, ProgrammeCode};
 use serde::Serialize;
 use settlement::SettlementError;
@@ -27,12 +28,16 @@ pub async fn account(request: HttpRequest, path: web::Path<(String, String)>, st
     let bad = |field: &'static str| Problem::new(Code::BadValue, format!("the {field} in the path isn't one")).at(Some(field));
     let programme = ProgrammeCode::new(programme).map_err(|_| bad("programme"))?;
     let member = MemberNumber::new(member).map_err(|_| bad("member"))?;
-    let scale = directory
+    let terms = &directory
         .programmes
         .get(&programme)
         .ok_or_else(|| Failure::new(Code::UnknownProgramme))?
-        .terms
-        .scale;
+        .terms;
+    if terms.custody == Custody::External {
+        let code = Code::ExternalCustody;
+        return Err(Problem::new(code, code.title()).at(Some("programme")).into());
+    }
+    let scale = terms.scale;
     if !may_see(&directory, &partner, &programme) {
         return Err(Failure::new(Code::Forbidden));
     }

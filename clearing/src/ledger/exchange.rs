@@ -1,11 +1,14 @@
 //! Points of one programme become points of another, exactly as a quote said (DESIGN sections 3.3 and 4).
 
-use partner_sdk::{Body, Code, Message, Money, Points};
+use jiff::Timestamp;
+use partner_sdk::agreement::Agreement;
+use partner_sdk::{Body, Code, Currency, Message, Money, PartnerId};
 
 use super::plan::{Effect, owe};
 use super::quote::{facts_of, open_quote, same};
 use super::types::{AccountKey, Line, Lot, LotKey, Moved};
-use super::{Plan, Reject, Rejected, WorkingSet};
+use super::{Plan, Reject, Rejected, WorkingSet, custody};
+use crate::directory::Numbered;
 
 pub(super) fn exchange(set: &WorkingSet, message: &Message) -> Rejected<Plan> {
     let Body::Exchange {
@@ -21,10 +24,6 @@ pub(super) fn exchange(set: &WorkingSet, message: &Message) -> Rejected<Plan> {
     };
     let (quote, agreement) = open_quote(set, message, quote)?;
     same(set, quote, programme, to_programme, *points)?;
-    let (used, credited, bonus) = (Points(quote.points), Points(quote.credited), Points(quote.bonus));
-    let bonus_rate = quote.bonus_rate.and_then(|no| set.directory.bonus_no(no));
-    let bonus_price = bonus_rate.map_or(Some(Money::ZERO), |b| b.item.price(agreement.item.price));
-    let bonus_price = bonus_price.ok_or(Reject::new(Code::NoRate))?;
     let from = AccountKey {
         programme: programme.clone(),
         member: member.clone(),
@@ -33,72 +32,118 @@ pub(super) fn exchange(set: &WorkingSet, message: &Message) -> Rejected<Plan> {
         programme: to_programme.clone(),
         member: to_member.clone(),
     };
-    let mut effects = set.limits(agreement, member, used)?;
-    if set.available(&from) < i128::from(used.0) {
-        return Err(Reject::at(Code::InsufficientBalance, "points"));
-    }
-    effects.push(Effect::UseQuote(quote.seq));
-    effects.extend(set.spend(Line::Exchange, &from, used.0, set.now)?);
-    let (terms, issuer) = (&agreement.item.terms, set.issuer_of(&to)?);
-    let rules = set
-        .directory
-        .programmes
-        .get(to_programme)
-        .ok_or(Reject::at(Code::UnknownProgramme, "to_programme"))?;
-    let expires_at = rules.expiry(message.occurred_at, &set.directory.zone);
-    let mut repaid = 0;
-    for (leg, line, points, price) in [
-        (0, Line::Exchange, credited, agreement.item.price),
-        (1, Line::Bonus, bonus, bonus_price),
-    ] {
-        if points == Points::ZERO {
-            continue;
-        }
-        let lot = new_lot(agreement.no, message, &to, leg, points, price, terms.currency, expires_at);
-        repaid += set.issue(line, lot, repaid, &mut effects)?;
-        effects.extend(owe(line, &message.sender, &issuer, points.0, price, terms.currency, agreement.no)?);
-    }
     let moved = Moved {
-        account: Some(from),
-        points: used.0,
-        to_account: Some(to),
-        credited: credited.0,
-        bonus: bonus.0,
+        account: Some(from.clone()),
+        points: quote.points,
+        to_account: Some(to.clone()),
+        credited: quote.credited,
+        bonus: quote.bonus,
         agreement: Some(agreement.no),
         rate: Some(quote.rate),
         bonus_rate: quote.bonus_rate,
         ..Moved::default()
     };
-    Ok(Plan {
-        moved,
-        effects,
-        facts: facts_of(set, quote),
-    })
+    let mut effects = set.limits(agreement, member, partner_sdk::Points(quote.points))?;
+    if set.hosts(programme) && set.available(&from) < i128::from(quote.points) {
+        return Err(Reject::at(Code::InsufficientBalance, "points"));
+    }
+    effects.push(Effect::UseQuote(quote.seq));
+    let exchange = Exchange {
+        sender: &message.sender,
+        agreement,
+        from: &from,
+        to: &to,
+        moved: &moved,
+        occurred_at: message.occurred_at,
+        alive_at: set.now,
+    };
+    let (moves, mut facts) = (exchange.moves(set)?, facts_of(set, quote));
+    if set.hosts(to_programme) {
+        effects.extend(moves);
+    } else {
+        let (instructed, more) = custody::instruct(set, message, &exchange, &moves)?;
+        effects.extend(instructed);
+        facts.extend(more);
+    }
+    Ok(Plan { moved, effects, facts })
 }
 
-#[allow(clippy::too_many_arguments, reason = "a row's worth of values, named where they are used")]
-fn new_lot(
-    agreement: i32,
-    message: &Message,
-    to: &AccountKey,
-    leg: i32,
-    points: Points,
-    price: Money,
-    currency: partner_sdk::Currency,
-    expires_at: i64,
-) -> Lot {
-    Lot {
-        key: LotKey { seq: 0, leg },
-        account: to.clone(),
-        agreement,
-        funder: message.sender.clone(),
-        price,
-        currency,
-        at_redemption: false,
-        issued: points.0,
-        remaining: points.0,
-        charged: points.0,
-        reversed: 0,
-        expires_at,
+/// An exchange as it was quoted.
+pub(super) struct Exchange<'a> {
+    /// Who gives, and owes for what is credited.
+    pub(super) sender: &'a PartnerId,
+    /// The agreement of the quote.
+    pub(super) agreement: &'a Numbered<Agreement>,
+    /// Whose points leave.
+    pub(super) from: &'a AccountKey,
+    /// Who is credited.
+    pub(super) to: &'a AccountKey,
+    /// How many, and at which bonus.
+    pub(super) moved: &'a Moved,
+    /// From when the life of the credited points counts.
+    pub(super) occurred_at: Timestamp,
+    /// What was alive then can be given.
+    pub(super) alive_at: i64,
+}
+
+impl Exchange<'_> {
+    /// All that it moves: points on both sides, each here or where their issuer keeps them, and the money.
+    pub(super) fn moves(&self, set: &WorkingSet) -> Rejected<Vec<Effect>> {
+        let (agreement, moved) = (self.agreement, self.moved);
+        let bonus_rate = moved.bonus_rate.and_then(|no| set.directory.bonus_no(no));
+        let bonus_price = bonus_rate.map_or(Some(Money::ZERO), |b| b.item.price(agreement.item.price));
+        let bonus_price = bonus_price.ok_or(Reject::new(Code::NoRate))?;
+        let mut effects = if set.hosts(&self.from.programme) {
+            set.spend_held(Line::Exchange, self.from, moved.points, self.alive_at)?
+        } else {
+            vec![Effect::Elsewhere {
+                line: Line::Exchange,
+                account: self.from.clone(),
+                points: moved.points,
+                to_member: false,
+            }]
+        };
+        let (currency, issuer) = (agreement.item.terms.currency, set.issuer_of(self.to)?);
+        let mut repaid = 0;
+        for (leg, line, points, price) in [
+            (0, Line::Exchange, moved.credited, agreement.item.price),
+            (1, Line::Bonus, moved.bonus, bonus_price),
+        ] {
+            if points == 0 {
+                continue;
+            }
+            if set.hosts(&self.to.programme) {
+                let lot = self.lot(set, leg, points, price, currency)?;
+                repaid += set.issue(line, lot, repaid, &mut effects)?;
+            } else {
+                effects.push(Effect::Elsewhere {
+                    line,
+                    account: self.to.clone(),
+                    points,
+                    to_member: true,
+                });
+            }
+            effects.extend(owe(line, self.sender, &issuer, points, price, currency, agreement.no)?);
+        }
+        Ok(effects)
+    }
+
+    fn lot(&self, set: &WorkingSet, leg: i32, points: i64, price: Money, currency: Currency) -> Rejected<Lot> {
+        let rules = set.directory.programmes.get(&self.to.programme);
+        let rules = rules.ok_or(Reject::at(Code::UnknownProgramme, "to_programme"))?;
+        Ok(Lot {
+            key: LotKey { seq: 0, leg },
+            account: self.to.clone(),
+            agreement: self.agreement.no,
+            funder: self.sender.clone(),
+            price,
+            currency,
+            at_redemption: false,
+            issued: points,
+            remaining: points,
+            charged: points,
+            reversed: 0,
+            expires_at: rules.expiry(self.occurred_at, &set.directory.zone),
+        })
     }
 }

@@ -22,7 +22,15 @@ pub fn expire(set: &mut WorkingSet, lots: &[LotKey], cut_off: i64, id: MessageId
         };
         let (spare, debt) = rest.entry(lot.account.clone()).or_insert_with(|| {
             let (points, debt) = set.accounts.get(&lot.account).map_or((0, 0), |a| (a.points, a.debt));
-            ((i128::from(points) - set.held(&lot.account)).max(0), debt)
+            // A hold lives on what hasn't expired, and on this for what it lacks. But what an exchange has reserved is spent oldest first whenever the
+            // answer comes, so it stays: otherwise the member would lose these points, and newer ones to the exchange.
+            let expired = set.lots_of(&lot.account).filter(|l| l.expires_at <= set.now);
+            let base = if set.waits(&lot.account) {
+                expired.map(|l| i128::from(l.remaining)).sum()
+            } else {
+                i128::from(points)
+            };
+            ((base - set.held(&lot.account)).max(0), debt)
         });
         let points = i64::try_from(*spare).unwrap_or(i64::MAX).min(lot.remaining);
         if points == 0 {

@@ -18,6 +18,8 @@ enum Does {
 pub(super) fn may_post(set: &WorkingSet, sender: Status, body: &Body) -> Rejected<()> {
     match sender {
         Status::Active => {}
+        // What it has credited or not is so, whatever it may do now.
+        Status::Suspended | Status::Leaving if answers(body) => {}
         Status::Leaving if !matches!(body, Body::Earn { .. }) => {}
         Status::Leaving => return Err(Reject::at(Code::PartnerLeaving, "sender")),
         Status::Admitted | Status::Suspended | Status::Gone => return Err(Reject::at(Code::PartnerSuspended, "sender")),
@@ -34,8 +36,13 @@ pub(super) fn may_post(set: &WorkingSet, sender: Status, body: &Body) -> Rejecte
             issuer(set, programme, Does::Spends, "programme")?;
             issuer(set, to_programme, Does::Issues, "to_programme")
         }
-        Body::Capture { .. } | Body::Void { .. } | Body::Reverse { .. } => Ok(()),
+        Body::Capture { .. } | Body::Void { .. } | Body::Reverse { .. } | Body::Acknowledge { .. } | Body::Refuse { .. } => Ok(()),
     }
+}
+
+/// Whether a message only answers an exchange that this sender was told to credit.
+pub fn answers(body: &Body) -> bool {
+    matches!(body, Body::Acknowledge { .. } | Body::Refuse { .. })
 }
 
 fn issuer(set: &WorkingSet, programme: &ProgrammeCode, does: Does, field: &'static str) -> Rejected<()> {

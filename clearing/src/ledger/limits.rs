@@ -42,12 +42,18 @@ impl WorkingSet {
 
     /// Checks that nobody whose debt grows would owe more than its net debit cap: the operator's, and that of the agreement under which it grows.
     pub(super) fn check_caps(&self, effects: &[Effect]) -> Rejected<()> {
-        for ((partner, currency), (up, down)) in self.check_sums(effects)? {
+        let swings = self.check_sums(effects)?;
+        if effects.iter().any(|effect| matches!(effect, Effect::Answer { .. })) {
+            // It was checked when it was reserved; whatever the caps are now, the issuer's word that it has credited is posted.
+            return Ok(());
+        }
+        for ((partner, currency), (up, down)) in swings {
             // Whoever is gone was settled for good: nothing is owed to it or by it any more.
             if self.directory.partners.get(partner).is_some_and(|p| p.status == Status::Gone) {
                 return Err(Reject::new(Code::PartnerSuspended));
             }
-            let owed = i128::from(self.exposure.get(&(partner.clone(), currency)).copied().unwrap_or(0)) + up - down;
+            let exposure = i128::from(self.exposure.get(&(partner.clone(), currency)).copied().unwrap_or(0));
+            let owed = exposure + self.reserved(partner, currency, effects).0 + up - down;
             let operators = self.directory.partners.get(partner).and_then(|p| p.caps.get(&currency));
             let own = effects.iter().filter_map(|effect| self.cap_agreed(effect, partner, currency));
             let cap = operators.map(|cap| cap.0).into_iter().chain(own).min();
@@ -81,14 +87,37 @@ impl WorkingSet {
         let fits = |sum: i128| i64::try_from(sum).map_err(|_| Reject::at(Code::Overflow, "points"));
         for ((debtor, creditor, currency), sum) in pairs {
             let pair = (debtor.clone(), creditor.clone(), currency);
-            fits(i128::from(self.positions.get(&pair).copied().unwrap_or(0)) + sum)?;
+            let reserved = i128::from(self.reserved.get(&pair).copied().unwrap_or(0)) - self.freed(&pair, effects);
+            fits(i128::from(self.positions.get(&pair).copied().unwrap_or(0)) + reserved + sum)?;
         }
         for ((partner, currency), (up, down)) in &swings {
             let owed = i128::from(self.exposure.get(&((*partner).clone(), *currency)).copied().unwrap_or(0));
-            fits(owed + up)?;
-            fits(owed - down)?;
+            let (debts, credits) = self.reserved(partner, *currency, effects);
+            fits(owed + debts + up)?;
+            fits(owed - credits - down)?;
         }
         Ok(swings)
+    }
+
+    /// What pending exchanges will make a partner owe, and be owed, but for one that the effects end. What it may be owed doesn't lower its debt yet.
+    fn reserved(&self, partner: &PartnerId, currency: Currency, effects: &[Effect]) -> (i128, i128) {
+        let (mut debts, mut credits) = (0, 0);
+        for (pair, micros) in self.reserved.iter().filter(|(pair, _)| pair.2 == currency) {
+            let left = i128::from(*micros) - self.freed(pair, effects);
+            debts += if pair.0 == *partner { left } else { 0 };
+            credits += if pair.1 == *partner { left } else { 0 };
+        }
+        (debts, credits)
+    }
+
+    /// What was reserved on this pair for an exchange that the effects end.
+    fn freed(&self, pair: &(PartnerId, PartnerId, Currency), effects: &[Effect]) -> i128 {
+        let ended = effects.iter().filter_map(|effect| match effect {
+            Effect::Answer { exchange, .. } => self.pending.get(exchange),
+            _ => None,
+        });
+        let of_pair = ended.filter(|p| (&p.reserved.debtor, &p.reserved.creditor, p.reserved.currency) == (&pair.0, &pair.1, pair.2));
+        of_pair.map(|p| i128::from(p.reserved.micros)).sum()
     }
 }
 

@@ -4,13 +4,14 @@
 //! |---|---|---|
 //! | same id before? | the same bytes: the same receipt; other bytes: `id_reused` | [`apply`] |
 //! | may the sender? | where it and the issuers stand in their lives; `issued_at` isn't ahead | `check`, `life` |
-//! | the kind's own rules | agreement, freshness, limits, balance -> effects | `earn`, `burn`, `quote`, `exchange`, `reverse` |
+//! | the kind's own rules | agreement, freshness, limits, balance -> effects | `earn`, `burn`, `quote`, `exchange`, `custody`, `reverse` |
 //! | net debit caps | of everybody whose debt grows | `limits` |
 //! | after the last check | effects change the working set; nothing can fail | `working_set` |
 //!
 //! Messages of one batch go through one after the other, so each sees the effects of those before it, limits and caps included (DESIGN section 9).
 
 mod burn;
+mod custody;
 mod earn;
 mod exchange;
 mod expiry;
@@ -30,10 +31,12 @@ use partner_sdk::agreement::{Agreement, AgreementKind};
 use partner_sdk::amount::AmountError;
 use partner_sdk::{Amount, Body, Code, PartnerId, Points, ProgrammeCode};
 
+pub use custody::{Answered, Pending, Reserved, instruction};
 pub use expiry::expire;
+pub use life::answers;
 pub use plan::Effect;
 pub use quote::QUOTE_SECONDS;
-pub use types::{AccountKey, Hold, Line, Lot, LotKey, MEMBER, Moved, Posted, Posting, Quote, Signed, SignedBatch, Verified};
+pub use types::{AccountKey, Hold, Line, Lot, LotKey, MEMBER, Moved, Posted, Posting, Quote, Signed, SignedBatch, Told, Verified};
 pub use working_set::{Changes, WorkingSet};
 
 use crate::directory::Numbered;
@@ -168,6 +171,7 @@ fn check(set: &WorkingSet, verified: &Verified) -> Rejected<Plan> {
     if message.occurred_at > message.issued_at {
         return Err(Reject::at(Code::Stale, "occurred_at"));
     }
+    custody::only_exchanged(set, &message.body)?;
     match &message.body {
         Body::Earn { .. } => earn::earn(set, message),
         Body::Burn { .. } => burn::burn(set, message),
@@ -176,6 +180,7 @@ fn check(set: &WorkingSet, verified: &Verified) -> Rejected<Plan> {
         Body::Void { authorisation } => burn::void(set, message, authorisation),
         Body::Quote { .. } => quote::quote(set, message),
         Body::Exchange { .. } => exchange::exchange(set, message),
+        Body::Acknowledge { .. } | Body::Refuse { .. } => custody::answer(set, message),
         Body::Reverse { message: target, quantity } => reverse::reverse(set, message, target, *quantity),
     }
 }

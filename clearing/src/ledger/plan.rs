@@ -2,7 +2,8 @@
 
 use partner_sdk::{Code, Currency, MemberNumber, Money, PartnerId, Points};
 
-use super::types::{AccountKey, Hold, Line, Lot, LotKey, Quote};
+use super::custody::Pending;
+use super::types::{AccountKey, Hold, Line, Lot, LotKey, Quote, Told};
 use super::working_set::WorkingSet;
 use super::{Reject, Rejected};
 
@@ -134,6 +135,30 @@ pub enum Effect {
     },
     /// Money is owed.
     Money(MoneyMove),
+    /// Points move in the books of an issuer that keeps its balances itself.
+    Elsewhere {
+        /// What for.
+        line: Line,
+        /// The account there.
+        account: AccountKey,
+        /// How many.
+        points: i64,
+        /// To the member, or from it.
+        to_member: bool,
+    },
+    /// An issuer is told to credit an exchange; its `seq` is the message's. What it will make owed is reserved.
+    Instruct(Box<Pending>),
+    /// A pending exchange ends; nothing is reserved for it any more.
+    Answer {
+        /// The exchange.
+        exchange: i64,
+        /// Whether it was credited.
+        captured: bool,
+        /// The reference or the reason.
+        word: Option<String>,
+    },
+    /// A partner is told something.
+    Tell(Told),
 }
 
 /// Money for points, unless a party would owe itself or nothing is owed.
@@ -195,8 +220,19 @@ impl WorkingSet {
 
     /// Takes points from lots that hadn't expired at `alive_at`, oldest expiry first. The caller has checked that there are enough.
     pub(super) fn spend(&self, line: Line, account: &AccountKey, points: i64, alive_at: i64) -> Rejected<Vec<Effect>> {
+        self.take(line, self.lots_of(account).filter(|l| l.expires_at > alive_at), points)
+    }
+
+    /// The same for points that were held since `alive_at`: where some of those lots were taken back meanwhile, what the hold kept back instead.
+    pub(super) fn spend_held(&self, line: Line, account: &AccountKey, points: i64, alive_at: i64) -> Rejected<Vec<Effect>> {
+        let alive = self.lots_of(account).filter(|l| l.expires_at > alive_at);
+        let expired = self.lots_of(account).filter(|l| l.expires_at <= alive_at);
+        self.take(line, alive.chain(expired), points)
+    }
+
+    fn take<'a>(&self, line: Line, lots: impl Iterator<Item = &'a Lot>, points: i64) -> Rejected<Vec<Effect>> {
         let (mut effects, mut left) = (vec![], points);
-        for lot in self.lots_of(account).filter(|l| l.expires_at > alive_at) {
+        for lot in lots {
             if left == 0 {
                 break;
             }

@@ -105,7 +105,9 @@ fn of_earn(set: &WorkingSet, target: &Posted, account: &AccountKey, points: i64)
 
 /// `before` and `all` count the giving programme's points; base and bonus come back in proportion, floored over the running total.
 fn of_exchange(set: &WorkingSet, target: &Posted, from: &AccountKey, before: i64, all: i64) -> Rejected<Vec<Effect>> {
-    let to = target.moved.to_account.clone().ok_or(Reject::at(Code::NotReversible, "message"))?;
+    // What an issuer has credited in its own books, only it can take back.
+    let to = target.moved.to_account.clone().filter(|to| set.hosts(&to.programme));
+    let to = to.ok_or(Reject::at(Code::NotReversible, "message"))?;
     let moved = &target.moved;
     let up_to = |total: i64, part: i64| Points(total).share(part, moved.points).map_or(0, |p| p.0);
     let back = |total: i64, all: i64| up_to(total, all) - up_to(total, before);
@@ -123,7 +125,16 @@ fn of_exchange(set: &WorkingSet, target: &Posted, from: &AccountKey, before: i64
         own.push((LotKey { seq: target.seq, leg: 1 }, back(moved.bonus, all), Line::BonusReversal));
     }
     let mut effects = set.claw_back(&to, &own)?;
-    effects.extend(set.give_back(Line::ExchangeReversal, from, target.seq, before, all - before)?);
+    if set.hosts(&from.programme) {
+        effects.extend(set.give_back(Line::ExchangeReversal, from, target.seq, before, all - before)?);
+    } else {
+        effects.push(Effect::Elsewhere {
+            line: Line::ExchangeReversal,
+            account: from.clone(),
+            points: all - before,
+            to_member: true,
+        });
+    }
     Ok(effects)
 }
 

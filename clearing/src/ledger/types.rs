@@ -68,6 +68,11 @@ pub struct Hold {
     pub open: bool,
 }
 
+impl Hold {
+    /// The end of a hold that doesn't end by itself: that of an exchange which waits for an issuer's answer.
+    pub const UNTIL_ANSWERED: i64 = i64::MAX;
+}
+
 /// A firm offer, made by a quote message.
 #[derive(Debug, Clone)]
 pub struct Quote {
@@ -245,7 +250,20 @@ impl Line {
     }
 }
 
-/// The side of a points posting that isn't the issuer.
+/// Something to be told in the event feed.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// Who is told.
+    pub recipient: PartnerId,
+    /// What, e.g. `exchange.captured`.
+    pub kind: &'static str,
+    /// About which message.
+    pub subject: String,
+    /// More about it, by name.
+    pub facts: Vec<(String, String)>,
+}
+
+/// The side of a points posting that isn't the issuer: whom the message names, whether the account is here or with the issuer.
 pub const MEMBER: &str = "member";
 
 /// One entry: `debit` gives to `credit`, so it sums to zero by its form.

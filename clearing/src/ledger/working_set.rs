@@ -8,9 +8,10 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use partner_sdk::{Currency, MemberNumber, MessageId, PartnerId};
 
+use super::custody::{Answered, Pending};
 use super::paths::Routes;
 use super::plan::Effect;
-use super::types::{Account, AccountKey, Hold, Lot, LotKey, MEMBER, Posted, Posting, Quote, Signed};
+use super::types::{Account, AccountKey, Hold, Lot, LotKey, MEMBER, Posted, Posting, Quote, Signed, Told};
 use crate::directory::Directory;
 
 /// Rows by key, and which of them changed.
@@ -44,6 +45,10 @@ pub struct WorkingSet {
     pub exposure: HashMap<(PartnerId, Currency), i64>,
     /// What debtor owes creditor from this window, gross, in micros.
     pub positions: HashMap<(PartnerId, PartnerId, Currency), i64>,
+    /// Exchanges that wait for an issuer's answer, or have had it: those that the batch answers.
+    pub pending: HashMap<i64, Pending>,
+    /// What debtor will owe creditor once all pending exchanges are captured, in micros.
+    pub reserved: HashMap<(PartnerId, PartnerId, Currency), i64>,
     /// What the batch changed.
     pub changes: Changes,
     routes: OnceCell<Routes>,
@@ -72,6 +77,10 @@ pub struct Changes {
     pub exposure: BTreeSet<(PartnerId, Currency)>,
     /// Pairs whose position changed.
     pub positions: BTreeSet<(PartnerId, PartnerId, Currency)>,
+    /// Pending exchanges that were answered or are new.
+    pub pending: BTreeSet<i64>,
+    /// What is told, in order.
+    pub told: Vec<Told>,
 }
 
 impl WorkingSet {
@@ -92,6 +101,8 @@ impl WorkingSet {
             limit_use: HashMap::new(),
             exposure: HashMap::new(),
             positions: HashMap::new(),
+            pending: HashMap::new(),
+            reserved: HashMap::new(),
             changes: Changes::default(),
             routes: OnceCell::new(),
         }
@@ -144,6 +155,14 @@ impl WorkingSet {
             .filter(|h| h.open && h.expires_at > self.now)
             .map(|h| i128::from(h.points))
             .sum()
+    }
+
+    /// Whether an exchange from this account waits for an issuer's answer.
+    pub(super) fn waits(&self, key: &AccountKey) -> bool {
+        let holds = self.accounts.get(key).into_iter().flat_map(|a| a.holds.iter());
+        holds
+            .filter_map(|seq| self.holds.get(seq))
+            .any(|h| h.open && h.expires_at == Hold::UNTIL_ANSWERED)
     }
 
     /// Points that may be spent now: in lots that haven't expired, not held, after debt. Below zero where the member owes.
@@ -239,6 +258,24 @@ impl WorkingSet {
                 *self.limit_use.entry((agreement, member.clone())).or_default() += points;
                 self.changes.limit_use.insert((agreement, member));
             }
+            Effect::Elsewhere { .. } => {}
+            Effect::Instruct(mut pending) => {
+                pending.seq = seq;
+                self.reserve(&pending, pending.reserved.micros);
+                self.changes.pending.insert(seq);
+                self.pending.insert(seq, *pending);
+            }
+            Effect::Answer { exchange, captured, word } => {
+                let Some(mut pending) = self.pending.remove(&exchange) else {
+                    return;
+                };
+                self.reserve(&pending, -pending.reserved.micros);
+                let at = self.now;
+                pending.answer = Some(Answered { captured, at, seq, word });
+                self.changes.pending.insert(exchange);
+                self.pending.insert(exchange, pending);
+            }
+            Effect::Tell(told) => self.changes.told.push(told),
             Effect::Money(money) => {
                 let pair = (money.debtor.clone(), money.creditor.clone(), money.currency);
                 *self.positions.entry(pair.clone()).or_default() += money.amount;
@@ -250,6 +287,12 @@ impl WorkingSet {
                 }
             }
         }
+    }
+
+    fn reserve(&mut self, pending: &Pending, micros: i64) {
+        let of = &pending.reserved;
+        let pair = (of.debtor.clone(), of.creditor.clone(), of.currency);
+        *self.reserved.entry(pair).or_default() += micros;
     }
 
     fn move_lot(&mut self, key: LotKey, points: i64) {
@@ -315,6 +358,12 @@ impl WorkingSet {
                 .lots
                 .get(lot)
                 .map(|l| of_points(*line, &l.account, *points, 0, Some(*lot), Some(l.agreement), true)),
+            Effect::Elsewhere {
+                line,
+                account,
+                points,
+                to_member,
+            } => Some(of_points(*line, account, *points, 0, None, None, *to_member)),
             Effect::Owe { line, account, points } => Some(of_points(*line, account, *points, 0, None, None, false)),
             Effect::Money(m) => Some(Posting {
                 seq,

@@ -110,6 +110,41 @@ const RULES: &[(&str, &str)] = &[
          GROUP BY rate, COALESCE(bonus_rate, 0)) m ON m.rate = q.rate AND m.bonus_rate = q.bonus_rate WHERE q.sum <> COALESCE(m.sum, 0)",
     ),
     (
+        "an exchange that waits for an issuer holds its points, and no other does",
+        "SELECT m.sender AS subject, h.points AS books, m.points AS postings FROM hold h JOIN message m ON m.seq = h.seq AND m.kind = 'exchange' \
+         LEFT JOIN pending_exchange p ON p.seq = h.seq WHERE p.seq IS NULL OR h.is_open <> (p.state = 'instructed') OR h.points <> m.points \
+         UNION ALL SELECT p.sender, CAST(0 AS BIGINT), m.points FROM pending_exchange p JOIN message m ON m.seq = p.seq JOIN programme g ON g.code = m.programme \
+         WHERE g.terms NOT LIKE '%\"custody\":\"external\"%' AND NOT EXISTS (SELECT 1 FROM hold h WHERE h.seq = p.seq)",
+    ),
+    (
+        "an exchange that an issuer was told has one answer, or none while it is open",
+        "SELECT p.sender AS subject, p.seq AS books, COALESCE(p.answer_seq, 0) AS postings FROM pending_exchange p LEFT JOIN message a ON a.seq = p.answer_seq AND a.code IS NULL \
+         AND a.sender = p.to_issuer AND a.kind = CASE p.state WHEN 'captured' THEN 'acknowledge' WHEN 'released' THEN 'refuse' END \
+         WHERE (p.state = 'instructed') <> (p.answer_seq IS NULL) OR (p.state <> 'instructed' AND a.seq IS NULL) \
+         UNION ALL SELECT a.sender, a.seq, CAST(0 AS BIGINT) FROM message a WHERE a.code IS NULL AND a.kind IN ('acknowledge', 'refuse') \
+         AND NOT EXISTS (SELECT 1 FROM pending_exchange p WHERE p.answer_seq = a.seq)",
+    ),
+    (
+        "a captured exchange owes what was reserved for it",
+        "SELECT p.sender AS subject, p.micros AS books, CAST(COALESCE(s.sum, 0) AS BIGINT) AS postings FROM pending_exchange p LEFT JOIN \
+         (SELECT seq, unit, SUM(amount) AS sum FROM posting WHERE kind IN ('exchange', 'bonus') AND credit <> 'member' AND debit <> 'member' GROUP BY seq, unit) s \
+         ON s.seq = p.answer_seq AND s.unit = p.currency WHERE COALESCE(s.sum, 0) <> CASE p.state WHEN 'captured' THEN p.micros ELSE 0 END",
+    ),
+    (
+        "what exchanges credited elsewhere or took from there is what its postings sum to",
+        "SELECT unit AS subject, CAST(SUM(books) AS BIGINT) AS books, CAST(SUM(postings) AS BIGINT) AS postings FROM ( \
+         SELECT m.to_programme AS unit, m.credited + m.bonus AS books, 0 AS postings FROM pending_exchange p JOIN message m ON m.seq = p.seq WHERE p.state = 'captured' \
+         UNION ALL SELECT m.programme, -m.points, 0 FROM message m JOIN programme g ON g.code = m.programme AND g.terms LIKE '%\"custody\":\"external\"%' \
+         LEFT JOIN pending_exchange p ON p.seq = m.seq WHERE m.kind = 'exchange' AND m.code IS NULL AND COALESCE(p.state, 'captured') = 'captured' \
+         UNION ALL SELECT unit, 0, CASE WHEN credit = 'member' THEN amount ELSE -amount END FROM posting \
+         WHERE lot_seq IS NULL AND kind IN ('exchange', 'bonus') AND (credit = 'member' OR debit = 'member')) x GROUP BY unit HAVING SUM(books) <> SUM(postings)",
+    ),
+    (
+        "a programme that is kept elsewhere has no accounts here",
+        "SELECT a.programme AS subject, a.points AS books, CAST(0 AS BIGINT) AS postings FROM account a JOIN programme g ON g.code = a.programme \
+         WHERE g.terms LIKE '%\"custody\":\"external\"%'",
+    ),
+    (
         "once there are windows, exactly one is open",
         "SELECT 'settlement_window' AS subject, CAST(n AS BIGINT) AS books, CAST(1 AS BIGINT) AS postings FROM \
          (SELECT COUNT(*) AS n FROM settlement_window WHERE state = 'open') w WHERE n <> 1 AND EXISTS (SELECT 1 FROM settlement_window)",

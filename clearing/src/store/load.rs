@@ -8,10 +8,11 @@ use diesel::prelude::*;
 use diesel::sql_types::Bool;
 use migrations::schema::{account, exposure, hold, limit_use, lot, message, position, posting, quote, reversal, settlement_window};
 use migrations::{Conn, DbError, each_backend};
-use partner_sdk::{Body, Currency, MemberNumber, MessageId, ProgrammeCode};
+use partner_sdk::{Body, Currency, MemberNumber, MessageId, PartnerId, ProgrammeCode};
 
 use super::directory::load_directory;
 use super::head::lock_head;
+use super::pending::load_pending;
 use super::rows::{HoldRow, LotRow, POSTED, PostedRow, QuoteRow, read};
 use crate::directory::Directory;
 use crate::ledger::{AccountKey, LotKey, MEMBER, Verified, WorkingSet};
@@ -26,6 +27,7 @@ pub fn load(conn: &mut Conn, known: &Arc<Directory>, batch: &[Verified], now: i6
     load_accounts(conn, &mut set, &accounts, &lots_of_targets)?;
     load_limits(conn, &mut set, batch)?;
     load_positions(conn, &mut set, batch)?;
+    load_pending(conn, &mut set, &targets)?;
     Ok(set)
 }
 
@@ -54,12 +56,14 @@ fn open_window(conn: &mut Conn) -> Result<jiff::civil::Date, DbError> {
 }
 
 /// The earlier message that a message refers to.
-fn target(verified: &Verified) -> Option<&MessageId> {
-    match &verified.message.body {
-        Body::Capture { authorisation, .. } | Body::Void { authorisation } => Some(authorisation),
-        Body::Reverse { message, .. } => Some(message),
-        _ => None,
-    }
+fn target(verified: &Verified) -> Option<(PartnerId, MessageId)> {
+    let (sender, id) = match &verified.message.body {
+        Body::Capture { authorisation, .. } | Body::Void { authorisation } => (&verified.message.sender, authorisation),
+        Body::Reverse { message, .. } => (&verified.message.sender, message),
+        Body::Acknowledge { sender_of, exchange, .. } | Body::Refuse { sender_of, exchange, .. } => (sender_of, exchange),
+        _ => return None,
+    };
+    Some((sender.clone(), id.clone()))
 }
 
 /// The quote that an exchange names.
@@ -74,18 +78,18 @@ fn quote_of(verified: &Verified) -> Option<&MessageId> {
 fn load_messages(conn: &mut Conn, set: &mut WorkingSet, batch: &[Verified]) -> Result<Vec<i64>, DbError> {
     let mut ids = BTreeSet::new();
     for verified in batch {
-        ids.insert(verified.message.id.as_str());
-        ids.extend(target(verified).or(quote_of(verified)).map(MessageId::as_str));
+        ids.insert(verified.message.id.clone());
+        ids.extend(target(verified).map(|(_, id)| id).or(quote_of(verified).cloned()));
     }
     // Another sender's message of the same id does no harm: the set knows them by both.
-    let query = message::table.select(POSTED).filter(message::id.eq_any(ids));
+    let query = message::table
+        .select(POSTED)
+        .filter(message::id.eq_any(ids.iter().map(MessageId::as_str)));
     for row in each_backend!(conn, |c| query.load::<PostedRow>(c))? {
         let posted = row.posted()?;
         set.messages.insert((posted.sender.clone(), posted.id.clone()), Arc::new(posted));
     }
-    let targets = batch
-        .iter()
-        .filter_map(|v| set.messages.get(&(v.message.sender.clone(), target(v)?.clone())));
+    let targets = batch.iter().filter_map(|v| set.messages.get(&target(v)?));
     Ok(targets.map(|p| p.seq).collect())
 }
 
@@ -164,9 +168,10 @@ fn accounts_of(set: &WorkingSet, batch: &[Verified]) -> BTreeMap<AccountKey, boo
                 add(key(to_programme, to_member), false);
             }
             Body::Capture { .. } | Body::Void { .. } | Body::Quote { .. } | Body::Reverse { .. } => {}
+            Body::Acknowledge { .. } | Body::Refuse { .. } => {}
         }
-        let Some(id) = target(verified) else { continue };
-        match set.messages.get(&(verified.message.sender.clone(), id.clone())) {
+        let Some(name) = target(verified) else { continue };
+        match set.messages.get(&name) {
             Some(target) => {
                 let both = [&target.moved.account, &target.moved.to_account];
                 both.into_iter().flatten().for_each(|account| add(account.clone(), true));

@@ -10,6 +10,7 @@ mod head;
 pub mod keys;
 mod load;
 pub mod partners;
+pub mod pending;
 mod persist;
 mod pool;
 pub mod queries;

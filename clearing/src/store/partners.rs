@@ -1,7 +1,9 @@
 //! Partners' rows, as the operator's changes write them.
 
 use diesel::prelude::*;
-use migrations::schema::{account, exposure, lot, net_debit_cap, partner, person, position, programme, settlement_window};
+use migrations::schema::{
+    account, exposure, lot, net_debit_cap, partner, pending_exchange, person, position, programme, settlement_window,
+};
 use migrations::{Conn, DbError, each_backend};
 use partner_sdk::PartnerId;
 use partner_sdk::change::Status;
@@ -57,9 +59,21 @@ pub fn unfinished(conn: &mut Conn, id: &PartnerId) -> Result<Option<&'static str
     if each_backend!(conn, |c| open.count().get_result::<i64>(c))? > 0 {
         return Ok(Some("it has positions in windows that aren't settled"));
     }
+    let waiting = pending_exchange::table
+        .filter(pending_exchange::state.eq("instructed"))
+        .filter(pending_exchange::sender.eq(id).or(pending_exchange::to_issuer.eq(id)));
+    if each_backend!(conn, |c| waiting.count().get_result::<i64>(c))? > 0 {
+        return Ok(Some("exchanges wait for an issuer's answer"));
+    }
     let owing = exposure::table.filter(exposure::partner.eq(id)).filter(exposure::micros.ne(0));
     if each_backend!(conn, |c| owing.count().get_result::<i64>(c))? > 0 {
         return Ok(Some("it owes or is owed money that isn't settled"));
+    }
+    let answering = pending_exchange::table
+        .filter(pending_exchange::state.eq("instructed"))
+        .filter(pending_exchange::sender.eq(id).or(pending_exchange::to_issuer.eq(id)));
+    if each_backend!(conn, |c| answering.count().get_result::<i64>(c))? > 0 {
+        return Ok(Some("exchanges of its wait for an issuer's answer"));
     }
     let held = account::table
         .inner_join(programme::table.on(programme::code.eq(account::programme)))

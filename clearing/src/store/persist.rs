@@ -7,6 +7,7 @@ use diesel::upsert::excluded;
 use migrations::schema::{account, exposure, head, hold, limit_use, lot, message, position, posting, quote, reversal, signed_batch};
 use migrations::{Conn, DbError, each_backend};
 
+use super::events::{self, NewEvent};
 use super::load::ALL;
 use super::rows::{HoldRow, LotRow, NewMessage, NewPosting, QuoteRow};
 use crate::ledger::{Posted, Signed, WorkingSet};
@@ -24,7 +25,10 @@ pub fn persist(conn: &mut Conn, set: &WorkingSet) -> Result<(), DbError> {
     write_postings(conn, set)?;
     write_points(conn, set)?;
     write_marks(conn, set)?;
-    write_money(conn, set)
+    write_money(conn, set)?;
+    super::pending::write(conn, set)?;
+    let told = changes.told.iter().map(NewEvent::from);
+    events::append(conn, set.now, &told.collect::<Vec<_>>())
 }
 
 /// Runs an insert for each chunk of rows that the bind limit allows.

@@ -1,5 +1,6 @@
 DROP TABLE invitation;
 DROP TABLE tls_key;
+DROP TABLE pending_exchange;
 DROP TABLE quote;
 DROP TABLE event;
 DROP TABLE person;

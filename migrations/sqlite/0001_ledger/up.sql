@@ -292,3 +292,29 @@ CREATE TABLE invitation (
     expires_at BIGINT NOT NULL,
     used_at BIGINT
 );
+
+-- An exchange into a programme whose issuer keeps the balances: told to the issuer, and open until it has answered. `seq` is the exchange message, and its
+-- hold where the points are here. While it is open, debtor will owe creditor so many micros once it is captured: reserved, so that caps count it.
+CREATE TABLE pending_exchange (
+    seq BIGINT NOT NULL PRIMARY KEY,
+    sender TEXT NOT NULL,
+    id TEXT NOT NULL,
+    to_issuer TEXT NOT NULL,
+    state TEXT NOT NULL,
+    instructed_at BIGINT NOT NULL,
+    deadline BIGINT NOT NULL,
+    queries INTEGER NOT NULL,
+    next_query_at BIGINT NOT NULL,
+    debtor TEXT NOT NULL,
+    creditor TEXT NOT NULL,
+    currency TEXT NOT NULL,
+    micros BIGINT NOT NULL,
+    answered_at BIGINT,
+    answer_seq BIGINT,
+    answer TEXT,
+    UNIQUE (id, sender)
+);
+CREATE INDEX pending_due ON pending_exchange (next_query_at) WHERE state = 'instructed';
+CREATE INDEX pending_sent ON pending_exchange (sender, seq) WHERE state = 'instructed';
+CREATE INDEX pending_told ON pending_exchange (to_issuer, seq) WHERE state = 'instructed';
+CREATE INDEX pending_reserved ON pending_exchange (debtor, creditor, currency, micros) WHERE state = 'instructed';

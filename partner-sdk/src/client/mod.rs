@@ -4,6 +4,7 @@
 
 mod answer;
 mod documents;
+mod exchanges;
 pub mod keys;
 mod retry;
 pub mod tls;

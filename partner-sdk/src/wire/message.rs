@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::time::WireTime;
 use crate::amount::Amount;
-use crate::ids::{MemberNumber, MessageId, PartnerId, ProgrammeCode};
+use crate::ids::{MemberNumber, MessageId, PartnerId, ProgrammeCode, Reason, Reference};
 use crate::jws::{SigningKey, TYP_BATCH, TYP_MESSAGE};
 use crate::problem::Code;
 use crate::strict::{Fields, StrictError, write_object};
@@ -108,6 +108,24 @@ pub enum Body {
         /// The id of the sender's own quote message; it is used up.
         quote: MessageId,
     },
+    /// The issuer of a programme with external custody has credited an exchange in its own books.
+    Acknowledge {
+        /// Who sent the exchange.
+        sender_of: PartnerId,
+        /// The id of the exchange message.
+        exchange: MessageId,
+        /// What the issuer knows the credit by.
+        reference: Option<Reference>,
+    },
+    /// The issuer of a programme with external custody doesn't credit an exchange.
+    Refuse {
+        /// Who sent the exchange.
+        sender_of: PartnerId,
+        /// The id of the exchange message.
+        exchange: MessageId,
+        /// Why, as a code of the issuer's own.
+        reason: Reason,
+    },
     /// All or part of an earlier accepted message is taken back.
     Reverse {
         /// The id of the sender's own earlier message.
@@ -128,6 +146,8 @@ impl Body {
             Self::Void { .. } => "void",
             Self::Quote { .. } => "quote",
             Self::Exchange { .. } => "exchange",
+            Self::Acknowledge { .. } => "acknowledge",
+            Self::Refuse { .. } => "refuse",
             Self::Reverse { .. } => "reverse",
         }
     }
@@ -249,6 +269,24 @@ impl Message {
                 put("points", points.to_string().into());
                 put("quote", owned(quote.as_str()));
             }
+            Body::Acknowledge {
+                sender_of,
+                exchange,
+                reference,
+            } => {
+                put("sender_of", owned(sender_of.as_str()));
+                put("exchange", owned(exchange.as_str()));
+                reference.iter().for_each(|reference| put("reference", owned(reference.as_str())));
+            }
+            Body::Refuse {
+                sender_of,
+                exchange,
+                reason,
+            } => {
+                put("sender_of", owned(sender_of.as_str()));
+                put("exchange", owned(exchange.as_str()));
+                put("reason", owned(reason.as_str()));
+            }
             Body::Reverse { message, quantity } => {
                 put("message", owned(message.as_str()));
                 match quantity {
@@ -305,6 +343,16 @@ fn read_body(kind: &str, fields: &mut Fields) -> Result<Body, MessageError> {
             points: fields.take("points")?,
             quote: fields.take("quote")?,
         },
+        "acknowledge" => Body::Acknowledge {
+            sender_of: fields.take("sender_of")?,
+            exchange: fields.take("exchange")?,
+            reference: fields.maybe("reference")?,
+        },
+        "refuse" => Body::Refuse {
+            sender_of: fields.take("sender_of")?,
+            exchange: fields.take("exchange")?,
+            reason: fields.take("reason")?,
+        },
         "reverse" => {
             let message = fields.take("message")?;
             // Without `spend`, `points` has to be there; with both, the one that isn't taken is an unknown field.
@@ -315,7 +363,7 @@ fn read_body(kind: &str, fields: &mut Fields) -> Result<Body, MessageError> {
             Body::Reverse { message, quantity }
         }
         _ => {
-            let why = "must be earn, burn, authorise, capture, void, quote, exchange or reverse".into();
+            let why = "must be earn, burn, authorise, capture, void, quote, exchange, acknowledge, refuse or reverse".into();
             return Err(StrictError::Value { field: "kind".into(), why }.into());
         }
     })
@@ -386,6 +434,16 @@ mod tests {
                 to_member: "2".parse().expect("m"),
                 points: "730".parse().expect("a"),
                 quote: "q".parse().expect("i"),
+            },
+            Body::Acknowledge {
+                sender_of: "bank".parse().expect("p"),
+                exchange: "x".parse().expect("i"),
+                reference: Some("r-1".parse().expect("r")),
+            },
+            Body::Refuse {
+                sender_of: "bank".parse().expect("p"),
+                exchange: "x".parse().expect("i"),
+                reason: "member_unknown".parse().expect("r"),
             },
             Body::Reverse {
                 message: "x".parse().expect("i"),

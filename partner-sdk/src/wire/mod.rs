@@ -1,12 +1,14 @@
 //! What travels: messages from partners, receipts and events from the clearinghouse, and what is said about keys.
 
 mod event;
+mod exchange;
 pub mod keys;
 mod message;
 mod receipt;
 mod time;
 
 pub use event::{Event, MAX_EVENTS, MAX_WAIT_SECONDS};
+pub use exchange::{ExchangeState, InstructedExchange};
 pub use message::{Body, MAX_BATCH, Message, MessageError, Quantity, split_batch, write_batch};
 pub use receipt::{Answer, Outcome, Receipt};
 pub use time::WireTime;
@@ -97,6 +99,16 @@ mod tests {
             points: read("730"),
             quote: read("q1"),
         };
+        let acknowledge = Body::Acknowledge {
+            sender_of: read("bank"),
+            exchange: read("x1"),
+            reference: Some(read("FF-88123")),
+        };
+        let refuse = Body::Refuse {
+            sender_of: read("bank"),
+            exchange: read("x1"),
+            reason: read("member_unknown"),
+        };
         let reverse = |quantity| Body::Reverse {
             message: read("t1-earn"),
             quantity,
@@ -107,6 +119,8 @@ mod tests {
             message("t2-void", "grocer", void),
             message("q1", "bank", quote),
             message("x1", "bank", exchange),
+            message("a1", "airline", acknowledge),
+            message("f1", "airline", refuse),
             message("t1-refund-points", "grocer", reverse(Quantity::Points(read("50")))),
             message("t1-refund-1", "grocer", reverse(Quantity::Spend(read("49.95")))),
         ]

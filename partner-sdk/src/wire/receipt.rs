@@ -46,7 +46,7 @@ pub struct Receipt {
 }
 
 /// The names that facts may have.
-const FACTS: [&str; 10] = [
+const FACTS: [&str; 12] = [
     "points",
     "credited",
     "bonus",
@@ -56,6 +56,8 @@ const FACTS: [&str; 10] = [
     "expires_at",
     "better_path",
     "better_credited",
+    "state",
+    "deadline",
     "recoverable",
 ];
 
