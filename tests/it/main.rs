@@ -16,6 +16,8 @@ mod logs;
 mod money;
 mod night;
 mod oracle;
+mod prepaid;
+mod prepaid_oracle;
 mod quote_race;
 mod quotes;
 mod rates;

@@ -95,6 +95,7 @@ fn new_lot(
         price,
         currency,
         at_redemption: false,
+        prepaid: false,
         issued: points.0,
         remaining: points.0,
         charged: points.0,

@@ -18,12 +18,12 @@ enum Does {
 pub(super) fn may_post(set: &WorkingSet, sender: Status, body: &Body) -> Rejected<()> {
     match sender {
         Status::Active => {}
-        Status::Leaving if !matches!(body, Body::Earn { .. }) => {}
+        Status::Leaving if !matches!(body, Body::Earn { .. } | Body::Prepay { .. }) => {}
         Status::Leaving => return Err(Reject::at(Code::PartnerLeaving, "sender")),
         Status::Admitted | Status::Suspended | Status::Gone => return Err(Reject::at(Code::PartnerSuspended, "sender")),
     }
     match body {
-        Body::Earn { programme, .. } => issuer(set, programme, Does::Issues, "programme"),
+        Body::Earn { programme, .. } | Body::Prepay { programme, .. } => issuer(set, programme, Does::Issues, "programme"),
         Body::Burn { programme, .. } | Body::Authorise { programme, .. } => issuer(set, programme, Does::Spends, "programme"),
         Body::Quote {
             programme, to_programme, ..

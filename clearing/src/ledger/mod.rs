@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | same id before? | the same bytes: the same receipt; other bytes: `id_reused` | [`apply`] |
 //! | may the sender? | where it and the issuers stand in their lives; `issued_at` isn't ahead | `check`, `life` |
-//! | the kind's own rules | agreement, freshness, limits, balance -> effects | `earn`, `burn`, `quote`, `exchange`, `reverse` |
+//! | the kind's own rules | agreement, freshness, limits, balance -> effects | `earn`, `prepaid`, `burn`, `quote`, `exchange`, `reverse` |
 //! | net debit caps | of everybody whose debt grows | `limits` |
 //! | after the last check | effects change the working set; nothing can fail | `working_set` |
 //!
@@ -18,6 +18,7 @@ mod life;
 mod limits;
 mod paths;
 mod plan;
+mod prepaid;
 mod quote;
 mod reverse;
 pub mod types;
@@ -32,8 +33,9 @@ use partner_sdk::{Amount, Body, Code, PartnerId, Points, ProgrammeCode};
 
 pub use expiry::expire;
 pub use plan::Effect;
+pub use prepaid::Block;
 pub use quote::QUOTE_SECONDS;
-pub use types::{AccountKey, Hold, Line, Lot, LotKey, MEMBER, Moved, Posted, Posting, Quote, Signed, SignedBatch, Verified};
+pub use types::{AccountKey, Hold, Line, Lot, LotKey, MEMBER, Moved, Posted, Posting, Quote, Signed, SignedBatch, Told, Verified};
 pub use working_set::{Changes, WorkingSet};
 
 use crate::directory::Numbered;
@@ -176,6 +178,7 @@ fn check(set: &WorkingSet, verified: &Verified) -> Rejected<Plan> {
         Body::Void { authorisation } => burn::void(set, message, authorisation),
         Body::Quote { .. } => quote::quote(set, message),
         Body::Exchange { .. } => exchange::exchange(set, message),
+        Body::Prepay { .. } => prepaid::prepay(set, message),
         Body::Reverse { message: target, quantity } => reverse::reverse(set, message, target, *quantity),
     }
 }

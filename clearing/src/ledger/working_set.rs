@@ -1,7 +1,7 @@
 //! All that a batch may touch, loaded before it is applied; and what it changed, to be persisted.
 
 use std::cell::OnceCell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -10,7 +10,8 @@ use partner_sdk::{Currency, MemberNumber, MessageId, PartnerId};
 
 use super::paths::Routes;
 use super::plan::Effect;
-use super::types::{Account, AccountKey, Hold, Lot, LotKey, MEMBER, Posted, Posting, Quote, Signed};
+use super::prepaid::Block;
+use super::types::{Account, AccountKey, Hold, Lot, LotKey, MEMBER, Posted, Posting, Quote, Signed, Told};
 use crate::directory::Directory;
 
 /// Rows by key, and which of them changed.
@@ -44,6 +45,8 @@ pub struct WorkingSet {
     pub exposure: HashMap<(PartnerId, Currency), i64>,
     /// What debtor owes creditor from this window, gross, in micros.
     pub positions: HashMap<(PartnerId, PartnerId, Currency), i64>,
+    /// Points that senders bought in advance, by the number of the agreement.
+    pub blocks: BTreeMap<i32, Block>,
     /// What the batch changed.
     pub changes: Changes,
     routes: OnceCell<Routes>,
@@ -72,6 +75,10 @@ pub struct Changes {
     pub exposure: BTreeSet<(PartnerId, Currency)>,
     /// Pairs whose position changed.
     pub positions: BTreeSet<(PartnerId, PartnerId, Currency)>,
+    /// Blocks of points that were bought, drawn or put back.
+    pub blocks: BTreeSet<i32>,
+    /// What is told, in order.
+    pub told: Vec<Told>,
 }
 
 impl WorkingSet {
@@ -92,6 +99,7 @@ impl WorkingSet {
             limit_use: HashMap::new(),
             exposure: HashMap::new(),
             positions: HashMap::new(),
+            blocks: BTreeMap::new(),
             changes: Changes::default(),
             routes: OnceCell::new(),
         }
@@ -239,6 +247,8 @@ impl WorkingSet {
                 *self.limit_use.entry((agreement, member.clone())).or_default() += points;
                 self.changes.limit_use.insert((agreement, member));
             }
+            Effect::Block { agreement, bought, left } => self.change_block(agreement, bought, left),
+            Effect::Tell(told) => self.changes.told.push(told),
             Effect::Money(money) => {
                 let pair = (money.debtor.clone(), money.creditor.clone(), money.currency);
                 *self.positions.entry(pair.clone()).or_default() += money.amount;

@@ -12,6 +12,7 @@ mod load;
 pub mod partners;
 mod persist;
 mod pool;
+pub mod prepaid;
 pub mod queries;
 mod rows;
 mod scratch;

@@ -108,6 +108,13 @@ pub enum Body {
         /// The id of the sender's own quote message; it is used up.
         quote: MessageId,
     },
+    /// The sender buys points in advance, in whole blocks, under its prepaid earn agreement in force now: its earns draw on them first.
+    Prepay {
+        /// The programme.
+        programme: ProgrammeCode,
+        /// How many points: a multiple of the agreement's block.
+        points: Amount,
+    },
     /// All or part of an earlier accepted message is taken back.
     Reverse {
         /// The id of the sender's own earlier message.
@@ -128,6 +135,7 @@ impl Body {
             Self::Void { .. } => "void",
             Self::Quote { .. } => "quote",
             Self::Exchange { .. } => "exchange",
+            Self::Prepay { .. } => "prepay",
             Self::Reverse { .. } => "reverse",
         }
     }
@@ -249,6 +257,10 @@ impl Message {
                 put("points", points.to_string().into());
                 put("quote", owned(quote.as_str()));
             }
+            Body::Prepay { programme, points } => {
+                put("programme", owned(programme.as_str()));
+                put("points", points.to_string().into());
+            }
             Body::Reverse { message, quantity } => {
                 put("message", owned(message.as_str()));
                 match quantity {
@@ -305,6 +317,10 @@ fn read_body(kind: &str, fields: &mut Fields) -> Result<Body, MessageError> {
             points: fields.take("points")?,
             quote: fields.take("quote")?,
         },
+        "prepay" => Body::Prepay {
+            programme: fields.take("programme")?,
+            points: fields.take("points")?,
+        },
         "reverse" => {
             let message = fields.take("message")?;
             // Without `spend`, `points` has to be there; with both, the one that isn't taken is an unknown field.
@@ -315,7 +331,7 @@ fn read_body(kind: &str, fields: &mut Fields) -> Result<Body, MessageError> {
             Body::Reverse { message, quantity }
         }
         _ => {
-            let why = "must be earn, burn, authorise, capture, void, quote, exchange or reverse".into();
+            let why = "must be earn, burn, authorise, capture, void, quote, exchange, prepay or reverse".into();
             return Err(StrictError::Value { field: "kind".into(), why }.into());
         }
     })
@@ -386,6 +402,10 @@ mod tests {
                 to_member: "2".parse().expect("m"),
                 points: "730".parse().expect("a"),
                 quote: "q".parse().expect("i"),
+            },
+            Body::Prepay {
+                programme: "YUU".parse().expect("p"),
+                points: "10000".parse().expect("a"),
             },
             Body::Reverse {
                 message: "x".parse().expect("i"),
