@@ -27,4 +27,5 @@ mod revocations;
 mod sdk;
 mod succession;
 mod tidy;
+mod write_off;
 mod wycheproof;

@@ -71,9 +71,15 @@ fn blocks_are_drawn_first(backend: Backend) {
     assert_eq!((blocks(&world, "pool"), blocks(&world, "hangseng")), (expected.to_vec(), vec![]));
     // 300 go back: 200 that were owed for, then 100 to the block; then 100 more of them, by spend.
     world.post("wellcome", reverse(&second, "300")).expect("taken back");
-    assert_eq!((owes(&world, "wellcome"), blocks(&world, "wellcome")[0][2].as_str()), ("5.500000".into(), "100"));
+    assert_eq!(
+        (owes(&world, "wellcome"), blocks(&world, "wellcome")[0][2].as_str()),
+        ("5.500000".into(), "100")
+    );
     world.post("wellcome", reverse_spend(&second, "100")).expect("taken back");
-    assert_eq!((owes(&world, "wellcome"), blocks(&world, "wellcome")[0][2].as_str()), ("5.500000".into(), "200"));
+    assert_eq!(
+        (owes(&world, "wellcome"), blocks(&world, "wellcome")[0][2].as_str()),
+        ("5.500000".into(), "200")
+    );
     assert_eq!(world.points("pool", "YUU", "m2"), "200.0");
     let date = world.close().business_date.to_string();
     let lines = statement(&world, &date, "wellcome").lines;
@@ -200,7 +206,10 @@ fn what_is_refused(backend: Backend) {
     });
     let done = world.send_all("hangseng", &batch);
     assert!(done.iter().all(Result::is_ok), "{done:?}");
-    assert_eq!((owes(&world, "hangseng"), blocks(&world, "hangseng")[0][2].as_str()), ("0.910000".into(), "0"));
+    assert_eq!(
+        (owes(&world, "hangseng"), blocks(&world, "hangseng")[0][2].as_str()),
+        ("0.910000".into(), "0")
+    );
 }
 
 fn one_warning_for_each_fall(backend: Backend) {
@@ -211,11 +220,14 @@ fn one_warning_for_each_fall(backend: Backend) {
             .block_on(world.client(partner).events(0, Duration::ZERO))
             .expect("events");
         let warnings = events.iter().filter(|event| event.kind == "prepaid.reorder");
-        let text = |event: &partner_sdk::wire::Event| format!("{} {}", event.fact("programme").expect("one"), event.fact("left").expect("one"));
+        let text =
+            |event: &partner_sdk::wire::Event| format!("{} {}", event.fact("programme").expect("one"), event.fact("left").expect("one"));
         warnings.map(text).collect()
     };
     world.post("hangseng", prepay("YUU", "200")).expect("bought");
-    world.post("hangseng", earn("YUU", "m1", "80")).expect("120 are left: that is the mark");
+    world
+        .post("hangseng", earn("YUU", "m1", "80"))
+        .expect("120 are left: that is the mark");
     assert_eq!(told(&world, "hangseng"), [""; 0]);
     world.post("hangseng", earn("YUU", "m1", "0.5")).expect("below");
     world.post("hangseng", earn("YUU", "m1", "10")).expect("further below");
@@ -247,10 +259,16 @@ fn at_redemption_only_the_rest_waits(backend: Backend) {
     assert_eq!(world.points("pool", "YUU", "m1"), "-20.0");
     // 30 more were paid for, then the block has its points back.
     world.post("wellcome", reverse(&earned, "40")).expect("taken back");
-    assert_eq!((owes(&world, "wellcome"), blocks(&world, "wellcome")[0][2].as_str()), ("0.550000".into(), "10"));
+    assert_eq!(
+        (owes(&world, "wellcome"), blocks(&world, "wellcome")[0][2].as_str()),
+        ("0.550000".into(), "10")
+    );
     // What ikea gives back isn't owed for again.
     world.post("ikea", reverse(&spent, "50")).expect("given back");
-    assert_eq!((owes(&world, "wellcome"), world.points("pool", "YUU", "m1").as_str()), ("0.550000".into(), "-10.0"));
+    assert_eq!(
+        (owes(&world, "wellcome"), world.points("pool", "YUU", "m1").as_str()),
+        ("0.550000".into(), "-10.0")
+    );
 }
 
 fn breakage_is_at_the_price_of_the_block(backend: Backend) {
@@ -262,7 +280,10 @@ fn breakage_is_at_the_price_of_the_block(backend: Backend) {
     world.close();
     let date = world.close().business_date.to_string();
     let breakage = statement(&world, &date, "pool").breakage;
-    let breakage: Vec<_> = breakage.iter().map(|b| (b.points.as_str(), b.price.as_str(), b.value.as_str())).collect();
+    let breakage: Vec<_> = breakage
+        .iter()
+        .map(|b| (b.points.as_str(), b.price.as_str(), b.value.as_str()))
+        .collect();
     assert!(breakage.contains(&("100.0", "0.005500", "0.550000")), "{breakage:?}");
     assert!(breakage.contains(&("50.0", "0.006000", "0.300000")), "{breakage:?}");
 }
@@ -280,7 +301,10 @@ fn books_notice(backend: Backend) {
     };
     for (wrong, right) in [
         ("UPDATE prepaid SET bought = bought + 1", "UPDATE prepaid SET bought = bought - 1"),
-        ("UPDATE prepaid SET remaining = remaining + 1", "UPDATE prepaid SET remaining = remaining - 1"),
+        (
+            "UPDATE prepaid SET remaining = remaining + 1",
+            "UPDATE prepaid SET remaining = remaining - 1",
+        ),
         ("UPDATE prepaid SET partner = 'hangseng'", "UPDATE prepaid SET partner = 'wellcome'"),
         (
             "UPDATE lot SET charged = charged - 1 WHERE prepaid",

@@ -85,7 +85,11 @@ struct Model {
 
 impl Model {
     fn left(&self, partner: &str) -> i64 {
-        self.blocks.iter().filter(|((p, _), _)| *p == partner).map(|(_, (_, left))| left).sum()
+        self.blocks
+            .iter()
+            .filter(|((p, _), _)| *p == partner)
+            .map(|(_, (_, left))| left)
+            .sum()
     }
 
     fn buy(&mut self, partner: &'static str, now: Timestamp, points: i64) -> Vec<(Part, i64)> {
@@ -163,7 +167,11 @@ impl Model {
             assert_eq!(seen, expected.collect::<Vec<_>>(), "{partner} {context}");
         }
         for (member, points) in self.members.iter().enumerate() {
-            assert_eq!(world.points("pool", "YUU", &format!("m{member}")), tenths(*points), "m{member} {context}");
+            assert_eq!(
+                world.points("pool", "YUU", &format!("m{member}")),
+                tenths(*points),
+                "m{member} {context}"
+            );
         }
     }
 }
@@ -207,11 +215,17 @@ fn at_random_and_in_pieces(backend: Backend) {
         match kind {
             0 => {
                 let Some((block, _)) = versions(partner)[version_at(partner, now)].prepaid else {
-                    assert_eq!(worlds[0].post(partner, prepay("YUU", "1000")).err(), Some(Code::NotPrepaid), "{context}");
+                    assert_eq!(
+                        worlds[0].post(partner, prepay("YUU", "1000")).err(),
+                        Some(Code::NotPrepaid),
+                        "{context}"
+                    );
                     continue;
                 };
                 let points = block * (1 + draw(6));
-                let ids = worlds.each_mut().map(|world| accepted(world.post(partner, prepay("YUU", &tenths(points))), &context));
+                let ids = worlds
+                    .each_mut()
+                    .map(|world| accepted(world.post(partner, prepay("YUU", &tenths(points))), &context));
                 let parts = model.buy(partner, now, points);
                 done.push(Done {
                     partner,

@@ -23,6 +23,7 @@ mod quote;
 mod reverse;
 pub mod types;
 mod working_set;
+mod write_off;
 
 use std::sync::Arc;
 
@@ -37,6 +38,7 @@ pub use prepaid::Block;
 pub use quote::QUOTE_SECONDS;
 pub use types::{AccountKey, Hold, Line, Lot, LotKey, MEMBER, Moved, Posted, Posting, Quote, Signed, SignedBatch, Told, Verified};
 pub use working_set::{Changes, WorkingSet};
+pub use write_off::write_off;
 
 use crate::directory::Numbered;
 

@@ -92,6 +92,15 @@ pub enum Effect {
         /// How many.
         points: i64,
     },
+    /// The member owes fewer points: the issuer gives them up.
+    Forgive {
+        /// What for.
+        line: Line,
+        /// The account.
+        account: AccountKey,
+        /// How many.
+        points: i64,
+    },
     /// The funder has been charged for so many more points of a lot (or fewer).
     Charge {
         /// The lot.

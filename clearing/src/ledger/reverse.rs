@@ -136,7 +136,11 @@ fn of_exchange(set: &WorkingSet, target: &Posted, from: &AccountKey, before: i64
     let needed = |all: i64| i128::from(back(moved.credited, all)) + i128::from(back(moved.bonus, all));
     let recoverable = set.recoverable(&to);
     if recoverable < needed(all) {
-        return Err(limited(set, &from.programme, most(set, target, before, all, |all| needed(all) <= recoverable)));
+        return Err(limited(
+            set,
+            &from.programme,
+            most(set, target, before, all, |all| needed(all) <= recoverable),
+        ));
     }
     let mut own = vec![(
         LotKey { seq: target.seq, leg: 0 },

@@ -226,6 +226,8 @@ pub enum Line {
     BonusReversal,
     /// Points whose time was over.
     Expiry,
+    /// Points that a member owed are given up.
+    WriteOff,
     /// The price of points bought in advance.
     Prepaid,
     /// A purchase taken back.
@@ -251,6 +253,7 @@ impl Line {
             Self::ExchangeReversal => "exchange_reversal",
             Self::BonusReversal => "bonus_reversal",
             Self::Expiry => "expiry",
+            Self::WriteOff => "write_off",
             Self::Prepaid => "prepaid",
             Self::PrepaidReversal => "prepaid_reversal",
             Self::Drawn => "drawn",

@@ -202,6 +202,10 @@ impl WorkingSet {
                 self.accounts.entry(account.clone()).or_default().debt += points;
                 self.changes.accounts.insert(account);
             }
+            Effect::Forgive { account, points, .. } => {
+                self.accounts.entry(account.clone()).or_default().debt -= points;
+                self.changes.accounts.insert(account);
+            }
             Effect::Charge { lot, points } => {
                 let lot = lot.of(seq);
                 if let Some(lot) = self.lots.get_mut(&lot) {
@@ -326,6 +330,7 @@ impl WorkingSet {
                 .get(lot)
                 .map(|l| of_points(*line, &l.account, *points, 0, Some(*lot), Some(l.agreement), true)),
             Effect::Owe { line, account, points } => Some(of_points(*line, account, *points, 0, None, None, false)),
+            Effect::Forgive { line, account, points } => Some(of_points(*line, account, *points, 0, None, None, true)),
             Effect::Money(m) => Some(Posting {
                 seq,
                 leg,

@@ -4,6 +4,8 @@ use diesel::prelude::*;
 use migrations::schema::{event, head};
 use migrations::{Conn, DbError, each_backend};
 
+use crate::ledger::Told;
+
 /// Everybody.
 pub const EVERYBODY: &str = "";
 /// The operator's own feed.
@@ -20,6 +22,17 @@ pub struct NewEvent {
     pub subject: String,
     /// More about it, by name.
     pub facts: Vec<(String, String)>,
+}
+
+impl From<&Told> for NewEvent {
+    fn from(told: &Told) -> Self {
+        Self {
+            recipient: told.recipient.to_string(),
+            kind: told.kind,
+            subject: told.subject.clone(),
+            facts: told.facts.clone(),
+        }
+    }
 }
 
 /// Something that happened.

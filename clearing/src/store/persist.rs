@@ -7,11 +7,10 @@ use diesel::upsert::excluded;
 use migrations::schema::{account, exposure, head, hold, limit_use, lot, message, position, posting, quote, reversal, signed_batch};
 use migrations::{Conn, DbError, each_backend};
 
-use super::events::{self, NewEvent, OPERATOR};
+use super::events::{self, NewEvent};
 use super::load::ALL;
-use super::prepaid;
 use super::rows::{HoldRow, LotRow, NewMessage, NewPosting, QuoteRow};
-use crate::ledger::{Posted, Signed, Told, WorkingSet};
+use crate::ledger::{Posted, Signed, WorkingSet};
 
 /// Persists the changes of a working set in the transaction that loaded it.
 pub fn persist(conn: &mut Conn, set: &WorkingSet) -> Result<(), DbError> {
@@ -26,9 +25,10 @@ pub fn persist(conn: &mut Conn, set: &WorkingSet) -> Result<(), DbError> {
     write_postings(conn, set)?;
     write_points(conn, set)?;
     write_marks(conn, set)?;
-    prepaid::write_blocks(conn, set)?;
     write_money(conn, set)?;
-    write_told(conn, set)
+    super::prepaid::write_blocks(conn, set)?;
+    let told = changes.told.iter().map(NewEvent::from);
+    events::append(conn, set.now, &told.collect::<Vec<_>>())
 }
 
 /// Runs an insert for each chunk of rows that the bind limit allows.
@@ -226,19 +226,6 @@ fn write_marks(conn: &mut Conn, set: &WorkingSet) -> Result<(), DbError> {
         conflict.do_update().set(limit_use::points.eq(excluded(limit_use::points)))
     });
     Ok(())
-}
-
-/// What is told, each to its recipient and to the operator.
-fn write_told(conn: &mut Conn, set: &WorkingSet) -> Result<(), DbError> {
-    let event = |told: &Told, recipient: &str| NewEvent {
-        recipient: recipient.to_owned(),
-        kind: told.kind,
-        subject: told.subject.clone(),
-        facts: told.facts.clone(),
-    };
-    let told = set.changes.told.iter();
-    let all: Vec<NewEvent> = told.flat_map(|one| [event(one, one.recipient.as_str()), event(one, OPERATOR)]).collect();
-    events::append(conn, set.now, &all)
 }
 
 /// Positions of the window, and exposures.
