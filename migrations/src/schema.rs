@@ -149,6 +149,7 @@ diesel::table! {
         price -> BigInt,
         currency -> Text,
         at_redemption -> Bool,
+        prepaid -> Bool,
         issued -> BigInt,
         remaining -> BigInt,
         charged -> BigInt,
@@ -341,7 +342,18 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    prepaid (agreement) {
+        agreement -> Integer,
+        partner -> Text,
+        programme -> Text,
+        bought -> BigInt,
+        remaining -> BigInt,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
+    prepaid,
     document,
     document_signature,
     document_act,

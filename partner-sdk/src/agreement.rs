@@ -345,8 +345,8 @@ impl Agreement {
             Some(prepaid) => limit("prepaid", Some(prepaid.block))?.zip(limit("prepaid", Some(prepaid.reorder_at))?),
             None => None,
         };
-        if prepaid.is_some_and(|(block, _)| block.0 < 1) {
-            return Err(fault("prepaid", "must have a block above zero"));
+        if prepaid.is_some_and(|(block, _)| block.0 < 1 || micros == 0) {
+            return Err(fault("prepaid", "must have a block and a price above zero"));
         }
         let member_fee = terms.member_fee.map(|fee| MemberFeeUnits::new(&fee, terms.currency, price_scale));
         Ok(Self {

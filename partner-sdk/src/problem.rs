@@ -112,7 +112,8 @@ catalogue! {
     NoAgreement = "no_agreement", 422, false, "No agreement of the sender allows this at occurred_at.", "Check partner, programme, kind and the agreement's validity.";
     NoRate = "no_rate", 422, false, "No exchange rate is in force now.", "Ask for the rates in force.";
     LimitPerMessage = "limit_per_message", 422, false, "More points than the agreement allows in one message.", "Send less at once.";
-    NotAMultiple = "not_a_multiple", 422, false, "The points aren't a multiple of the agreement's step.", "Send a multiple of the step.";
+    NotAMultiple = "not_a_multiple", 422, false, "The points aren't a multiple of the agreement's step, or of the block in which they are bought.", "Send a multiple of the step or block.";
+    NotPrepaid = "not_prepaid", 422, false, "The sender's agreement sells no points in advance.", "Agree on a block (the term `prepaid`), or earn without one: it is owed then.";
     LimitPartnerDay = "limit_partner_day", 422, false, "More points than the agreement allows for all members together in one window.", "Wait for the next window, or agree on a higher limit.";
     LimitMemberDay = "limit_member_day", 422, false, "More points than the agreement allows for one member in one window.", "Send less, or wait for the next window.";
     NetDebitCap = "net_debit_cap", 422, false, "A partner would owe more than its net debit cap.", "The partner whose debt grows has to settle or have its cap raised.";
@@ -122,10 +123,10 @@ catalogue! {
     HoldClosed = "hold_closed", 422, false, "The hold was captured or voided before.", "Authorise again.";
     HoldExceeded = "hold_exceeded", 422, false, "More points than the hold holds.", "Capture at most what was authorised.";
     TargetUnknown = "target_unknown", 422, false, "No accepted message of the sender has this id.", "Name the id of your own accepted message.";
-    NotReversible = "not_reversible", 422, false, "This kind of message can't be reversed, or not in this way.", "Reverse earn, burn, capture or exchange (not into a programme with external custody); by spend only an earn that stated its spend.";
+    NotReversible = "not_reversible", 422, false, "This kind of message can't be reversed, or not in this way.", "Reverse earn, burn, capture, exchange (not into a programme with external custody) or prepay; by spend only an earn that stated its spend.";
     ReversalWindowClosed = "reversal_window_closed", 422, false, "The agreement's time for reversals is over.", "Settle the matter outside the clearinghouse.";
     ReversalExceeded = "reversal_exceeded", 422, false, "More than what is left to reverse.", "Reverse at most what the message moved, less what was reversed before.";
-    ClawbackLimited = "clawback_limited", 422, false, "The member's points don't suffice, and the programme doesn't allow the balance to go that far below zero.", "Reverse at most `recoverable` points.";
+    ClawbackLimited = "clawback_limited", 422, false, "Too few points can be taken back: the member's don't suffice and the programme doesn't allow the balance to go that far below zero, or earns have drawn on the block.", "Reverse at most `recoverable` points.";
     BelowMinimum = "below_minimum", 422, false, "Fewer points than the rate's minimum or step, or nothing would be credited.", "Offer at least the minimum and one step.";
     AboveMaximum = "above_maximum", 422, false, "More points than the rate's maximum.", "Exchange less at once.";
     QuoteUnknown = "quote_unknown", 422, false, "No accepted quote of the sender has this id.", "Name the id of your own quote message.";

@@ -77,6 +77,7 @@ fn every_status_and_kind(backend: Backend) {
         let network = MILES.replace(
             "[[rate]]",
             "[[agreement]]\nkind = \"earn\"\npartner = \"bank\"\nprogramme = \"MILES\"\nprice = \"0.08\"\ncurrency = \"HKD\"\n\
+             prepaid = { block = \"100\", reorder_at = \"0\" }\n\
              valid_from = \"2026-01-01T00:00:00Z\"\n[[agreement]]\nkind = \"burn\"\npartner = \"bank\"\nprogramme = \"MILES\"\nprice = \"0.07\"\n\
              currency = \"HKD\"\nvalid_from = \"2026-01-01T00:00:00Z\"\n[[rate]]",
         );
@@ -117,6 +118,7 @@ fn every_status_and_kind(backend: Backend) {
         for (column, says) in cells {
             let body: Body = match column.as_str() {
                 "earn" => earn("MILES", "m1", "1"),
+                "prepay" => tests::prepay("MILES", "100"),
                 "burn" => burn("MILES", "m1", "1"),
                 "authorise" => authorise("MILES", "m1", "1"),
                 "capture" => capture(&id(0), "10"),

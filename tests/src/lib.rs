@@ -10,7 +10,7 @@ pub mod postgres;
 mod world;
 
 pub use world::{
-    Backend, World, amount, authorise, burn, capture, earn, earn_spend, exchange, quote, reverse, reverse_spend, void, with_bonus,
+    Backend, World, amount, authorise, burn, capture, earn, earn_spend, exchange, prepay, quote, reverse, reverse_spend, void, with_bonus,
 };
 
 /// Instantiates each named test for both databases.

@@ -314,6 +314,14 @@ pub fn exchange(programme: &str, to_programme: &str, member: &str, points: &str,
     }
 }
 
+/// Points bought in advance.
+pub fn prepay(programme: &str, points: &str) -> Body {
+    Body::Prepay {
+        programme: programme.parse().expect("a programme"),
+        points: amount(points),
+    }
+}
+
 /// A reversal by points.
 pub fn reverse(message: &MessageId, points: &str) -> Body {
     Body::Reverse {

@@ -2,20 +2,22 @@
 
 use jiff::{SignedDuration, Timestamp};
 use migrations::Conn;
+use partner_sdk::amount::format_units;
 use partner_sdk::change::{Change, Proposal, Status};
 use partner_sdk::document::{self, Act, Action, Kind, State};
 use partner_sdk::jws::general::Signature;
 use partner_sdk::jws::{SigningKey, TYP_CHANGE, VerifyingKey};
-use partner_sdk::{Code, KeyId, PartnerId, Problem};
+use partner_sdk::{Amount, Code, KeyId, MemberNumber, PartnerId, Points, Problem, ProgrammeCode};
 
 use super::rights::{Role, decide};
 use super::{Done, Fault, add, by_person, fact, find, fresh, open, publication, refused, step, tell};
 use crate::directory::Directory;
+use crate::ledger::AccountKey;
 use crate::network::RESERVED;
 use crate::store::admin::{grow_version, insert_bonus, insert_rate, put_programme};
 use crate::store::documents::{self, Document, Person};
 use crate::store::events::EVERYBODY;
-use crate::store::{load_directory, partners};
+use crate::store::{self, load_directory, partners, write_off};
 
 /// How long a proposal may be approved.
 const OPEN_FOR: SignedDuration = SignedDuration::from_hours(24 * 30);
@@ -198,7 +200,7 @@ fn check(conn: &mut Conn, directory: &Directory, change: &Change, now: Timestamp
         }
         Change::Rate(terms) => publication::rate(directory, terms, now).map(drop),
         Change::Bonus(terms) => publication::bonus(directory, terms, now).map(drop),
-        Change::WriteOff { .. } => refused(Code::BadTerms, "change", "write-offs come with the ledger's message for them"),
+        Change::WriteOff { programme, member, points } => owed(conn, directory, programme, member, *points).map(drop),
         Change::Person { name, kid, public_key } => {
             let plain = |c: char| c.is_alphanumeric() || " .'-".contains(c);
             if name.is_empty() || name.len() > 64 || !name.chars().all(plain) || KeyId::new(kid.as_str()).is_err() {
@@ -242,6 +244,32 @@ fn partner_of<'a>(directory: &'a Directory, id: &PartnerId) -> Done<&'a crate::d
             .at(Some("partner"))
             .into()
     })
+}
+
+/// The account, and points of it to be given up: above zero, and no more than the member owes.
+fn owed(
+    conn: &mut Conn,
+    directory: &Directory,
+    programme: &ProgrammeCode,
+    member: &MemberNumber,
+    points: Amount,
+) -> Done<(AccountKey, Points)> {
+    let Some(known) = directory.programmes.get(programme) else {
+        return refused(Code::UnknownProgramme, "programme", Code::UnknownProgramme.title());
+    };
+    let units = match points.to_units(known.terms.scale) {
+        Ok(units) if units > 0 => Points(units),
+        Ok(_) => return refused(Code::BadAmount, "points", "must be above zero"),
+        Err(e) => return refused(Code::BadAmount, "points", e.to_string()),
+    };
+    let (programme, member) = (programme.clone(), member.clone());
+    let account = AccountKey { programme, member };
+    let debt = store::debt(conn, &account)?;
+    if units > debt {
+        let detail = format!("the member owes {} points", format_units(debt.0, known.terms.scale));
+        return refused(Code::BadTerms, "points", detail);
+    }
+    Ok((account, units))
 }
 
 fn check_status(conn: &mut Conn, directory: &Directory, id: &PartnerId, next: Status) -> Done<()> {
@@ -312,7 +340,23 @@ fn take_effect(conn: &mut Conn, directory: &mut Directory, change: &Change, hash
             let pair = format!("{}>{}", terms.programme, terms.to_programme);
             tell(conn, now, &[EVERYBODY], "bonus.published", &pair, &published)?;
         }
-        Change::WriteOff { .. } => return Err(Code::Internal.into()),
+        Change::WriteOff { programme, member, points } => {
+            let (account, units) = owed(conn, directory, programme, member, *points)?;
+            write_off(conn, directory, &account, units, hash, now)?;
+            let issuer = directory
+                .programmes
+                .get(programme)
+                .ok_or(Code::UnknownProgramme)?
+                .terms
+                .issuer
+                .clone();
+            let facts = [
+                fact("programme", programme.as_str()),
+                fact("member", member.as_str()),
+                fact("points", points.to_string()),
+            ];
+            tell(conn, now, &[issuer.as_str()], "write_off", hash, &facts)?;
+        }
         Change::Person { name, kid, public_key } => {
             let person = Person {
                 name: name.clone(),

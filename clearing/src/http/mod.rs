@@ -25,6 +25,7 @@ mod exchanges;
 mod keys;
 pub mod log;
 mod messages;
+mod prepaid;
 mod queries;
 mod rates;
 
@@ -258,6 +259,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(only("/v1/signed-batches", web::post().to(messages::signed_batch)))
         .service(only("/v1/accounts/{programme}/{member}", web::get().to(queries::account)))
         .service(only("/v1/positions", web::get().to(queries::positions)))
+        .service(only("/v1/prepaid", web::get().to(prepaid::blocks)))
         .service(
             web::resource("/v1/agreements")
                 .route(web::get().to(documents::list))

@@ -5,7 +5,7 @@ use partner_sdk::{Body, Code, Message};
 
 use super::plan::owe;
 use super::types::{AccountKey, Line, Lot, LotKey, Moved};
-use super::{Plan, Reject, Rejected, WorkingSet, agreement_of, points_of};
+use super::{Plan, Reject, Rejected, WorkingSet, agreement_of, points_of, prepaid};
 
 pub(super) fn earn(set: &WorkingSet, message: &Message) -> Rejected<Plan> {
     let Body::Earn {
@@ -36,7 +36,7 @@ pub(super) fn earn(set: &WorkingSet, message: &Message) -> Rejected<Plan> {
         .programmes
         .get(programme)
         .ok_or(Reject::at(Code::UnknownProgramme, "programme"))?;
-    let lot = Lot {
+    let whole = Lot {
         key: LotKey { seq: 0, leg: 0 },
         account: account.clone(),
         agreement: agreement.no,
@@ -44,6 +44,7 @@ pub(super) fn earn(set: &WorkingSet, message: &Message) -> Rejected<Plan> {
         price: agreement.item.price,
         currency: terms.currency,
         at_redemption,
+        prepaid: false,
         issued: points.0,
         remaining: points.0,
         charged: if at_redemption { 0 } else { points.0 },
@@ -51,17 +52,21 @@ pub(super) fn earn(set: &WorkingSet, message: &Message) -> Rejected<Plan> {
         expires_at: rules.expiry(message.occurred_at, &set.directory.zone),
     };
     let mut effects = set.limits(agreement, member, points)?;
-    set.issue(Line::Earn, lot, 0, &mut effects)?;
-    if !at_redemption {
-        effects.extend(owe(
-            Line::Earn,
-            &message.sender,
-            &issuer,
-            points.0,
-            agreement.item.price,
-            terms.currency,
-            agreement.no,
-        )?);
+    let (rest, repaid) = prepaid::draw(set, &message.id, agreement, whole, &mut effects)?;
+    if let Some(lot) = rest {
+        let (points, price) = (lot.issued, lot.price);
+        set.issue(Line::Earn, lot, repaid, &mut effects)?;
+        if !at_redemption {
+            effects.extend(owe(
+                Line::Earn,
+                &message.sender,
+                &issuer,
+                points,
+                price,
+                terms.currency,
+                agreement.no,
+            )?);
+        }
     }
     let moved = Moved {
         account: Some(account),

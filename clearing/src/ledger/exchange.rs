@@ -139,6 +139,7 @@ impl Exchange<'_> {
             price,
             currency,
             at_redemption: false,
+            prepaid: false,
             issued: points,
             remaining: points,
             charged: points,

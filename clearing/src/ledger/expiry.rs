@@ -58,23 +58,30 @@ pub fn expire(set: &mut WorkingSet, lots: &[LotKey], cut_off: i64, id: MessageId
     }
     set.check_sums(&effects)?;
     if count > 0 {
-        let seq = set.next_seq;
-        set.next_seq += 1;
+        set.post_own("expiry", id, Moved::default(), effects);
+    }
+    Ok(count)
+}
+
+impl WorkingSet {
+    /// Keeps what the clearinghouse does by itself as an accepted message of its own. Every check of the effects was made before.
+    pub(super) fn post_own(&mut self, kind: &str, id: MessageId, moved: Moved, effects: Vec<Effect>) {
+        let seq = self.next_seq;
+        self.next_seq += 1;
         let posted = Posted {
             seq,
             sender: PartnerId::clearing(),
             id,
-            kind: "expiry".to_owned(),
-            window: set.window,
-            posted_at: set.now,
+            kind: kind.to_owned(),
+            window: self.window,
+            posted_at: self.now,
             code: None,
             field: None,
             facts: vec![],
             sha256: String::new(),
-            moved: Moved::default(),
+            moved,
         };
-        set.commit(seq, effects);
-        set.changes.messages.push((Arc::new(posted), Signed::default()));
+        self.commit(seq, effects);
+        self.changes.messages.push((Arc::new(posted), Signed::default()));
     }
-    Ok(count)
 }

@@ -20,12 +20,12 @@ pub(super) fn may_post(set: &WorkingSet, sender: Status, body: &Body) -> Rejecte
         Status::Active => {}
         // What it has credited or not is so, whatever it may do now.
         Status::Suspended | Status::Leaving if answers(body) => {}
-        Status::Leaving if !matches!(body, Body::Earn { .. }) => {}
+        Status::Leaving if !matches!(body, Body::Earn { .. } | Body::Prepay { .. }) => {}
         Status::Leaving => return Err(Reject::at(Code::PartnerLeaving, "sender")),
         Status::Admitted | Status::Suspended | Status::Gone => return Err(Reject::at(Code::PartnerSuspended, "sender")),
     }
     match body {
-        Body::Earn { programme, .. } => issuer(set, programme, Does::Issues, "programme"),
+        Body::Earn { programme, .. } | Body::Prepay { programme, .. } => issuer(set, programme, Does::Issues, "programme"),
         Body::Burn { programme, .. } | Body::Authorise { programme, .. } => issuer(set, programme, Does::Spends, "programme"),
         Body::Quote {
             programme, to_programme, ..

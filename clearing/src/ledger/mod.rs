@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | same id before? | the same bytes: the same receipt; other bytes: `id_reused` | [`apply`] |
 //! | may the sender? | where it and the issuers stand in their lives; `issued_at` isn't ahead | `check`, `life` |
-//! | the kind's own rules | agreement, freshness, limits, balance -> effects | `earn`, `burn`, `quote`, `exchange`, `custody`, `reverse` |
+//! | the kind's own rules | agreement, freshness, limits, balance -> effects | `earn`, `prepaid`, `burn`, `quote`, `exchange`, `custody`, `reverse` |
 //! | net debit caps | of everybody whose debt grows | `limits` |
 //! | after the last check | effects change the working set; nothing can fail | `working_set` |
 //!
@@ -19,10 +19,12 @@ mod life;
 mod limits;
 mod paths;
 mod plan;
+mod prepaid;
 mod quote;
 mod reverse;
 pub mod types;
 mod working_set;
+mod write_off;
 
 use std::sync::Arc;
 
@@ -35,9 +37,11 @@ pub use custody::{Answered, Pending, Reserved, instruction};
 pub use expiry::expire;
 pub use life::answers;
 pub use plan::Effect;
+pub use prepaid::Block;
 pub use quote::QUOTE_SECONDS;
 pub use types::{AccountKey, Hold, Line, Lot, LotKey, MEMBER, Moved, Posted, Posting, Quote, Signed, SignedBatch, Told, Verified};
 pub use working_set::{Changes, WorkingSet};
+pub use write_off::write_off;
 
 use crate::directory::Numbered;
 
@@ -181,6 +185,7 @@ fn check(set: &WorkingSet, verified: &Verified) -> Rejected<Plan> {
         Body::Quote { .. } => quote::quote(set, message),
         Body::Exchange { .. } => exchange::exchange(set, message),
         Body::Acknowledge { .. } | Body::Refuse { .. } => custody::answer(set, message),
+        Body::Prepay { .. } => prepaid::prepay(set, message),
         Body::Reverse { message: target, quantity } => reverse::reverse(set, message, target, *quantity),
     }
 }

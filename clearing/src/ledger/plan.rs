@@ -5,7 +5,7 @@ use partner_sdk::{Code, Currency, MemberNumber, Money, PartnerId, Points};
 use super::custody::Pending;
 use super::types::{AccountKey, Hold, Line, Lot, LotKey, Quote, Told};
 use super::working_set::WorkingSet;
-use super::{Reject, Rejected};
+use super::{Reject, Rejected, prepaid};
 
 /// A lot that is there already, or one that this message issues.
 #[derive(Debug, Clone, Copy)]
@@ -37,7 +37,7 @@ pub struct MoneyMove {
     pub creditor: PartnerId,
     /// In which currency.
     pub currency: Currency,
-    /// How much, in micros, above 0.
+    /// How much, in micros: above 0, or 0 for points that were paid for when they were bought.
     pub amount: i64,
     /// For how many points.
     pub points: i64,
@@ -86,6 +86,15 @@ pub enum Effect {
     },
     /// The member owes points from now on.
     Owe {
+        /// What for.
+        line: Line,
+        /// The account.
+        account: AccountKey,
+        /// How many.
+        points: i64,
+    },
+    /// The member owes fewer points: the issuer gives them up.
+    Forgive {
         /// What for.
         line: Line,
         /// The account.
@@ -156,6 +165,15 @@ pub enum Effect {
         captured: bool,
         /// The reference or the reason.
         word: Option<String>,
+    },
+    /// Points are bought in advance (or the purchase is taken back), or drawn (or put back).
+    Block {
+        /// The agreement under which they were bought.
+        agreement: i32,
+        /// How many more were bought.
+        bought: i64,
+        /// How many more are left.
+        left: i64,
     },
     /// A partner is told something.
     Tell(Told),
@@ -290,7 +308,7 @@ impl WorkingSet {
     }
 
     /// Takes issued points back: from their own lots first, then from the member's others, then as debt; the funder gets its money back at the price of
-    /// the own lot. The caller has checked [`WorkingSet::recoverable`].
+    /// the own lot, or the points back in the block that they were drawn from. The caller has checked [`WorkingSet::recoverable`].
     pub(super) fn claw_back(&self, account: &AccountKey, own: &[(LotKey, i64, Line)]) -> Rejected<Vec<Effect>> {
         let issuer = self.issuer_of(account)?;
         let (mut alive, mut expired) = self.spare(account);
@@ -332,10 +350,17 @@ impl WorkingSet {
                     points: -refund,
                 });
             }
-            effects.extend(owe(*line, &issuer, &lot.funder, refund, lot.price, lot.currency, lot.agreement)?);
+            if lot.prepaid {
+                effects.extend(prepaid::put_back(lot, &issuer, refund));
+            } else {
+                effects.extend(owe(*line, &issuer, &lot.funder, refund, lot.price, lot.currency, lot.agreement)?);
+            }
         }
-        let line = own.first().map_or(Line::EarnReversal, |o| o.2);
-        for lot in self.lots_of(account) {
+        let (seq, line) = own.first().map_or((0, Line::EarnReversal), |o| (o.0.seq, o.2));
+        // Its other lots come before the member's others, so that pieces take from the same lots as the whole.
+        let mut lots: Vec<&Lot> = self.lots_of(account).collect();
+        lots.sort_by_key(|lot| lot.key.seq != seq);
+        for lot in lots {
             let rest = lot.remaining - taken_from.get(&lot.key).copied().unwrap_or(0);
             let take = take_from(lot, missing, rest);
             if take > 0 {
@@ -345,7 +370,10 @@ impl WorkingSet {
                     points: take,
                     price: 0,
                 });
-                effects.extend(self.charge(lot, LotRef::Known(lot.key), take)?);
+                // An own lot that comes to stand in for another was taken back in full.
+                if lot.key.seq != seq {
+                    effects.extend(self.charge(lot, LotRef::Known(lot.key), take)?);
+                }
             }
             missing -= take;
         }

@@ -1,11 +1,15 @@
 //! All or part of an earlier message is taken back. Parts are cumulative: reversing x in any number of pieces gives exactly what reversing x at once gives.
 
+use std::sync::Arc;
+
+use partner_sdk::agreement::Agreement;
 use partner_sdk::wire::Quantity;
-use partner_sdk::{Amount, Code, Message, MessageId, Points};
+use partner_sdk::{Amount, Code, Message, MessageId, Points, ProgrammeCode};
 
 use super::plan::{Effect, owe};
-use super::types::{AccountKey, Line, LotKey, Moved, Posted};
-use super::{Plan, Reject, Rejected, WorkingSet, agreement_behind, fresh, points_of, target_of, text_of};
+use super::types::{AccountKey, Line, Lot, LotKey, Moved, Posted};
+use super::{Plan, Reject, Rejected, WorkingSet, agreement_behind, fresh, points_of, prepaid, target_of, text_of};
+use crate::directory::Numbered;
 
 const DAY: i64 = 86_400_000_000;
 
@@ -18,13 +22,12 @@ struct Share {
 
 pub(super) fn reverse(set: &WorkingSet, message: &Message, target: &MessageId, quantity: Quantity) -> Rejected<Plan> {
     let target = target_of(set, &message.sender, target).ok_or(Reject::at(Code::TargetUnknown, "message"))?;
+    if target.kind == "prepay" {
+        return prepaid::take_back(set, message, &target, quantity);
+    }
     let not_reversible = || Reject::at(Code::NotReversible, "message");
     let account = target.moved.account.clone().ok_or_else(not_reversible)?;
-    let agreement = agreement_behind(set, &target)?;
-    fresh(set, &agreement.item, message)?;
-    if set.now > target.posted_at.saturating_add(i64::from(agreement.item.terms.reversal_days) * DAY) {
-        return Err(Reject::at(Code::ReversalWindowClosed, "message"));
-    }
+    let agreement = reversible(set, message, &target)?;
     if !["earn", "burn", "capture", "exchange"].contains(&target.kind.as_str()) {
         return Err(not_reversible());
     }
@@ -44,7 +47,7 @@ pub(super) fn reverse(set: &WorkingSet, message: &Message, target: &MessageId, q
         spend: share.spend,
     }];
     effects.extend(match target.kind.as_str() {
-        "earn" => of_earn(set, &target, &account, share.points)?,
+        "earn" => of_earn(set, &target, &account, before.0, share.points)?,
         "exchange" => of_exchange(set, &target, &account, before.0, all)?,
         _ => {
             let mut effects = set.give_back(Line::BurnReversal, &account, target.seq, before.0, share.points)?;
@@ -72,6 +75,16 @@ pub(super) fn reverse(set: &WorkingSet, message: &Message, target: &MessageId, q
     Ok(Plan { moved, effects, facts })
 }
 
+/// The agreement behind a message that is to be taken back; a check that it is in time.
+pub(super) fn reversible<'a>(set: &'a WorkingSet, message: &Message, target: &Posted) -> Rejected<&'a Arc<Numbered<Agreement>>> {
+    let agreement = agreement_behind(set, target)?;
+    fresh(set, &agreement.item, message)?;
+    if set.now > target.posted_at.saturating_add(i64::from(agreement.item.terms.reversal_days) * DAY) {
+        return Err(Reject::at(Code::ReversalWindowClosed, "message"));
+    }
+    Ok(agreement)
+}
+
 /// What a refund of `spend` takes back: the points of the spend before it, less those of the spend that is left. HK$99.90 earned 99; two refunds of
 /// HK$49.95 take 50, then 49.
 fn by_spend(target: &Posted, spend: Amount, before: i64, minor_digits: u32) -> Rejected<Share> {
@@ -95,12 +108,23 @@ fn by_spend(target: &Posted, spend: Amount, before: i64, minor_digits: u32) -> R
     })
 }
 
-fn of_earn(set: &WorkingSet, target: &Posted, account: &AccountKey, points: i64) -> Rejected<Vec<Effect>> {
+/// The lot that was owed for in money gives first, then those drawn from blocks, the last one first: what is left is as if only that had been earned.
+fn of_earn(set: &WorkingSet, target: &Posted, account: &AccountKey, before: i64, points: i64) -> Rejected<Vec<Effect>> {
     let recoverable = set.recoverable(account);
     if recoverable < i128::from(points) {
-        return Err(limited(set, account, recoverable));
+        return Err(limited(set, &account.programme, recoverable));
     }
-    set.claw_back(account, &[(LotKey { seq: target.seq, leg: 0 }, points, Line::EarnReversal)])
+    let legs = (0..).map_while(|leg| set.lots.get(&LotKey { seq: target.seq, leg }));
+    let legs: Vec<&Lot> = legs.collect();
+    let (mut skip, mut left, mut own) = (before, points, vec![]);
+    for lot in legs.into_iter().rev() {
+        let passed = skip.min(lot.issued);
+        skip -= passed;
+        let back = left.min(lot.issued - passed);
+        left -= back;
+        own.extend((back > 0).then_some((lot.key, back, Line::EarnReversal)));
+    }
+    set.claw_back(account, &own)
 }
 
 /// `before` and `all` count the giving programme's points; base and bonus come back in proportion, floored over the running total.
@@ -114,7 +138,11 @@ fn of_exchange(set: &WorkingSet, target: &Posted, from: &AccountKey, before: i64
     let needed = |all: i64| i128::from(back(moved.credited, all)) + i128::from(back(moved.bonus, all));
     let recoverable = set.recoverable(&to);
     if recoverable < needed(all) {
-        return Err(limited(set, from, most(set, target, before, all, |all| needed(all) <= recoverable)));
+        return Err(limited(
+            set,
+            &from.programme,
+            most(set, target, before, all, |all| needed(all) <= recoverable),
+        ));
     }
     let mut own = vec![(
         LotKey { seq: target.seq, leg: 0 },
@@ -150,8 +178,9 @@ fn most(set: &WorkingSet, target: &Posted, before: i64, all: i64, fits: impl Fn(
     i128::from((low - before) / step * step)
 }
 
-fn limited(set: &WorkingSet, account: &AccountKey, recoverable: i128) -> Reject {
-    let text = text_of(set, &account.programme, i64::try_from(recoverable).unwrap_or(i64::MAX));
+/// So many points could be taken back now.
+pub(super) fn limited(set: &WorkingSet, programme: &ProgrammeCode, recoverable: i128) -> Reject {
+    let text = text_of(set, programme, i64::try_from(recoverable).unwrap_or(i64::MAX));
     Reject {
         code: Code::ClawbackLimited,
         field: Some("points"),

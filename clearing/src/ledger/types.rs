@@ -20,7 +20,7 @@ pub struct AccountKey {
 pub struct LotKey {
     /// The issuing message's sequence number.
     pub seq: i64,
-    /// 0, or 1 for the bonus of an exchange.
+    /// Of an exchange 1 is the bonus. An earn has one for each block that it draws on, then one for the rest.
     pub leg: i32,
 }
 
@@ -41,11 +41,13 @@ pub struct Lot {
     pub currency: Currency,
     /// Whether the funder owes when they are spent instead of when they are issued.
     pub at_redemption: bool,
+    /// Whether they were drawn from points that the funder bought before, under `agreement` and at its price.
+    pub prepaid: bool,
     /// How many were issued.
     pub issued: i64,
     /// How many are left to spend.
     pub remaining: i64,
-    /// How many the funder has been charged for.
+    /// How many the funder has been charged for, or its block was drawn for.
     pub charged: i64,
     /// Where the funder pays at redemption: how many of its earn were taken back. It is liable for `issued - reversed`.
     pub reversed: i64,
@@ -229,6 +231,16 @@ pub enum Line {
     BonusReversal,
     /// Points whose time was over.
     Expiry,
+    /// Points that a member owed are given up.
+    WriteOff,
+    /// The price of points bought in advance.
+    Prepaid,
+    /// A purchase taken back.
+    PrepaidReversal,
+    /// Points that were bought in advance are issued: no money.
+    Drawn,
+    /// Points of an earn taken back go back to where they were drawn: no money.
+    DrawnReversal,
 }
 
 impl Line {
@@ -246,6 +258,11 @@ impl Line {
             Self::ExchangeReversal => "exchange_reversal",
             Self::BonusReversal => "bonus_reversal",
             Self::Expiry => "expiry",
+            Self::WriteOff => "write_off",
+            Self::Prepaid => "prepaid",
+            Self::PrepaidReversal => "prepaid_reversal",
+            Self::Drawn => "drawn",
+            Self::DrawnReversal => "drawn_reversal",
         }
     }
 }

@@ -1,7 +1,7 @@
 //! All that a batch may touch, loaded before it is applied; and what it changed, to be persisted.
 
 use std::cell::OnceCell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -11,6 +11,7 @@ use partner_sdk::{Currency, MemberNumber, MessageId, PartnerId};
 use super::custody::{Answered, Pending};
 use super::paths::Routes;
 use super::plan::Effect;
+use super::prepaid::Block;
 use super::types::{Account, AccountKey, Hold, Lot, LotKey, MEMBER, Posted, Posting, Quote, Signed, Told};
 use crate::directory::Directory;
 
@@ -49,6 +50,8 @@ pub struct WorkingSet {
     pub pending: HashMap<i64, Pending>,
     /// What debtor will owe creditor once all pending exchanges are captured, in micros.
     pub reserved: HashMap<(PartnerId, PartnerId, Currency), i64>,
+    /// Points that senders bought in advance, by the number of the agreement.
+    pub blocks: BTreeMap<i32, Block>,
     /// What the batch changed.
     pub changes: Changes,
     routes: OnceCell<Routes>,
@@ -79,6 +82,8 @@ pub struct Changes {
     pub positions: BTreeSet<(PartnerId, PartnerId, Currency)>,
     /// Pending exchanges that were answered or are new.
     pub pending: BTreeSet<i64>,
+    /// Blocks of points that were bought, drawn or put back.
+    pub blocks: BTreeSet<i32>,
     /// What is told, in order.
     pub told: Vec<Told>,
 }
@@ -103,6 +108,7 @@ impl WorkingSet {
             positions: HashMap::new(),
             pending: HashMap::new(),
             reserved: HashMap::new(),
+            blocks: BTreeMap::new(),
             changes: Changes::default(),
             routes: OnceCell::new(),
         }
@@ -213,6 +219,10 @@ impl WorkingSet {
                 self.accounts.entry(account.clone()).or_default().debt += points;
                 self.changes.accounts.insert(account);
             }
+            Effect::Forgive { account, points, .. } => {
+                self.accounts.entry(account.clone()).or_default().debt -= points;
+                self.changes.accounts.insert(account);
+            }
             Effect::Charge { lot, points } => {
                 let lot = lot.of(seq);
                 if let Some(lot) = self.lots.get_mut(&lot) {
@@ -275,6 +285,7 @@ impl WorkingSet {
                 self.changes.pending.insert(exchange);
                 self.pending.insert(exchange, pending);
             }
+            Effect::Block { agreement, bought, left } => self.change_block(agreement, bought, left),
             Effect::Tell(told) => self.changes.told.push(told),
             Effect::Money(money) => {
                 let pair = (money.debtor.clone(), money.creditor.clone(), money.currency);
@@ -365,6 +376,7 @@ impl WorkingSet {
                 to_member,
             } => Some(of_points(*line, account, *points, 0, None, None, *to_member)),
             Effect::Owe { line, account, points } => Some(of_points(*line, account, *points, 0, None, None, false)),
+            Effect::Forgive { line, account, points } => Some(of_points(*line, account, *points, 0, None, None, true)),
             Effect::Money(m) => Some(Posting {
                 seq,
                 leg,

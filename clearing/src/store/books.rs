@@ -31,7 +31,8 @@ const RULES: &[(&str, &str)] = &[
     (
         "nothing is below zero, and no lot holds more than it issued",
         "SELECT programme AS subject, remaining AS books, issued AS postings FROM lot WHERE remaining < 0 OR remaining > issued OR charged < 0 OR reversed < 0 OR charged + reversed > issued \
-         UNION ALL SELECT programme, points, debt FROM account WHERE points < 0 OR debt < 0",
+         UNION ALL SELECT programme, points, debt FROM account WHERE points < 0 OR debt < 0 \
+         UNION ALL SELECT partner, remaining, bought FROM prepaid WHERE remaining < 0 OR remaining > bought",
     ),
     (
         "a lot's points are those issued and given back, less those taken and those that repaid a debt",
@@ -143,6 +144,30 @@ const RULES: &[(&str, &str)] = &[
         "a programme that is kept elsewhere has no accounts here",
         "SELECT a.programme AS subject, a.points AS books, CAST(0 AS BIGINT) AS postings FROM account a JOIN programme g ON g.code = a.programme \
          WHERE g.terms LIKE '%\"custody\":\"external\"%'",
+    ),
+    (
+        "points bought in advance are those of the messages that bought them, less what was taken back",
+        "SELECT COALESCE(b.partner, 'prepaid') AS subject, COALESCE(b.bought, 0) AS books, CAST(COALESCE(m.sum, 0) AS BIGINT) AS postings FROM \
+         (SELECT agreement FROM prepaid UNION SELECT agreement FROM message WHERE kind = 'prepay' AND code IS NULL) k \
+         LEFT JOIN prepaid b ON b.agreement = k.agreement LEFT JOIN \
+         (SELECT m.agreement AS agreement, SUM(m.points - COALESCE(r.points, 0)) AS sum FROM message m LEFT JOIN reversal r ON r.seq = m.seq \
+         WHERE m.kind = 'prepay' AND m.code IS NULL GROUP BY m.agreement) m ON m.agreement = k.agreement WHERE COALESCE(b.bought, 0) <> COALESCE(m.sum, 0)",
+    ),
+    (
+        "points bought in advance were paid for, and what is left is what no earn has drawn",
+        "SELECT b.partner AS subject, b.bought - b.remaining AS books, CAST(COALESCE(p.drawn, 0) AS BIGINT) AS postings FROM prepaid b LEFT JOIN \
+         (SELECT agreement, SUM(CASE kind WHEN 'prepaid' THEN points WHEN 'prepaid_reversal' THEN -points ELSE 0 END) AS paid, \
+         SUM(CASE kind WHEN 'drawn' THEN points WHEN 'drawn_reversal' THEN -points ELSE 0 END) AS drawn FROM posting \
+         WHERE kind IN ('prepaid', 'prepaid_reversal', 'drawn', 'drawn_reversal') GROUP BY agreement) p ON p.agreement = b.agreement \
+         WHERE b.bought <> COALESCE(p.paid, 0) OR b.bought - b.remaining <> COALESCE(p.drawn, 0)",
+    ),
+    (
+        "points drawn from a block are in lots of their own",
+        "SELECT b.partner AS subject, b.bought - b.remaining AS books, CAST(COALESCE(l.sum, 0) AS BIGINT) AS postings FROM prepaid b LEFT JOIN \
+         (SELECT agreement, funder, programme, SUM(charged) AS sum FROM lot WHERE prepaid GROUP BY agreement, funder, programme) l \
+         ON l.agreement = b.agreement AND l.funder = b.partner AND l.programme = b.programme WHERE b.bought - b.remaining <> COALESCE(l.sum, 0) \
+         UNION ALL SELECT l.funder, CAST(0 AS BIGINT), l.charged FROM lot l WHERE l.prepaid AND NOT EXISTS \
+         (SELECT 1 FROM prepaid b WHERE b.agreement = l.agreement AND b.partner = l.funder AND b.programme = l.programme)",
     ),
     (
         "once there are windows, exactly one is open",

@@ -143,6 +143,9 @@ pub fn check_agreement(directory: &Directory, terms: &Terms) -> Result<Agreement
             "keeps its balances elsewhere: only exchanges with it are cleared here".to_owned(),
         ));
     }
+    if terms.prepaid.is_some() && from.issuer == terms.partner {
+        return Err(fault("prepaid", "is for others: an issuer buys no points of its own".to_owned()));
+    }
     Agreement::new(terms.clone(), from.scale, priced.scale)
 }
 

@@ -13,6 +13,7 @@ use partner_sdk::{Body, Currency, MemberNumber, MessageId, PartnerId, ProgrammeC
 use super::directory::load_directory;
 use super::head::lock_head;
 use super::pending::load_pending;
+use super::prepaid::load_blocks;
 use super::rows::{HoldRow, LotRow, POSTED, PostedRow, QuoteRow, read};
 use crate::directory::Directory;
 use crate::ledger::{AccountKey, LotKey, MEMBER, Verified, WorkingSet};
@@ -26,6 +27,7 @@ pub fn load(conn: &mut Conn, known: &Arc<Directory>, batch: &[Verified], now: i6
     let accounts = accounts_of(&set, batch);
     load_accounts(conn, &mut set, &accounts, &lots_of_targets)?;
     load_limits(conn, &mut set, batch)?;
+    load_blocks(conn, &mut set, batch)?;
     load_positions(conn, &mut set, batch)?;
     load_pending(conn, &mut set, &targets)?;
     Ok(set)
@@ -167,7 +169,7 @@ fn accounts_of(set: &WorkingSet, batch: &[Verified]) -> BTreeMap<AccountKey, boo
                 add(key(programme, member), true);
                 add(key(to_programme, to_member), false);
             }
-            Body::Capture { .. } | Body::Void { .. } | Body::Quote { .. } | Body::Reverse { .. } => {}
+            Body::Capture { .. } | Body::Void { .. } | Body::Quote { .. } | Body::Prepay { .. } | Body::Reverse { .. } => {}
             Body::Acknowledge { .. } | Body::Refuse { .. } => {}
         }
         let Some(name) = target(verified) else { continue };

@@ -13,10 +13,12 @@ pub mod partners;
 pub mod pending;
 mod persist;
 mod pool;
+pub mod prepaid;
 pub mod queries;
 mod rows;
 mod scratch;
 pub mod trail;
+mod write_off;
 
 pub use directory::{check_agreement, check_bonus, check_rate, load_directory, parties};
 pub use expire::expire_lots;
@@ -26,3 +28,4 @@ pub use migrations::{Conn, DbError, Url};
 pub use persist::persist;
 pub use pool::{Pool, Pooled};
 pub use scratch::Scratch;
+pub use write_off::{debt, write_off};

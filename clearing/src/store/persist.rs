@@ -27,6 +27,7 @@ pub fn persist(conn: &mut Conn, set: &WorkingSet) -> Result<(), DbError> {
     write_marks(conn, set)?;
     write_money(conn, set)?;
     super::pending::write(conn, set)?;
+    super::prepaid::write_blocks(conn, set)?;
     let told = changes.told.iter().map(NewEvent::from);
     events::append(conn, set.now, &told.collect::<Vec<_>>())
 }
@@ -159,7 +160,7 @@ fn write_points(conn: &mut Conn, set: &WorkingSet) -> Result<(), DbError> {
         .filter_map(|key| set.lots.get(key))
         .map(LotRow::of)
         .collect();
-    in_chunks!(conn, rows, 14, |c, chunk| {
+    in_chunks!(conn, rows, 15, |c, chunk| {
         let insert = diesel::insert_into(lot::table).values(chunk).on_conflict((lot::seq, lot::leg));
         insert.do_update().set((
             lot::remaining.eq(excluded(lot::remaining)),

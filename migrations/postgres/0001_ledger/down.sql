@@ -1,3 +1,4 @@
+DROP TABLE prepaid;
 DROP TABLE invitation;
 DROP TABLE tls_key;
 DROP TABLE pending_exchange;

@@ -121,7 +121,7 @@ CREATE TABLE posting (
     PRIMARY KEY (business_date, seq, leg)
 ) WITHOUT ROWID;
 
--- Points issued together. `charged` counts those that the funder has paid for or owes; `reversed`, where it pays at redemption, those of its earn
+-- Points issued together. `prepaid` ones were drawn from a block. `charged` counts those that the funder has paid for or owes; `reversed`, where it pays at redemption, those of its earn
 -- that were taken back: it is liable for issued - reversed.
 CREATE TABLE lot (
     seq BIGINT NOT NULL,
@@ -133,6 +133,7 @@ CREATE TABLE lot (
     price BIGINT NOT NULL,
     currency TEXT NOT NULL,
     at_redemption BOOLEAN NOT NULL,
+    prepaid BOOLEAN NOT NULL,
     issued BIGINT NOT NULL,
     remaining BIGINT NOT NULL,
     charged BIGINT NOT NULL,
@@ -318,3 +319,12 @@ CREATE INDEX pending_due ON pending_exchange (next_query_at) WHERE state = 'inst
 CREATE INDEX pending_sent ON pending_exchange (sender, seq) WHERE state = 'instructed';
 CREATE INDEX pending_told ON pending_exchange (to_issuer, seq) WHERE state = 'instructed';
 CREATE INDEX pending_reserved ON pending_exchange (debtor, creditor, currency, micros) WHERE state = 'instructed';
+
+-- Points that a partner bought in advance under an agreement, at its price: all of them less those taken back, and what earns haven't drawn.
+CREATE TABLE prepaid (
+    agreement INTEGER NOT NULL PRIMARY KEY REFERENCES agreement (no),
+    partner TEXT NOT NULL,
+    programme TEXT NOT NULL,
+    bought BIGINT NOT NULL,
+    remaining BIGINT NOT NULL
+);

@@ -126,6 +126,13 @@ pub enum Body {
         /// Why, as a code of the issuer's own.
         reason: Reason,
     },
+    /// The sender buys points in advance, in whole blocks, under its prepaid earn agreement in force now: its earns draw on them first.
+    Prepay {
+        /// The programme.
+        programme: ProgrammeCode,
+        /// How many points: a multiple of the agreement's block.
+        points: Amount,
+    },
     /// All or part of an earlier accepted message is taken back.
     Reverse {
         /// The id of the sender's own earlier message.
@@ -148,6 +155,7 @@ impl Body {
             Self::Exchange { .. } => "exchange",
             Self::Acknowledge { .. } => "acknowledge",
             Self::Refuse { .. } => "refuse",
+            Self::Prepay { .. } => "prepay",
             Self::Reverse { .. } => "reverse",
         }
     }
@@ -287,6 +295,10 @@ impl Message {
                 put("exchange", owned(exchange.as_str()));
                 put("reason", owned(reason.as_str()));
             }
+            Body::Prepay { programme, points } => {
+                put("programme", owned(programme.as_str()));
+                put("points", points.to_string().into());
+            }
             Body::Reverse { message, quantity } => {
                 put("message", owned(message.as_str()));
                 match quantity {
@@ -353,6 +365,10 @@ fn read_body(kind: &str, fields: &mut Fields) -> Result<Body, MessageError> {
             exchange: fields.take("exchange")?,
             reason: fields.take("reason")?,
         },
+        "prepay" => Body::Prepay {
+            programme: fields.take("programme")?,
+            points: fields.take("points")?,
+        },
         "reverse" => {
             let message = fields.take("message")?;
             // Without `spend`, `points` has to be there; with both, the one that isn't taken is an unknown field.
@@ -363,7 +379,7 @@ fn read_body(kind: &str, fields: &mut Fields) -> Result<Body, MessageError> {
             Body::Reverse { message, quantity }
         }
         _ => {
-            let why = "must be earn, burn, authorise, capture, void, quote, exchange, acknowledge, refuse or reverse".into();
+            let why = "must be earn, burn, authorise, capture, void, quote, exchange, acknowledge, refuse, prepay or reverse".into();
             return Err(StrictError::Value { field: "kind".into(), why }.into());
         }
     })
@@ -444,6 +460,10 @@ mod tests {
                 sender_of: "bank".parse().expect("p"),
                 exchange: "x".parse().expect("i"),
                 reason: "member_unknown".parse().expect("r"),
+            },
+            Body::Prepay {
+                programme: "YUU".parse().expect("p"),
+                points: "10000".parse().expect("a"),
             },
             Body::Reverse {
                 message: "x".parse().expect("i"),

@@ -1,0 +1,43 @@
+//! Write-offs: what a member owes, and giving it up in the transaction that approves the change.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use diesel::prelude::*;
+use jiff::Timestamp;
+use migrations::schema::account;
+use migrations::{Conn, DbError, each_backend};
+use partner_sdk::{MessageId, Points};
+
+use super::load::{empty_set, load_accounts};
+use super::persist;
+use crate::directory::Directory;
+use crate::ledger::{self, AccountKey};
+
+/// How many points a member owes; a member that was never seen owes none.
+pub fn debt(conn: &mut Conn, key: &AccountKey) -> Result<Points, DbError> {
+    let query = account::table
+        .select(account::debt)
+        .filter(account::programme.eq(key.programme.as_str()))
+        .filter(account::member.eq(key.member.as_str()));
+    let debt: Option<i64> = each_backend!(conn, |c| query.first(c).optional())?;
+    Ok(Points(debt.unwrap_or(0)))
+}
+
+/// Gives up points that a member owes; the caller has checked that it owes so many. The entry's id is the hash of the change that two people signed,
+/// so each change is posted once, and leads to them.
+pub fn write_off(
+    conn: &mut Conn,
+    directory: &Directory,
+    key: &AccountKey,
+    points: Points,
+    change: &str,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    let mut set = empty_set(conn, &Arc::new(directory.clone()), now.as_microsecond())?;
+    load_accounts(conn, &mut set, &BTreeMap::from([(key.clone(), false)]), &BTreeSet::new())?;
+    let id = MessageId::new(change).map_err(|e| DbError::Corrupt(e.to_string()))?;
+    ledger::write_off(&mut set, key, points, id)
+        .map_err(|reject| DbError::Corrupt(format!("points can't be written off: {}", reject.code)))?;
+    persist(conn, &set)
+}
