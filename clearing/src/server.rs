@@ -41,6 +41,8 @@ pub struct Running {
     keepers: Vec<Keeper>,
 }
 
+/// How many connections to the database partners' requests have at once, posting aside: that has one of its own.
+const CONNECTIONS: usize = 16;
 /// How long requests under way may take to end when the service stops.
 const SHUTDOWN_SECONDS: u64 = 20;
 
@@ -76,7 +78,7 @@ pub fn start(config: &Config, clock: Clock, unattended: bool) -> anyhow::Result<
         reference: reference.clone(),
         ledger: ledger.clone(),
         clock: clock.clone(),
-        pool: Pool::new(url.clone()),
+        pool: Pool::new(url.clone(), CONNECTIONS),
         key: Arc::new(key),
         tls: tls.clone(),
         signing: Arc::new(config.tls.clone()),
