@@ -71,6 +71,7 @@ pub fn init(setup: &Setup) -> anyhow::Result<Config> {
     }
     let mut conn = Conn::open(&Url::new(database.unwrap_or_else(|| setup.database.clone()))).context("the database")?;
     admin::init(&mut conn, setup.sandbox)?;
+    keys::own(&mut conn, key.kid(), &key.verifying_key(), now)?;
     pki::write_secret(&file(CONFIG), &text)?;
     Config::load(&file(CONFIG))
 }

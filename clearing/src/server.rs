@@ -64,6 +64,8 @@ pub fn start(config: &Config, clock: Clock, unattended: bool) -> anyhow::Result<
     let reference = Reference::new(Arc::new(store::load_directory(&mut conn)?));
     let kid = KeyId::new(&config.operator.kid).context("operator.kid")?;
     let key = SigningKey::from_base64url(kid, &read(&config.operator.key)?).context("operator.key")?;
+    store::keys::own(&mut conn, key.kid(), &key.verifying_key(), clock.now())
+        .context("operator.kid and operator.key have to be the clearinghouse's alone, and a new key needs a new kid")?;
     let (files, tls) = Files::open(&config.tls)?;
     let news = watch::Sender::new(events::newest(&mut conn)?);
     let (ledger, writer) = writer::start(

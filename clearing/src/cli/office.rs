@@ -21,6 +21,7 @@ use crate::documents::{Fault, agreements, changes};
 use crate::pki;
 use crate::store::documents::{self, Document, Person};
 use crate::store::events::{self, EVERYBODY, OPERATOR};
+use crate::store::keys;
 
 /// Who acts.
 #[derive(Args)]
@@ -162,6 +163,7 @@ pub fn approve(at: &At, hash: &str, who: &Who) -> anyhow::Result<()> {
     let document = named(&mut conn, hash)?;
     print_document(&document);
     let (clearing, now) = (clearing_key(&config)?, Timestamp::now());
+    keys::own(&mut conn, clearing.kid(), &clearing.verifying_key(), now)?;
     let payload = document.payload.as_bytes();
     let approved = match document.kind {
         Kind::Agreement => {

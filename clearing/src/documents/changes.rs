@@ -215,7 +215,7 @@ fn check(conn: &mut Conn, directory: &Directory, change: &Change, now: Timestamp
                     "name",
                     "this name, kid or key stands in the trail already: choose another",
                 ),
-                Ok(_) => Ok(()),
+                Ok(key) => Ok(directory.keys.admit_other(kid, &key).map_err(Fault::Refused)?),
             }
         }
         Change::PersonLeaves { name } => {

@@ -1,11 +1,11 @@
 //! Partners' keys: registered, ended, revoked; and the invitations to bring them. Every change grows the directory's version, so that each process reads it
-//! within a second.
+//! within a second; what changes nothing doesn't.
 
 use std::sync::Arc;
 
 use diesel::prelude::*;
 use jiff::{SignedDuration, Timestamp};
-use migrations::schema::{invitation, partner, signing_key, tls_key};
+use migrations::schema::{clearing_key, invitation, partner, person, signing_key, tls_key};
 use migrations::{Conn, DbError, each_backend};
 use partner_sdk::change::Status;
 use partner_sdk::jws::{VerifyingKey, sha256_hex};
@@ -74,13 +74,14 @@ pub struct Changed {
     pub newest: i64,
 }
 
-/// Runs a change of keys in a transaction.
-fn change(conn: &mut Conn, body: impl FnOnce(&mut Conn, &mut Keyring) -> Result<(), KeysError>) -> Result<Changed, KeysError> {
+/// Runs a change of keys in a transaction; `body` says whether there was anything to change.
+fn change(conn: &mut Conn, body: impl FnOnce(&mut Conn, &mut Keyring) -> Result<bool, KeysError>) -> Result<Changed, KeysError> {
     conn.transaction(|conn| {
         let (_, version) = lock_head(conn)?;
         let mut ring = load_keys(conn)?;
-        body(conn, &mut ring)?;
-        grow_version(conn, version)?;
+        if body(conn, &mut ring)? {
+            grow_version(conn, version)?;
+        }
         Ok(Changed {
             directory: Arc::new(load_directory(conn)?),
             newest: events::newest(conn)?,
@@ -111,8 +112,7 @@ pub fn register(conn: &mut Conn, id: &PartnerId, spki: Spki, kid: &KeyId, key: &
     };
     change(conn, |conn, ring| {
         known_partner(conn, id)?;
-        put_tls(conn, ring, id, spki, now)?;
-        put_signing(conn, ring, &new, now)
+        Ok(put_tls(conn, ring, id, spki, now)? | put_signing(conn, ring, &new, now)?)
     })
     .map(drop)
 }
@@ -144,7 +144,7 @@ pub fn revoke(conn: &mut Conn, name: &KeyName, why: &Reason, by: &By, now: Times
         .filter(|(owner, _)| !matches!(by, By::Partner(id, ..) if *id != owner))
         .ok_or_else(|| Problem::new(Code::UnknownKey, "no such key is registered"))?;
         if revoked.is_some() {
-            return Ok(());
+            return Ok(false);
         }
         let by = match by {
             By::Operator(person) => format!("operator {person}"),
@@ -176,6 +176,26 @@ pub fn revoke(conn: &mut Conn, name: &KeyName, why: &Reason, by: &By, now: Times
                 .execute(c),
         })
         .map_err(DbError::from)?;
+        Ok(true)
+    })
+}
+
+/// Records the clearinghouse's own key, once: a kid or key that is anybody else's, or a kid of its own that named another key, is refused.
+pub fn own(conn: &mut Conn, kid: &KeyId, key: &VerifyingKey, now: Timestamp) -> Result<(), KeysError> {
+    conn.transaction(|conn| {
+        lock_head(conn)?;
+        let known = clearing_key::table.find(kid.as_str()).select(clearing_key::public_key);
+        let known: Option<String> = each_backend!(conn, |c| known.first(c).optional()).map_err(DbError::from)?;
+        if known == Some(key.to_base64url()) {
+            return Ok(());
+        }
+        load_keys(conn)?.admit_other(kid, key)?;
+        let row = (
+            clearing_key::kid.eq(kid.as_str()),
+            clearing_key::public_key.eq(key.to_base64url()),
+            clearing_key::since.eq(now.as_microsecond()),
+        );
+        each_backend!(conn, |c| diesel::insert_into(clearing_key::table).values(row).execute(c)).map_err(DbError::from)?;
         Ok(())
     })
 }
@@ -244,8 +264,7 @@ pub fn enrol(
         known_partner(conn, id)?;
         let used = diesel::update(invitation::table.find(sha256_hex(token.as_bytes()))).set(invitation::used_at.eq(now.as_microsecond()));
         each_backend!(conn, |c| used.execute(c)).map_err(DbError::from)?;
-        put_tls(conn, ring, id, spki, now)?;
-        put_signing(conn, ring, &new, now)
+        Ok(put_tls(conn, ring, id, spki, now)? | put_signing(conn, ring, &new, now)?)
     })
 }
 
@@ -287,6 +306,15 @@ pub(super) fn load_keys(conn: &mut Conn) -> Result<Keyring, DbError> {
         };
         ring.put_tls(read(&spki, "tls_key.spki_sha256")?, key);
     }
+    // People who have left stay in the trail, and so do their keys.
+    let query = person::table.select((person::kid, person::public_key));
+    let mut others = each_backend!(conn, |c| query.load::<(String, String)>(c))?;
+    let query = clearing_key::table.select((clearing_key::kid, clearing_key::public_key));
+    others.extend(each_backend!(conn, |c| query.load::<(String, String)>(c))?);
+    for (kid, key) in others {
+        let key = VerifyingKey::from_base64url(&key).map_err(|e| DbError::Corrupt(format!("a public key: {e}")))?;
+        ring.put_other(read(&kid, "kid")?, key);
+    }
     Ok(ring)
 }
 
@@ -311,7 +339,8 @@ fn known_partner(conn: &mut Conn, id: &PartnerId) -> Result<(), KeysError> {
     }
 }
 
-fn put_signing(conn: &mut Conn, ring: &mut Keyring, new: &NewSigningKey, now: Timestamp) -> Result<(), KeysError> {
+/// Registers a signing key, or ends it; whether that changed anything.
+fn put_signing(conn: &mut Conn, ring: &mut Keyring, new: &NewSigningKey, now: Timestamp) -> Result<bool, KeysError> {
     let key = Key {
         partner: new.partner.clone(),
         key: new.key.clone(),
@@ -321,7 +350,7 @@ fn put_signing(conn: &mut Conn, ring: &mut Keyring, new: &NewSigningKey, now: Ti
         revoked_at: None,
     };
     match ring.admit_signing(&new.kid, &key, now)? {
-        Admission::Known => {}
+        Admission::Known => return Ok(false),
         Admission::Ends(until) => {
             let row = diesel::update(signing_key::table.find(new.kid.as_str())).set(signing_key::valid_until.eq(until.as_microsecond()));
             each_backend!(conn, |c| row.execute(c)).map_err(DbError::from)?;
@@ -349,11 +378,13 @@ fn put_signing(conn: &mut Conn, ring: &mut Keyring, new: &NewSigningKey, now: Ti
             ring.put_signing(new.kid.clone(), key);
         }
     }
-    Ok(())
+    Ok(true)
 }
 
-fn put_tls(conn: &mut Conn, ring: &mut Keyring, id: &PartnerId, spki: Spki, now: Timestamp) -> Result<(), KeysError> {
-    if ring.admit_tls(&spki, id)? == Admission::New {
+/// Registers a TLS key; whether that changed anything.
+fn put_tls(conn: &mut Conn, ring: &mut Keyring, id: &PartnerId, spki: Spki, now: Timestamp) -> Result<bool, KeysError> {
+    let new = ring.admit_tls(&spki, id)? == Admission::New;
+    if new {
         let row = (
             tls_key::spki_sha256.eq(spki.to_string()),
             tls_key::partner.eq(id.as_str()),
@@ -368,5 +399,5 @@ fn put_tls(conn: &mut Conn, ring: &mut Keyring, id: &PartnerId, spki: Spki, now:
         tell(conn, now, "key.registered", id, &spki.to_string(), &[("use", "tls".to_owned())])?;
         ring.put_tls(spki, key);
     }
-    Ok(())
+    Ok(new)
 }

@@ -1,3 +1,4 @@
+DROP TABLE clearing_key;
 DROP TABLE invitation;
 DROP TABLE tls_key;
 DROP TABLE pending_exchange;
