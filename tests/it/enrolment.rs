@@ -10,10 +10,11 @@ use diesel::prelude::*;
 use jiff::ToSpan;
 use migrations::each_backend;
 use migrations::schema::person;
-use partner_sdk::change::Change;
+use partner_sdk::change::{Change, Status};
 use partner_sdk::client::ClientError;
 use partner_sdk::client::keys::enrol;
-use partner_sdk::jws::{SigningKey, VerifyingKey};
+use partner_sdk::document::State;
+use partner_sdk::jws::{SigningKey, VerifyingKey, sha256_hex};
 use partner_sdk::wire::keys::{Enrolled, Enrolment, Issued, KeyName, NewCertificate, NewKey, Revocation};
 use partner_sdk::{Code, KeyId, PartnerId};
 use rustls::pki_types::PrivatePkcs8KeyDer;
@@ -24,6 +25,7 @@ use tests::{Backend, World, on_both};
 const POOL: &str = include_str!("networks/pool.toml");
 
 on_both!(
+    two_people_invite,
     a_kid_and_a_key_are_one_partys,
     what_changes_nothing_is_read_by_nobody,
     each_signs_in_its_own_role,
@@ -66,6 +68,61 @@ fn send(world: &World, jws: &str) -> Result<Enrolled, ClientError> {
     world
         .runtime
         .block_on(enrol(&world.sandbox.enrolment().expect("it runs"), &ca, jws))
+}
+
+fn two_people_invite(backend: Backend) {
+    let world = World::new(backend, POOL);
+    let office = Office::found(&world.sandbox);
+    let invitation = |id: &str, token_sha256: String| Change::Invite {
+        partner: partner(id),
+        token_sha256,
+    };
+    let propose = |change| code_of(office.propose(&world.sandbox, &office.first, change));
+    let token = pki::random_token().expect("a token");
+    let digest = sha256_hex(token.as_bytes());
+    let key = new_key("ikea-2");
+    let jws = enrolment("ikea", &token, &key);
+
+    assert_eq!(propose(invitation("nobody", digest.clone())).expect_err("unknown"), Code::BadTerms);
+    for bad in [&digest[1..], &digest.to_uppercase(), ""] {
+        assert_eq!(propose(invitation("ikea", bad.to_owned())).expect_err("no hash"), Code::BadTerms);
+    }
+    let proposed = propose(invitation("ikea", digest.clone())).expect("proposed");
+    assert_eq!(refused(send(&world, &jws)).0, Code::InvitationInvalid, "one person has seen it");
+    let alone = office.approve_change(&world.sandbox, &office.first, &proposed);
+    assert_eq!(code_of(alone).expect_err("alone"), Code::FourEyes);
+    world.wait(23.hours());
+    let approved = office.approve_change(&world.sandbox, &office.second, &proposed).expect("approved");
+    assert_eq!(approved.state, State::InForce);
+    // 24 hours from the approval, for a partner that has a key already: it hears of it.
+    world.wait(23.hours());
+    let seen = world.runtime.block_on(world.client("ikea").events(0, Duration::ZERO)).expect("its feed");
+    let told = seen.iter().find(|event| event.kind == "key.invited").expect("it is told");
+    assert_eq!(told.subject, "ikea");
+    assert_eq!(told.facts[0].0, "expires_at");
+    send(&world, &jws).expect("enrolled");
+    assert_eq!(refused(send(&world, &jws)).0, Code::InvitationInvalid, "used");
+    assert_eq!(propose(invitation("ikea", digest)).expect_err("given before"), Code::BadTerms);
+
+    // A second one voids the first, and one that nobody used ends.
+    let tokens = [(); 2].map(|()| pki::random_token().expect("a token"));
+    for token in &tokens {
+        let change = invitation("pool", sha256_hex(token.as_bytes()));
+        office.change(&world.sandbox, change).expect("approved");
+    }
+    let sent = |token: &str| refused(send(&world, &enrolment("pool", token, &new_key("pool-2")))).0;
+    assert_eq!(sent(&tokens[0]), Code::InvitationInvalid);
+    world.wait(24.hours());
+    assert_eq!(sent(&tokens[1]), Code::InvitationInvalid);
+    // One that has gone isn't invited any more.
+    for status in [Status::Leaving, Status::Gone] {
+        let change = Change::Status {
+            partner: partner("hangseng"),
+            status,
+        };
+        office.change(&world.sandbox, change).expect("its next status");
+    }
+    assert_eq!(propose(invitation("hangseng", sha256_hex(b"x"))).expect_err("gone"), Code::NotFound);
 }
 
 /// The certificate request of an Ed25519 key that signs something else.

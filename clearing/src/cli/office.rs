@@ -28,10 +28,10 @@ use crate::store::keys;
 pub struct Who {
     /// Your name, as `clearing person list` shows it.
     #[arg(long = "as")]
-    name: String,
+    pub(super) name: String,
     /// The file with your signing key, as `clearing person key` made it.
     #[arg(long)]
-    key: PathBuf,
+    pub(super) key: PathBuf,
 }
 
 #[derive(Subcommand)]
@@ -139,21 +139,25 @@ fn signing_key(conn: &mut Conn, who: &Who) -> anyhow::Result<SigningKey> {
 /// `clearing propose`: a change from a TOML file.
 pub fn propose(at: &At, file: &Path, who: &Who) -> anyhow::Result<()> {
     let (_, mut conn) = open(&at.config)?;
-    let key = signing_key(&mut conn, who)?;
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     let draft: Draft = toml::from_str(&text).with_context(|| format!("in {}", file.display()))?;
-    let now = Timestamp::now();
-    let proposal = Proposal {
-        id: new_message_id(),
-        proposed_at: now,
-        reason: draft.reason,
-        change: draft.change,
-    };
-    let general = General::sign(&key, TYP_CHANGE, document::write(&proposal).as_bytes());
-    let filed = changes::propose(&mut conn, now, &general.to_json()).map_err(plain)?;
+    let filed = put_forward(&mut conn, who, draft.reason, draft.change, Timestamp::now())?;
     print_document(&filed);
     println!("now another person: clearing approve {}", filed.hash);
     Ok(())
+}
+
+/// Proposes a change in somebody's name.
+pub fn put_forward(conn: &mut Conn, who: &Who, reason: String, change: Change, now: Timestamp) -> anyhow::Result<Document> {
+    let key = signing_key(conn, who)?;
+    let proposal = Proposal {
+        id: new_message_id(),
+        proposed_at: now,
+        reason,
+        change,
+    };
+    let general = General::sign(&key, TYP_CHANGE, document::write(&proposal).as_bytes());
+    changes::propose(conn, now, &general.to_json()).map_err(plain)
 }
 
 /// `clearing approve`: an agreement that both partners signed, or a change that another person proposed.

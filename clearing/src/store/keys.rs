@@ -12,8 +12,9 @@ use partner_sdk::jws::{VerifyingKey, sha256_hex};
 use partner_sdk::wire::keys::{FRESH_SECONDS, KeyName, Reason, Spki};
 use partner_sdk::{Code, KeyId, PartnerId, Problem};
 
-use super::admin::grow_version;
+use super::admin::{grow_version, is_sandbox};
 use super::directory::load_directory;
+use super::documents::people;
 use super::events::{self, NewEvent, OPERATOR};
 use super::head::lock_head;
 use super::rows::read;
@@ -23,6 +24,9 @@ use crate::keyring::{Admission, Key, Keyring, TlsKey};
 
 /// How long an invitation is good for.
 const INVITED: SignedDuration = SignedDuration::from_hours(24);
+
+/// How many people answer for a network that is founded.
+const FOUNDED: usize = 2;
 
 /// Why keys stay as they are.
 #[derive(Debug, thiserror::Error)]
@@ -111,6 +115,7 @@ pub fn register(conn: &mut Conn, id: &PartnerId, spki: Spki, kid: &KeyId, key: &
         valid_until: None,
     };
     change(conn, |conn, ring| {
+        may_alone(conn)?;
         known_partner(conn, id)?;
         Ok(put_tls(conn, ring, id, spki, now)? | put_signing(conn, ring, &new, now)?)
     })
@@ -200,32 +205,59 @@ pub fn own(conn: &mut Conn, kid: &KeyId, key: &VerifyingKey, now: Timestamp) -> 
     })
 }
 
-/// Makes the token (a secret of 32 random bytes, as text) an invitation of the partner, good once and for 24 hours. An earlier one that wasn't used is void.
+/// Whether one person may bring in a partner's keys or invite it: only while the network is founded, and in a sandbox. Whoever has keys of two partners has
+/// their agreements.
+pub fn may_alone(conn: &mut Conn) -> Result<(), KeysError> {
+    if is_sandbox(conn)? || people(conn)?.len() < FOUNDED {
+        return Ok(());
+    }
+    let instead = "two people answer for the network, so a partner brings its keys by an invitation that one proposes and another approves: \
+                   clearing partner invite ID --as NAME --key FILE, then clearing approve HASH";
+    Err(Problem::new(Code::FourEyes, instead).into())
+}
+
+/// Whether an invitation can be proposed: for a partner that hasn't gone, with a token that was never given before.
+pub fn may_invite(conn: &mut Conn, id: &PartnerId, token_sha256: &str) -> Result<(), KeysError> {
+    known_partner(conn, id)?;
+    let refused = |why: &str| Err(Problem::new(Code::BadTerms, why).at(Some("token_sha256")).into());
+    if token_sha256.len() != 64 || !token_sha256.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')) {
+        return refused("the token's SHA-256 is 64 digits of lower-case hexadecimal");
+    }
+    let same = invitation::table.find(token_sha256).count();
+    match each_backend!(conn, |c| same.get_result::<i64>(c)).map_err(DbError::from)? {
+        0 => Ok(()),
+        _ => refused("this token was given before"),
+    }
+}
+
+/// Makes the token (a secret of 32 random bytes, as text) an invitation of the partner on one person's word.
 pub fn invite(conn: &mut Conn, id: &PartnerId, token: &str, now: Timestamp) -> Result<Timestamp, KeysError> {
+    conn.transaction(|conn| {
+        lock_head(conn)?;
+        may_alone(conn)?;
+        let token_sha256 = sha256_hex(token.as_bytes());
+        may_invite(conn, id, &token_sha256)?;
+        put_invitation(conn, id, &token_sha256, now)
+    })
+}
+
+/// Makes a token an invitation of the partner, good once and for 24 hours from now. An earlier one that wasn't used is void. The partner is told, so that one
+/// that has keys already hears of it.
+pub fn put_invitation(conn: &mut Conn, id: &PartnerId, token_sha256: &str, now: Timestamp) -> Result<Timestamp, KeysError> {
     let expires_at = now.saturating_add(INVITED).map_err(|_| DbError::Corrupt("the clock".into()))?;
     let row = (
-        invitation::token_sha256.eq(sha256_hex(token.as_bytes())),
+        invitation::token_sha256.eq(token_sha256),
         invitation::partner.eq(id.as_str()),
         invitation::expires_at.eq(expires_at.as_microsecond()),
         invitation::used_at.eq(None::<i64>),
     );
-    conn.transaction(|conn| {
-        lock_head(conn)?;
-        known_partner(conn, id)?;
-        let unused = invitation::table
-            .filter(invitation::partner.eq(id.as_str()))
-            .filter(invitation::used_at.is_null());
-        each_backend!(conn, |c| diesel::delete(unused).execute(c)).map_err(DbError::from)?;
-        each_backend!(conn, |c| diesel::insert_into(invitation::table).values(row).execute(c)).map_err(DbError::from)?;
-        let invited = NewEvent {
-            recipient: OPERATOR.to_owned(),
-            kind: "partner.invited",
-            subject: id.as_str().to_owned(),
-            facts: vec![("expires_at".to_owned(), expires_at.to_string())],
-        };
-        events::append(conn, now.as_microsecond(), &[invited])?;
-        Ok(expires_at)
-    })
+    let unused = invitation::table
+        .filter(invitation::partner.eq(id.as_str()))
+        .filter(invitation::used_at.is_null());
+    each_backend!(conn, |c| diesel::delete(unused).execute(c)).map_err(DbError::from)?;
+    each_backend!(conn, |c| diesel::insert_into(invitation::table).values(row).execute(c)).map_err(DbError::from)?;
+    tell(conn, now, "key.invited", id, id.as_str(), &[("expires_at", expires_at.to_string())])?;
+    Ok(expires_at)
 }
 
 /// Whether the token is an invitation of the partner that is good now. It is looked up by its hash, so the time that takes tells nothing about it.
