@@ -5,11 +5,11 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clearing::pki;
-use clearing::store::{directory_version, keys};
+use clearing::store::{directory_version, keys, trail};
 use diesel::prelude::*;
 use jiff::ToSpan;
 use migrations::each_backend;
-use migrations::schema::person;
+use migrations::schema::{clearing_key, person};
 use partner_sdk::change::{Change, Status};
 use partner_sdk::client::ClientError;
 use partner_sdk::client::keys::enrol;
@@ -259,7 +259,14 @@ fn each_signs_in_its_own_role(backend: Backend) {
         each_backend!(&mut conn, |c| diesel::insert_into(person::table).values(row).execute(c)).expect("written");
     }
     assert_eq!(market.world.check_trail(), Vec::<String>::new());
-    // And a partner's key approves nothing, though it be filed under the approver's name.
+    // What another key of the clearinghouse's has countersigned before holds too, as long as that key is known.
+    let new = new_key("clearing-2");
+    let holds = |conn: &mut migrations::Conn| trail::check(conn, new.kid(), &new.verifying_key()).expect("the check runs").is_empty();
+    assert!(holds(&mut conn));
+    let unknown = clearing_key::kid.eq("unknown");
+    each_backend!(&mut conn, |c| diesel::update(clearing_key::table).set(unknown).execute(c)).expect("written");
+    assert!(!holds(&mut conn));
+    // Without the approver there is nobody who has approved.
     let approver = person::table.filter(person::kid.eq(market.office.second.kid().as_str()));
     each_backend!(&mut conn, |c| diesel::delete(approver).execute(c)).expect("written");
     assert_eq!(market.world.check_trail().len(), 1, "the approver is nobody");
