@@ -31,7 +31,7 @@ use crate::{server, telemetry};
     version,
     about,
     after_help = "A first look: `clearing demo`. A clearinghouse of your own: `clearing init DIR`, \
-`clearing network apply FILE`, `clearing person add`, `clearing partner add`, `clearing serve`. See README.md and docs/."
+`clearing network apply FILE`, `clearing partner add`, `clearing person add`, `clearing serve`. See README.md and docs/."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -75,7 +75,7 @@ enum Command {
         #[command(subcommand)]
         command: office::DocumentCommand,
     },
-    /// Propose a change (a partner's admission or status, a cap, a programme, a rate, a write-off, a person) from a TOML file.
+    /// Propose a change (a partner's admission, invitation or status, a cap, a programme, a rate, a write-off, a person) from a TOML file.
     Propose {
         #[command(flatten)]
         at: At,
@@ -203,9 +203,9 @@ enum NetworkCommand {
 
 #[derive(Subcommand)]
 enum PartnerCommand {
-    /// Print a token with which a partner enrols by itself, once and within 24 hours.
+    /// Print a token with which a partner enrols by itself, once and within 24 hours. Where there are two people, one proposes it and another approves.
     Invite(keys::Invite),
-    /// Sign a partner's certificate request and register its keys. Prints the certificate.
+    /// Sign a partner's certificate request and register its keys, before there are two people. Prints the certificate.
     Add {
         #[command(flatten)]
         at: At,
@@ -363,11 +363,12 @@ fn init(setup: Setup) -> anyhow::Result<()> {
     let config = folder.join(install::CONFIG);
     let config = config.display();
     println!("  1. write a founding file (see docs/examples/founding.toml) and run: clearing network apply --config {config} FILE");
-    println!(
-        "  2. for each of two people: clearing person key FILE, and with what it prints: clearing person add --config {config} NAME --kid KID --key PUBLIC_KEY"
-    );
-    println!("  3. for each partner: clearing partner add --config {config} ID --csr FILE --kid KID --key PUBLIC_KEY");
+    println!("  2. for each of the first partners: clearing partner add --config {config} ID --csr FILE --kid KID --key PUBLIC_KEY");
     println!("     give it the certificate, {} and {}", install::CA[0], install::OPERATOR_PUBLIC);
+    println!(
+        "  3. for each of two people: clearing person key FILE, and with what it prints: clearing person add --config {config} NAME --kid KID --key PUBLIC_KEY"
+    );
+    println!("     from then on nobody decides alone, and partners come by clearing partner invite");
     println!("  4. clearing serve --config {config}");
     Ok(())
 }

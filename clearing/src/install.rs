@@ -71,6 +71,7 @@ pub fn init(setup: &Setup) -> anyhow::Result<Config> {
     }
     let mut conn = Conn::open(&Url::new(database.unwrap_or_else(|| setup.database.clone()))).context("the database")?;
     admin::init(&mut conn, setup.sandbox)?;
+    keys::own(&mut conn, key.kid(), &key.verifying_key(), now)?;
     pki::write_secret(&file(CONFIG), &text)?;
     Config::load(&file(CONFIG))
 }
@@ -105,12 +106,14 @@ pub fn renew_server(config: &Config, names: &[String]) -> anyhow::Result<Vec<Str
     Ok(names)
 }
 
-/// Registers a partner of the network: signs its certificate request and records both of its keys. Returns the certificate.
+/// Registers a partner of the network, while one person may: signs its certificate request and records both of its keys. Returns the certificate.
 pub fn add_partner(config: &Config, id: &PartnerId, csr_pem: &str, kid: &KeyId, key: &VerifyingKey) -> anyhow::Result<String> {
+    let mut conn = Conn::open(&Url::new(config.database.as_str()))?;
+    // Asked here too, so that nobody brings the CA's key for nothing.
+    keys::may_alone(&mut conn)?;
     let ca = signing_ca(&config.tls)?;
     let certificate = pki::sign_request(&ca, csr_pem, id, Timestamp::now())?;
     let spki = spki_of_pem(&certificate)?;
-    let mut conn = Conn::open(&Url::new(config.database.as_str()))?;
     keys::register(&mut conn, id, spki, kid, key, Timestamp::now())?;
     Ok(certificate)
 }

@@ -9,6 +9,8 @@ use partner_sdk::{Code, KeyId, PartnerId, Problem};
 
 /// How many keys of a kind a partner may have valid at one instant: the old one and the new one, while it changes over.
 const AT_ONCE: usize = 2;
+/// How many signing keys a partner may have that are valid or will be: each is read with the directory.
+const AHEAD: usize = 8;
 
 /// A key that signs messages.
 #[derive(Debug, Clone)]
@@ -71,11 +73,12 @@ pub enum Admission {
     Ends(Timestamp),
 }
 
-/// All keys of all partners.
+/// All keys of all partners, and whatever other keys there are that no partner may bring.
 #[derive(Debug, Clone, Default)]
 pub struct Keyring {
     signing: HashMap<KeyId, Key>,
     tls: HashMap<Spki, TlsKey>,
+    others: Vec<(KeyId, VerifyingKey)>,
 }
 
 impl Keyring {
@@ -87,6 +90,33 @@ impl Keyring {
     /// Puts in a TLS key, or its newer state.
     pub fn put_tls(&mut self, spki: Spki, key: TlsKey) {
         self.tls.insert(spki, key);
+    }
+
+    /// Puts in a key that isn't a partner's: one of the operator's people's, or the clearinghouse's own.
+    pub fn put_other(&mut self, kid: KeyId, key: VerifyingKey) {
+        self.others.push((kid, key));
+    }
+
+    /// Whether the kid is somebody's.
+    fn is_kid_taken(&self, kid: &KeyId) -> bool {
+        self.signing.contains_key(kid) || self.others.iter().any(|(other, _)| other == kid)
+    }
+
+    /// Whether the key is somebody's, for whatever use.
+    fn is_key_taken(&self, key: &VerifyingKey) -> bool {
+        let mut signing = self.signing.values().map(|other| &other.key).chain(self.others.iter().map(|(_, other)| other));
+        signing.any(|other| other == key) || self.tls.contains_key(&spki_of(key))
+    }
+
+    /// Whether a key that isn't to be a partner's is new, by its id and by itself: in the trail, one kid and one key are one party's.
+    pub fn admit_other(&self, kid: &KeyId, key: &VerifyingKey) -> Result<(), Box<Problem>> {
+        if self.is_kid_taken(kid) {
+            Err(taken("kid"))
+        } else if self.is_key_taken(key) {
+            Err(taken("public_key"))
+        } else {
+            Ok(())
+        }
     }
 
     /// The signing key of this id, whatever its state.
@@ -155,7 +185,6 @@ impl Keyring {
                 "valid_until",
             )
         };
-        let taken = |field| refusal(Code::KeyTaken, Code::KeyTaken.title(), field);
         if let Some(known) = self.signing.get(kid) {
             if known.partner != new.partner || known.key != new.key {
                 return Err(taken("kid"));
@@ -177,22 +206,23 @@ impl Keyring {
         if new.valid_until.is_some_and(|until| until <= new.valid_from || until <= now) {
             return Err(ends_wrong());
         }
-        if self.signing.values().any(|other| other.key == new.key) || self.tls.contains_key(&spki_of(&new.key)) {
-            return Err(taken("public_key"));
-        }
+        self.admit_other(kid, &new.key)?;
         if self.crowded(new, now) {
             return Err(refusal(Code::TooManyKeys, Code::TooManyKeys.title(), "kid"));
         }
         Ok(Admission::New)
     }
 
-    /// Whether at some instant from now on more than two of the partner's signing keys would be valid.
+    /// Whether the partner would have too many signing keys that haven't ended, or at some instant from now on more than two that are valid.
     fn crowded(&self, new: &Key, now: Timestamp) -> bool {
         let others: Vec<&Key> = self
             .signing
             .values()
-            .filter(|key| key.partner == new.partner && key.revoked_at.is_none())
+            .filter(|key| key.partner == new.partner && key.revoked_at.is_none() && key.valid_until.is_none_or(|until| until > now))
             .collect();
+        if others.len() >= AHEAD {
+            return true;
+        }
         // The number grows only where a key begins.
         let begins = others.iter().map(|key| key.valid_from).chain([new.valid_from]);
         begins.map(|at| at.max(now)).any(|at| {
@@ -210,7 +240,8 @@ impl Keyring {
             Some(_) => return Ok(Admission::Known),
             None => {}
         }
-        if self.signing.values().any(|key| spki_of(&key.key) == *spki) {
+        let signing = self.signing.values().map(|key| &key.key);
+        if signing.chain(self.others.iter().map(|(_, key)| key)).any(|key| spki_of(key) == *spki) {
             return Err(refused(Code::KeyTaken));
         }
         let valid = self.tls.values().filter(|key| key.partner == *partner && key.revoked_at.is_none());
@@ -219,6 +250,10 @@ impl Keyring {
         }
         Ok(Admission::New)
     }
+}
+
+fn taken(field: &'static str) -> Box<Problem> {
+    refusal(Code::KeyTaken, Code::KeyTaken.title(), field)
 }
 
 fn refusal(code: Code, why: &str, field: &'static str) -> Box<Problem> {
@@ -349,6 +384,56 @@ mod tests {
             "never again"
         );
         assert_eq!(ring.admit_tls(&Spki([3; 32]), &a), Ok(Admission::New));
+    }
+
+    #[test]
+    fn keys_to_come_are_few() {
+        let mut ring = Keyring::default();
+        let key_no = |no: u8, from: i64| key("a", no, from, Some(from + 1));
+        let admit = |ring: &Keyring, now| ring.admit_signing(&kid("last"), &key_no(99, 1000), at(now)).map_err(|p| p.code);
+        for no in 1..=8 {
+            assert_eq!(admit(&ring, 0), Ok(Admission::New), "{no}");
+            ring.put_signing(kid(&format!("a-{no}")), key_no(no, 10 * i64::from(no)));
+        }
+        assert_eq!(admit(&ring, 0), Err(Code::TooManyKeys));
+        assert_eq!(admit(&ring, 10), Err(Code::TooManyKeys), "the first is valid");
+        assert_eq!(admit(&ring, 11), Ok(Admission::New), "the first has ended");
+        let mut revoked = key_no(8, 80);
+        revoked.revoked_at = Some(at(0));
+        ring.put_signing(kid("a-8"), revoked);
+        assert_eq!(admit(&ring, 0), Ok(Admission::New), "one is revoked");
+    }
+
+    #[test]
+    fn other_parties_kids_and_keys_are_theirs() {
+        let mut ring = Keyring::default();
+        let (person, partner) = (key("x", 7, 0, None).key, key("a", 1, 0, None));
+        ring.put_other(kid("person-1"), person.clone());
+        ring.put_signing(kid("a-1"), partner.clone());
+        ring.put_tls(
+            spki_of(&key("a", 3, 0, None).key),
+            TlsKey {
+                partner: partner.partner.clone(),
+                registered_at: at(0),
+                revoked_at: None,
+            },
+        );
+        let refused = |done: Result<Admission, Box<Problem>>| done.map_err(|p| (p.code, p.field)).expect_err("taken");
+        let why = |field: &str| (Code::KeyTaken, Some(field.to_owned()));
+        assert_eq!(refused(ring.admit_signing(&kid("person-1"), &key("a", 2, 0, None), at(1))), why("kid"));
+        assert_eq!(refused(ring.admit_signing(&kid("a-2"), &key("a", 7, 0, None), at(1))), why("public_key"));
+        assert_eq!(refused(ring.admit_tls(&spki_of(&person), &partner.partner)), why("csr"));
+        for (name, secret, field) in [
+            ("person-1", 2, "kid"),
+            ("a-1", 2, "kid"),
+            ("new", 7, "public_key"),
+            ("new", 1, "public_key"),
+            ("new", 3, "public_key"),
+        ] {
+            let admitted = ring.admit_other(&kid(name), &key("x", secret, 0, None).key).map(|()| Admission::New);
+            assert_eq!(refused(admitted), why(field), "{name} {secret}");
+        }
+        assert!(ring.admit_other(&kid("new"), &key("x", 2, 0, None).key).is_ok());
     }
 
     #[test]

@@ -17,6 +17,9 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a TLS handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// How many connections to the database a listener has that takes whoever comes.
+const CONNECTIONS: usize = 2;
+
 /// Sockets that listen; nobody answers on them yet.
 pub struct Listeners {
     partners: TcpListener,
@@ -62,13 +65,14 @@ impl Listeners {
         let (ready, handles) = std::sync::mpsc::channel();
         let run = move || -> std::io::Result<()> {
             actix_web::rt::System::new().block_on(async move {
-                // Whoever has no certificate must not use up the memory for partners' bodies.
-                let apart = State {
+                // Whoever has no certificate must not use up the memory for partners' bodies, nor their connections to the database.
+                let apart = || State {
                     bodies: Default::default(),
+                    pool: state.pool.apart(CONNECTIONS),
                     ..state.clone()
                 };
-                let enrol = self.enrol.map(|listener| enrolment(listener, open, apart)).transpose()?;
-                let health = self.health.map(|listener| plain(listener, state.clone())).transpose()?;
+                let enrol = self.enrol.map(|listener| enrolment(listener, open, apart())).transpose()?;
+                let health = self.health.map(|listener| plain(listener, apart())).transpose()?;
                 let mut servers = vec![partners(self.partners, mutual, state)?];
                 servers.extend(enrol.into_iter().chain(health));
                 // The starter waits for the handles; if it has gone, nobody needs the service.

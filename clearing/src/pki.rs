@@ -16,7 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 use partner_sdk::jws::{SigningKey, sha256};
 use partner_sdk::{KeyId, PartnerId};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyPair, KeyUsagePurpose, PublicKeyData, SerialNumber,
 };
 use rustls::pki_types::CertificateDer;
@@ -51,6 +51,9 @@ pub enum PkiError {
     /// The request's key isn't of a kind that is accepted.
     #[error("the key must be ECDSA P-256 with SHA-256, ECDSA P-384 with SHA-384, Ed25519, or RSA of 2048 bits and more with SHA-2")]
     Key,
+    /// The request names somebody else.
+    #[error("the request's common name (CN) has to be the partner's id")]
+    Name,
     /// The CA's certificate and key can't be read, or don't belong together.
     #[error("the CA's certificate and key can't be used together")]
     Ca,
@@ -135,6 +138,21 @@ pub fn sign_request(ca: &Issued, csr_pem: &str, partner: &PartnerId, now: Timest
         ExtendedKeyUsagePurpose::ClientAuth,
         &request.public_key,
     )
+}
+
+/// The same for a request that the partner sends itself: its subject's CN has to be the partner's id, so that nobody brings a request that it has seen as its
+/// own.
+pub fn sign_own_request(ca: &Issued, csr_pem: &str, partner: &PartnerId, now: Timestamp) -> Result<String, PkiError> {
+    let request = CertificateSigningRequestParams::from_pem(csr_pem).map_err(PkiError::Request)?;
+    let is_own = match request.params.distinguished_name.get(&DnType::CommonName) {
+        Some(DnValue::Utf8String(name)) => name == partner.as_str(),
+        Some(DnValue::PrintableString(name)) => name.as_str() == partner.as_str(),
+        _ => false,
+    };
+    if !is_own {
+        return Err(PkiError::Name);
+    }
+    sign_request(ca, csr_pem, partner, now)
 }
 
 /// A new key and a certificate request for it: (request, private key), both PEM.
@@ -318,6 +336,24 @@ mod tests {
             .expect("pem");
         let cert = der(&sign_request(&ca(), &request, &mallory, Timestamp::now()).expect("a certificate"));
         assert!(holds(&cert, "mallory") && !holds(&cert, "wellcome") && !holds(&cert, "evil.example"));
+    }
+
+    #[test]
+    fn a_request_of_its_own_names_the_partner() {
+        let sign = |csr: &str, id: &str| sign_own_request(&ca(), csr, &id.parse().expect("a partner"), Timestamp::now());
+        let request = new_request(&partner()).expect("a request").0;
+        assert!(sign(&request, "wellcome").is_ok());
+        assert!(matches!(sign(&request, "mallory"), Err(PkiError::Name)));
+        let mut printable = CertificateParams::default();
+        let name = DnValue::PrintableString("wellcome".try_into().expect("printable"));
+        printable.distinguished_name = DistinguishedName::new();
+        for asks in ["O=wellcome", "CN=wellcome"] {
+            let kind = if asks.starts_with("CN") { DnType::CommonName } else { DnType::OrganizationName };
+            printable.distinguished_name.push(kind, name.clone());
+            let key = KeyPair::generate().expect("a key");
+            let csr = printable.serialize_request(&key).and_then(|csr| csr.pem()).expect("a request");
+            assert_eq!(sign(&csr, "wellcome").is_ok(), asks.starts_with("CN"), "{asks}");
+        }
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub struct Running {
     keepers: Vec<Keeper>,
 }
 
+/// How many connections to the database partners' requests have at once, posting aside: that has one of its own.
+const CONNECTIONS: usize = 16;
 /// How long requests under way may take to end when the service stops.
 const SHUTDOWN_SECONDS: u64 = 20;
 
@@ -62,6 +64,8 @@ pub fn start(config: &Config, clock: Clock, unattended: bool) -> anyhow::Result<
     let reference = Reference::new(Arc::new(store::load_directory(&mut conn)?));
     let kid = KeyId::new(&config.operator.kid).context("operator.kid")?;
     let key = SigningKey::from_base64url(kid, &read(&config.operator.key)?).context("operator.key")?;
+    store::keys::own(&mut conn, key.kid(), &key.verifying_key(), clock.now())
+        .context("operator.kid and operator.key have to be the clearinghouse's alone, and a new key needs a new kid")?;
     let (files, tls) = Files::open(&config.tls)?;
     let news = watch::Sender::new(events::newest(&mut conn)?);
     let (ledger, writer) = writer::start(
@@ -76,7 +80,7 @@ pub fn start(config: &Config, clock: Clock, unattended: bool) -> anyhow::Result<
         reference: reference.clone(),
         ledger: ledger.clone(),
         clock: clock.clone(),
-        pool: Pool::new(url.clone()),
+        pool: Pool::new(url.clone(), CONNECTIONS),
         key: Arc::new(key),
         tls: tls.clone(),
         signing: Arc::new(config.tls.clone()),

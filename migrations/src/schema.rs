@@ -352,6 +352,14 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    clearing_key (kid) {
+        kid -> Text,
+        public_key -> Text,
+        since -> BigInt,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
     prepaid,
     document,

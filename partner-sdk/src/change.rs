@@ -119,6 +119,13 @@ pub enum Change {
         /// What it becomes.
         status: Status,
     },
+    /// A partner may enrol keys by itself: once, and within 24 hours of the approval.
+    Invite {
+        /// The partner.
+        partner: PartnerId,
+        /// The SHA-256 of the invitation's token, which the proposer hands over: 64 digits of lower-case hexadecimal.
+        token_sha256: String,
+    },
     /// A partner's net debit cap.
     Cap {
         /// The partner.
@@ -184,6 +191,7 @@ mod tests {
             r#"{"status":{"partner":"a","status":"leaving"}}"#,
             r#"{"cap":{"amount":"100","currency":"HKD","partner":"a"}}"#,
             r#"{"cap":{"currency":"HKD","partner":"a"}}"#,
+            r#"{"invite":{"partner":"a","token_sha256":"00"}}"#,
             r#"{"bonus":{"funded_percent":"50","percent":"15","programme":"BANK","to_programme":"MILES","valid_from":"2026-01-01T00:00:00Z","valid_until":"2026-02-01T00:00:00Z"}}"#,
             r#"{"programme":{"code":"YUU","currency":"HKD","custody":"external","issuer":"a","scale":0}}"#,
         ] {

@@ -73,10 +73,10 @@ catalogue! {
 
     // Keys and certificates.
     InvitationInvalid = "invitation_invalid", 403, false, "The invitation isn't known, was used, has expired, or is another partner's.", "Ask the operator for a new invitation.";
-    TooManyKeys = "too_many_keys", 409, false, "Two keys of this kind would be valid beside the new one.", "Revoke or end one of them first.";
+    TooManyKeys = "too_many_keys", 409, false, "Two keys of this kind would be valid beside the new one, or it would be the ninth that is valid or to come.", "Revoke or end one of them first.";
     KeyTaken = "key_taken", 409, false, "This key or kid is registered already: for another partner, another key or another use.", "Make a new key, and give it a kid that nobody has.";
     WeakKey = "weak_key", 422, false, "The public key is weak: anybody could sign for it.", "Make a new key with a common library.";
-    BadCertificateRequest = "bad_certificate_request", 422, false, "The certificate request can't be taken.", "Send PKCS#10 in PEM, signed by its own key, without special extensions: ECDSA P-256 or P-384, Ed25519, or RSA of 2048 bits and more.";
+    BadCertificateRequest = "bad_certificate_request", 422, false, "The certificate request can't be taken.", "Send PKCS#10 in PEM, signed by its own key, with your partner id as CN, without special extensions: ECDSA P-256 or P-384, Ed25519, or RSA of 2048 bits and more.";
     SigningUnavailable = "signing_unavailable", 503, false, "The clearinghouse's CA doesn't sign certificates at the moment.", "Ask the operator to bring the CA's key, then send the same bytes again.";
 
     // Documents that several sign.

@@ -75,11 +75,17 @@ fn from_nothing_to_the_first_message() {
     ];
     assert!(fails(folder, &add).contains("network"), "a partner comes from the network file");
     works(folder, &["network", "apply", &path("founding.toml")]);
-    let people = two_people(folder);
-    assert!(fails(folder, &["network", "apply", &path("founding.toml")]).contains("clearing propose"));
     let weak = "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
     assert!(fails(folder, &["partner", "add", "wellcome", "--csr", &csr, "--kid", "k", "--key", weak]).contains("weak"));
     let cert_pem = works(folder, &add);
+    let people = two_people(folder);
+    assert!(fails(folder, &["network", "apply", &path("founding.toml")]).contains("clearing propose"));
+    // From here on nobody brings in keys alone, not even the same again.
+    std::fs::rename(path("ca.key"), path("ca.key.away")).expect("moved");
+    assert!(fails(folder, &add).contains("clearing partner invite ID --as NAME --key FILE"));
+    std::fs::rename(path("ca.key.away"), path("ca.key")).expect("moved back");
+    assert!(fails(folder, &add).contains("four_eyes"));
+    assert!(fails(folder, &["partner", "invite", "ikea"]).contains("four_eyes"));
     assert!(fails(folder, &["serve", "--sandbox-clock", "2026-01-01T00:00:00Z"]).contains("sandbox"));
     let child = Child::serve(PROGRAM, folder);
     let clearing_key = VerifyingKey::from_base64url(&std::fs::read_to_string(path("operator.pub")).expect("there")).expect("a key");
@@ -129,6 +135,7 @@ fn from_nothing_to_the_first_message() {
     let receipt = runtime.block_on(client.send(&message, &key)).expect("accepted");
     assert_eq!(receipt.sequence, Some(2));
     changes_by_command(folder, &people);
+    invited_by_command(folder, &people);
     assert!(child.terminate().success());
     works(folder, &["check"]);
     // A value that isn't known is refused, in the file and in the environment.
@@ -190,6 +197,28 @@ fn changes_by_command(folder: &Path, [ann, ben]: &[String; 2]) {
     assert!(fails(folder, &["withdraw", hash, "--as", ann, "--key", &path("ann.key")]).contains("document_state"));
     let events = works(folder, &["events"]);
     assert!(events.contains("partner.status") && events.contains("document.refused"), "{events}");
+}
+
+/// A partner is invited: one prints the token, the other makes it good.
+fn invited_by_command(folder: &Path, [ann, ben]: &[String; 2]) {
+    let path = |name: &str| folder.join(name).to_string_lossy().into_owned();
+    let key = path("ann.key");
+    let invite = ["partner", "invite", "ikea", "--as", ann, "--key", &key, "--why", "lost its laptop"];
+    assert!(fails(folder, &invite[..5]).contains("--key"), "a name without its key");
+    let said = run(folder, &invite);
+    assert!(said.status.success());
+    let (token, why) = (String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
+    assert_eq!(token.trim().len(), 43, "a token on its own");
+    let hash = why
+        .lines()
+        .find_map(|line| line.strip_prefix("now another person: clearing approve "))
+        .expect("a hash");
+    assert!(fails(folder, &["approve", hash, "--as", ann, "--key", &key]).contains("four_eyes"));
+    assert!(!works(folder, &["events"]).contains("key.invited"));
+    let approved = works(folder, &["approve", hash, "--as", ben, "--key", &path("ben.key")]);
+    assert!(approved.contains("lost its laptop") && approved.contains("in_force"), "{approved}");
+    assert!(!approved.contains(token.trim()), "the token is its bearer's");
+    assert!(works(folder, &["events"]).contains("key.invited"));
 }
 
 #[test]

@@ -150,7 +150,7 @@ fn a_newcomer_enrols_by_itself(backend: Backend) {
     let public = key.verifying_key().to_base64url();
     assert_eq!(code(&with("a request", &public)), Code::BadCertificateRequest);
     assert_eq!(code(&with(RSA_1024, &public)), Code::BadCertificateRequest);
-    let (both, csr_of_both) = one_key_for_both();
+    let (both, csr_of_both) = one_key_for_both("newcomer");
     let twice = Enrolment::sign(&id, &token, &csr_of_both, &both);
     assert_eq!(code(&twice), Code::KeyTaken);
     let (ca_key, away) = (&world.sandbox.config.tls.ca_key, world.folder().join("away"));
@@ -188,13 +188,11 @@ fn a_newcomer_enrols_by_itself(backend: Backend) {
 }
 
 /// An Ed25519 key that is to sign messages and to be certified for TLS.
-fn one_key_for_both() -> (SigningKey, String) {
+fn one_key_for_both(id: &str) -> (SigningKey, String) {
     let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).expect("a key");
-    let csr = rcgen::CertificateParams::default()
-        .serialize_request(&pair)
-        .expect("a request")
-        .pem()
-        .expect("pem");
+    let mut asks = rcgen::CertificateParams::default();
+    asks.distinguished_name.push(rcgen::DnType::CommonName, id);
+    let csr = asks.serialize_request(&pair).and_then(|csr| csr.pem()).expect("a request");
     // PKCS#8 (RFC 5958) of Ed25519: 16 bytes, then the seed.
     let seed: [u8; 32] = pair.serialize_der()[16..48].try_into().expect("32 bytes");
     (SigningKey::from_bytes("both-1".parse().expect("a kid"), &seed), csr)
@@ -395,17 +393,22 @@ fn what_may_not_be_registered(backend: Backend) {
     let weak = "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA".to_owned();
     assert_eq!(code(&with_proof(proof("wellcome", &fifth), weak)), Code::WeakKey);
 
-    // TLS keys: two, not three, and none that signs messages.
+    // TLS keys: two, not three, none that signs messages, and by a request that names the partner.
     let certificate = |csr: &str| {
         world
             .runtime
             .block_on(client.certificate(&NewCertificate::sign(&issued(&world), csr, &first)))
     };
+    let ikeas_request = pki::new_request(&partner("ikea")).expect("a request").0;
+    assert_eq!(
+        refused(certificate(&ikeas_request)),
+        (Code::BadCertificateRequest, Some("csr".into()))
+    );
     let requests = [(); 2].map(|()| pki::new_request(&id).expect("a request").0);
     let one = certificate(&requests[0]).expect("the second");
     assert_eq!(certificate(&requests[0]).expect("renewed").spki_sha256, one.spki_sha256);
     assert_eq!(refused(certificate(&requests[1])), (Code::TooManyKeys, Some("csr".into())));
-    let (both, csr) = one_key_for_both();
+    let (both, csr) = one_key_for_both("wellcome");
     let other = world.client("ikea");
     let sign_both = NewKey::sign(&issued(&world), &partner("ikea"), &both, None, None, &ikeas);
     world.runtime.block_on(other.add_key(&sign_both)).expect("a second key");

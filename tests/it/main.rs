@@ -7,6 +7,7 @@ mod corners;
 mod crash;
 mod custody;
 mod cycles;
+mod enrolment;
 mod install;
 mod interop;
 mod january;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use clearing::install;
 use clearing::pki::{self, Issued};
 use clearing::store::keys;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use partner_sdk::client::{Client, ClientError, Identity};
 use partner_sdk::{Code, PartnerId};
 use rcgen::{CertificateRevocationListParams, Issuer, KeyIdMethod, KeyPair, RevokedCertParams, SerialNumber};
@@ -259,4 +259,27 @@ fn a_broken_file_changes_nothing() {
     std::fs::write(&tls.certificate, "").expect("written");
     std::fs::write(&crl, list(&ca(&world), &[&own.cert_pem], 1)).expect("written");
     soon("a good list", || code(asks(&world, &kept)) == Some(Code::CertificateRevoked));
+}
+
+#[test]
+fn a_certificate_that_ends_is_refused_on_the_open_connection() {
+    let world = World::new(Backend::Sqlite, POOL);
+    let ikea: PartnerId = "ikea".parse().expect("a partner");
+    let (csr, key_pem) = pki::new_request(&ikea).expect("a request");
+    // Made 397 days ago, but for three seconds.
+    let made = Timestamp::now() - SignedDuration::from_hours(24 * 397) + SignedDuration::from_secs(3);
+    let own = Identity {
+        ca_pem: ca(&world).cert_pem,
+        cert_pem: pki::sign_request(&ca(&world), &csr, &ikea, made).expect("a certificate"),
+        key_pem,
+    };
+    let mut conn = world.sandbox.database().expect("a connection");
+    let key = world.sandbox.parties.get(&ikea).expect("of the network").key.clone();
+    let spki = install::spki_of_pem(&own.cert_pem).expect("read");
+    keys::register(&mut conn, &ikea, spki, key.kid(), &key.verifying_key(), world.now()).expect("registered");
+    let live = connect(&world, &own);
+    soon("registered", || asks(&world, &live).is_ok());
+    soon("refused", || code(asks(&world, &live)) == Some(Code::CertificateRevoked));
+    let anew = asks(&world, &connect(&world, &own)).expect_err("ended");
+    assert!(matches!(anew, ClientError::Transport(_)), "{anew}");
 }

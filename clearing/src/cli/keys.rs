@@ -1,11 +1,16 @@
 //! `clearing partner invite` and `clearing key`.
 
+use std::path::PathBuf;
+
 use anyhow::ensure;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
+use partner_sdk::change::Change;
+use partner_sdk::jws::sha256_hex;
 use partner_sdk::wire::keys::{KeyName, Reason, Spki};
 use partner_sdk::{KeyId, PartnerId};
 
+use super::office::{Who, put_forward};
 use super::{At, clock, open};
 use crate::pki;
 use crate::store::keys::{self, By};
@@ -17,6 +22,16 @@ pub(super) struct Invite {
     at: At,
     /// The partner's id in the network.
     id: PartnerId,
+    /// Your name, as `clearing person list` shows it: proposes the invitation, for another person to approve. Without it the invitation is good at once, which
+    /// is possible in a sandbox and until there are two people.
+    #[arg(long = "as", requires = "key")]
+    name: Option<String>,
+    /// The file with your signing key.
+    #[arg(long, requires = "name")]
+    key: Option<PathBuf>,
+    /// Why it is invited, for who approves it.
+    #[arg(long, default_value = "to bring its keys", requires = "name")]
+    why: String,
     /// In a sandbox: the instant at which its clock stands.
     #[arg(long)]
     sandbox_clock: Option<Timestamp>,
@@ -59,8 +74,18 @@ pub(super) fn invite(invite: &Invite) -> anyhow::Result<()> {
     let (_, mut conn) = open(&invite.at.config)?;
     let now = clock(&mut conn, invite.sandbox_clock)?.now();
     let token = pki::random_token()?;
-    let expires_at = keys::invite(&mut conn, &invite.id, &token, now)?;
-    eprintln!("{} may enrol once, until {expires_at}, with this token:", invite.id);
+    if let (Some(name), Some(key)) = (invite.name.clone(), invite.key.clone()) {
+        let change = Change::Invite {
+            partner: invite.id.clone(),
+            token_sha256: sha256_hex(token.as_bytes()),
+        };
+        let filed = put_forward(&mut conn, &Who { name, key }, invite.why.clone(), change, now)?;
+        eprintln!("now another person: clearing approve {}", filed.hash);
+        eprintln!("from then on {} may enrol once, within 24 hours, with this token:", invite.id);
+    } else {
+        let expires_at = keys::invite(&mut conn, &invite.id, &token, now)?;
+        eprintln!("{} may enrol once, until {expires_at}, with this token:", invite.id);
+    }
     println!("{token}");
     Ok(())
 }

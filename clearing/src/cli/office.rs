@@ -21,16 +21,17 @@ use crate::documents::{Fault, agreements, changes};
 use crate::pki;
 use crate::store::documents::{self, Document, Person};
 use crate::store::events::{self, EVERYBODY, OPERATOR};
+use crate::store::keys;
 
 /// Who acts.
 #[derive(Args)]
 pub struct Who {
     /// Your name, as `clearing person list` shows it.
     #[arg(long = "as")]
-    name: String,
+    pub(super) name: String,
     /// The file with your signing key, as `clearing person key` made it.
     #[arg(long)]
-    key: PathBuf,
+    pub(super) key: PathBuf,
 }
 
 #[derive(Subcommand)]
@@ -138,21 +139,25 @@ fn signing_key(conn: &mut Conn, who: &Who) -> anyhow::Result<SigningKey> {
 /// `clearing propose`: a change from a TOML file.
 pub fn propose(at: &At, file: &Path, who: &Who) -> anyhow::Result<()> {
     let (_, mut conn) = open(&at.config)?;
-    let key = signing_key(&mut conn, who)?;
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     let draft: Draft = toml::from_str(&text).with_context(|| format!("in {}", file.display()))?;
-    let now = Timestamp::now();
-    let proposal = Proposal {
-        id: new_message_id(),
-        proposed_at: now,
-        reason: draft.reason,
-        change: draft.change,
-    };
-    let general = General::sign(&key, TYP_CHANGE, document::write(&proposal).as_bytes());
-    let filed = changes::propose(&mut conn, now, &general.to_json()).map_err(plain)?;
+    let filed = put_forward(&mut conn, who, draft.reason, draft.change, Timestamp::now())?;
     print_document(&filed);
     println!("now another person: clearing approve {}", filed.hash);
     Ok(())
+}
+
+/// Proposes a change in somebody's name.
+pub fn put_forward(conn: &mut Conn, who: &Who, reason: String, change: Change, now: Timestamp) -> anyhow::Result<Document> {
+    let key = signing_key(conn, who)?;
+    let proposal = Proposal {
+        id: new_message_id(),
+        proposed_at: now,
+        reason,
+        change,
+    };
+    let general = General::sign(&key, TYP_CHANGE, document::write(&proposal).as_bytes());
+    changes::propose(conn, now, &general.to_json()).map_err(plain)
 }
 
 /// `clearing approve`: an agreement that both partners signed, or a change that another person proposed.
@@ -162,6 +167,7 @@ pub fn approve(at: &At, hash: &str, who: &Who) -> anyhow::Result<()> {
     let document = named(&mut conn, hash)?;
     print_document(&document);
     let (clearing, now) = (clearing_key(&config)?, Timestamp::now());
+    keys::own(&mut conn, clearing.kid(), &clearing.verifying_key(), now)?;
     let payload = document.payload.as_bytes();
     let approved = match document.kind {
         Kind::Agreement => {

@@ -17,7 +17,7 @@ use crate::network::RESERVED;
 use crate::store::admin::{grow_version, insert_bonus, insert_rate, put_programme};
 use crate::store::documents::{self, Document, Person};
 use crate::store::events::EVERYBODY;
-use crate::store::{self, load_directory, partners, write_off};
+use crate::store::{self, keys, load_directory, partners, write_off};
 
 /// How long a proposal may be approved.
 const OPEN_FOR: SignedDuration = SignedDuration::from_hours(24 * 30);
@@ -180,6 +180,10 @@ fn check(conn: &mut Conn, directory: &Directory, change: &Change, now: Timestamp
             Ok(())
         }
         Change::Status { partner, status } => check_status(conn, directory, partner, *status),
+        Change::Invite { partner, token_sha256 } => {
+            partner_of(directory, partner)?;
+            Ok(keys::may_invite(conn, partner, token_sha256)?)
+        }
         Change::Cap { partner, amount, .. } => {
             partner_of(directory, partner)?;
             match amount.map(|a| a.to_units(6)) {
@@ -217,7 +221,7 @@ fn check(conn: &mut Conn, directory: &Directory, change: &Change, now: Timestamp
                     "name",
                     "this name, kid or key stands in the trail already: choose another",
                 ),
-                Ok(_) => Ok(()),
+                Ok(key) => Ok(directory.keys.admit_other(kid, &key).map_err(Fault::Refused)?),
             }
         }
         Change::PersonLeaves { name } => {
@@ -298,6 +302,9 @@ fn take_effect(conn: &mut Conn, directory: &mut Directory, change: &Change, hash
             partners::set_status(conn, partner, *status)?;
             let facts = [fact("status", status.as_str()), fact("change", hash)];
             tell(conn, now, &[EVERYBODY], "partner.status", partner.as_str(), &facts)?;
+        }
+        Change::Invite { partner, token_sha256 } => {
+            keys::put_invitation(conn, partner, token_sha256, now)?;
         }
         Change::Cap { partner, currency, amount } => {
             let micros = amount.map(|a| a.to_units(6)).transpose().map_err(|_| Code::BadAmount)?;

@@ -25,6 +25,7 @@ use crate::directory::{Directory, Status};
 use crate::keyring::Key;
 use crate::store::documents::{self, Document, Person, Signed};
 use crate::store::events::{self, EVERYBODY, NewEvent, OPERATOR};
+use crate::store::keys::KeysError;
 use crate::verify::Refused;
 use rights::Role;
 
@@ -56,6 +57,15 @@ impl From<Problem> for Fault {
 impl From<Code> for Fault {
     fn from(code: Code) -> Self {
         Problem::new(code, code.title()).into()
+    }
+}
+
+impl From<KeysError> for Fault {
+    fn from(error: KeysError) -> Self {
+        match error {
+            KeysError::Refused(problem) => Self::Refused(problem),
+            KeysError::Db(error) => Self::Db(error),
+        }
     }
 }
 

@@ -44,7 +44,7 @@ use partner_sdk::{Code, PartnerId, Problem};
 use crate::clock::Clock;
 use crate::config::Tls;
 use crate::directory::{Directory, Status};
-use crate::store::{DbError, Pool};
+use crate::store::{DbError, Fails, Pool};
 use crate::tls::{Live, Peer};
 use crate::writer::{Ledger, Reference};
 
@@ -64,7 +64,7 @@ pub struct State {
     pub ledger: Ledger,
     /// The clock.
     pub clock: Clock,
-    /// Connections for reading.
+    /// Connections to the database, but for posting.
     pub pool: Pool,
     /// The key that signs receipts.
     pub key: Arc<SigningKey>,
@@ -100,6 +100,13 @@ impl From<DbError> for Failure {
     fn from(error: DbError) -> Self {
         tracing::error!(error = crate::telemetry::chain(&error), "reading failed");
         Self::new(Code::Internal)
+    }
+}
+
+impl Fails for Failure {
+    /// Every failure of the database is answered so. Where something else is too, that costs a connection, no more.
+    fn is_of_database(&self) -> bool {
+        self.0.code == Code::Internal
     }
 }
 
@@ -241,13 +248,13 @@ async fn on_cpu<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) ->
     result.await.map_err(|_| Failure::new(Code::Internal))
 }
 
-/// Runs a read of the database on a thread that may block.
+/// Runs `work` on the database, on a thread that may block; refused as `overloaded` where no connection comes free in time.
 async fn on_database<T: Send + 'static>(
     state: &State,
-    read: impl FnOnce(&mut migrations::Conn) -> Result<T, Failure> + Send + 'static,
+    work: impl FnOnce(&mut migrations::Conn) -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
-    let pool = state.pool.clone();
-    let result = web::block(move || pool.with(read)).await;
+    let turn = state.pool.turn().await.ok_or_else(|| Failure::new(Code::Overloaded))?;
+    let result = web::block(move || turn.with(work)).await;
     result.map_err(|_| Failure::new(Code::Internal))?
 }
 

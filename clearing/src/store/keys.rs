@@ -1,19 +1,20 @@
 //! Partners' keys: registered, ended, revoked; and the invitations to bring them. Every change grows the directory's version, so that each process reads it
-//! within a second.
+//! within a second; what changes nothing doesn't.
 
 use std::sync::Arc;
 
 use diesel::prelude::*;
 use jiff::{SignedDuration, Timestamp};
-use migrations::schema::{invitation, partner, signing_key, tls_key};
+use migrations::schema::{clearing_key, invitation, partner, person, signing_key, tls_key};
 use migrations::{Conn, DbError, each_backend};
 use partner_sdk::change::Status;
 use partner_sdk::jws::{VerifyingKey, sha256_hex};
 use partner_sdk::wire::keys::{FRESH_SECONDS, KeyName, Reason, Spki};
 use partner_sdk::{Code, KeyId, PartnerId, Problem};
 
-use super::admin::grow_version;
+use super::admin::{grow_version, is_sandbox};
 use super::directory::load_directory;
+use super::documents::people;
 use super::events::{self, NewEvent, OPERATOR};
 use super::head::lock_head;
 use super::rows::read;
@@ -23,6 +24,9 @@ use crate::keyring::{Admission, Key, Keyring, TlsKey};
 
 /// How long an invitation is good for.
 const INVITED: SignedDuration = SignedDuration::from_hours(24);
+
+/// How many people answer for a network that is founded.
+const FOUNDED: usize = 2;
 
 /// Why keys stay as they are.
 #[derive(Debug, thiserror::Error)]
@@ -74,13 +78,14 @@ pub struct Changed {
     pub newest: i64,
 }
 
-/// Runs a change of keys in a transaction.
-fn change(conn: &mut Conn, body: impl FnOnce(&mut Conn, &mut Keyring) -> Result<(), KeysError>) -> Result<Changed, KeysError> {
+/// Runs a change of keys in a transaction; `body` says whether there was anything to change.
+fn change(conn: &mut Conn, body: impl FnOnce(&mut Conn, &mut Keyring) -> Result<bool, KeysError>) -> Result<Changed, KeysError> {
     conn.transaction(|conn| {
         let (_, version) = lock_head(conn)?;
         let mut ring = load_keys(conn)?;
-        body(conn, &mut ring)?;
-        grow_version(conn, version)?;
+        if body(conn, &mut ring)? {
+            grow_version(conn, version)?;
+        }
         Ok(Changed {
             directory: Arc::new(load_directory(conn)?),
             newest: events::newest(conn)?,
@@ -110,9 +115,9 @@ pub fn register(conn: &mut Conn, id: &PartnerId, spki: Spki, kid: &KeyId, key: &
         valid_until: None,
     };
     change(conn, |conn, ring| {
+        may_alone(conn)?;
         known_partner(conn, id)?;
-        put_tls(conn, ring, id, spki, now)?;
-        put_signing(conn, ring, &new, now)
+        Ok(put_tls(conn, ring, id, spki, now)? | put_signing(conn, ring, &new, now)?)
     })
     .map(drop)
 }
@@ -144,7 +149,7 @@ pub fn revoke(conn: &mut Conn, name: &KeyName, why: &Reason, by: &By, now: Times
         .filter(|(owner, _)| !matches!(by, By::Partner(id, ..) if *id != owner))
         .ok_or_else(|| Problem::new(Code::UnknownKey, "no such key is registered"))?;
         if revoked.is_some() {
-            return Ok(());
+            return Ok(false);
         }
         let by = match by {
             By::Operator(person) => format!("operator {person}"),
@@ -176,36 +181,83 @@ pub fn revoke(conn: &mut Conn, name: &KeyName, why: &Reason, by: &By, now: Times
                 .execute(c),
         })
         .map_err(DbError::from)?;
+        Ok(true)
+    })
+}
+
+/// Records the clearinghouse's own key, once: a kid or key that is anybody else's, or a kid of its own that named another key, is refused.
+pub fn own(conn: &mut Conn, kid: &KeyId, key: &VerifyingKey, now: Timestamp) -> Result<(), KeysError> {
+    conn.transaction(|conn| {
+        lock_head(conn)?;
+        let known = clearing_key::table.find(kid.as_str()).select(clearing_key::public_key);
+        let known: Option<String> = each_backend!(conn, |c| known.first(c).optional()).map_err(DbError::from)?;
+        if known == Some(key.to_base64url()) {
+            return Ok(());
+        }
+        load_keys(conn)?.admit_other(kid, key)?;
+        let row = (
+            clearing_key::kid.eq(kid.as_str()),
+            clearing_key::public_key.eq(key.to_base64url()),
+            clearing_key::since.eq(now.as_microsecond()),
+        );
+        each_backend!(conn, |c| diesel::insert_into(clearing_key::table).values(row).execute(c)).map_err(DbError::from)?;
         Ok(())
     })
 }
 
-/// Makes the token (a secret of 32 random bytes, as text) an invitation of the partner, good once and for 24 hours. An earlier one that wasn't used is void.
+/// Whether one person may bring in a partner's keys or invite it: only while the network is founded, and in a sandbox. Whoever has keys of two partners has
+/// their agreements.
+pub fn may_alone(conn: &mut Conn) -> Result<(), KeysError> {
+    if is_sandbox(conn)? || people(conn)?.len() < FOUNDED {
+        return Ok(());
+    }
+    let instead = "two people answer for the network, so a partner brings its keys by an invitation that one proposes and another approves: \
+                   clearing partner invite ID --as NAME --key FILE, then clearing approve HASH";
+    Err(Problem::new(Code::FourEyes, instead).into())
+}
+
+/// Whether an invitation can be proposed: for a partner that hasn't gone, with a token that was never given before.
+pub fn may_invite(conn: &mut Conn, id: &PartnerId, token_sha256: &str) -> Result<(), KeysError> {
+    known_partner(conn, id)?;
+    let refused = |why: &str| Err(Problem::new(Code::BadTerms, why).at(Some("token_sha256")).into());
+    if token_sha256.len() != 64 || !token_sha256.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')) {
+        return refused("the token's SHA-256 is 64 digits of lower-case hexadecimal");
+    }
+    let same = invitation::table.find(token_sha256).count();
+    match each_backend!(conn, |c| same.get_result::<i64>(c)).map_err(DbError::from)? {
+        0 => Ok(()),
+        _ => refused("this token was given before"),
+    }
+}
+
+/// Makes the token (a secret of 32 random bytes, as text) an invitation of the partner on one person's word.
 pub fn invite(conn: &mut Conn, id: &PartnerId, token: &str, now: Timestamp) -> Result<Timestamp, KeysError> {
+    conn.transaction(|conn| {
+        lock_head(conn)?;
+        may_alone(conn)?;
+        let token_sha256 = sha256_hex(token.as_bytes());
+        may_invite(conn, id, &token_sha256)?;
+        put_invitation(conn, id, &token_sha256, now)
+    })
+}
+
+/// Makes a token an invitation of the partner, good once and for 24 hours from now. An earlier one that wasn't used is void. The partner is told, so that one
+/// that has keys already hears of it.
+pub fn put_invitation(conn: &mut Conn, id: &PartnerId, token_sha256: &str, now: Timestamp) -> Result<Timestamp, KeysError> {
     let expires_at = now.saturating_add(INVITED).map_err(|_| DbError::Corrupt("the clock".into()))?;
     let row = (
-        invitation::token_sha256.eq(sha256_hex(token.as_bytes())),
+        invitation::token_sha256.eq(token_sha256),
         invitation::partner.eq(id.as_str()),
         invitation::expires_at.eq(expires_at.as_microsecond()),
         invitation::used_at.eq(None::<i64>),
     );
-    conn.transaction(|conn| {
-        lock_head(conn)?;
-        known_partner(conn, id)?;
-        let unused = invitation::table
-            .filter(invitation::partner.eq(id.as_str()))
-            .filter(invitation::used_at.is_null());
-        each_backend!(conn, |c| diesel::delete(unused).execute(c)).map_err(DbError::from)?;
-        each_backend!(conn, |c| diesel::insert_into(invitation::table).values(row).execute(c)).map_err(DbError::from)?;
-        let invited = NewEvent {
-            recipient: OPERATOR.to_owned(),
-            kind: "partner.invited",
-            subject: id.as_str().to_owned(),
-            facts: vec![("expires_at".to_owned(), expires_at.to_string())],
-        };
-        events::append(conn, now.as_microsecond(), &[invited])?;
-        Ok(expires_at)
-    })
+    let unused = invitation::table
+        .filter(invitation::partner.eq(id.as_str()))
+        .filter(invitation::used_at.is_null());
+    each_backend!(conn, |c| diesel::delete(unused).execute(c)).map_err(DbError::from)?;
+    each_backend!(conn, |c| diesel::insert_into(invitation::table).values(row).execute(c)).map_err(DbError::from)?;
+    tell(conn, now, "key.invited", id, id.as_str(), &[("expires_at", expires_at.to_string())])?;
+    Ok(expires_at)
 }
 
 /// Whether the token is an invitation of the partner that is good now. It is looked up by its hash, so the time that takes tells nothing about it.
@@ -244,8 +296,7 @@ pub fn enrol(
         known_partner(conn, id)?;
         let used = diesel::update(invitation::table.find(sha256_hex(token.as_bytes()))).set(invitation::used_at.eq(now.as_microsecond()));
         each_backend!(conn, |c| used.execute(c)).map_err(DbError::from)?;
-        put_tls(conn, ring, id, spki, now)?;
-        put_signing(conn, ring, &new, now)
+        Ok(put_tls(conn, ring, id, spki, now)? | put_signing(conn, ring, &new, now)?)
     })
 }
 
@@ -287,6 +338,15 @@ pub(super) fn load_keys(conn: &mut Conn) -> Result<Keyring, DbError> {
         };
         ring.put_tls(read(&spki, "tls_key.spki_sha256")?, key);
     }
+    // People who have left stay in the trail, and so do their keys.
+    let query = person::table.select((person::kid, person::public_key));
+    let mut others = each_backend!(conn, |c| query.load::<(String, String)>(c))?;
+    let query = clearing_key::table.select((clearing_key::kid, clearing_key::public_key));
+    others.extend(each_backend!(conn, |c| query.load::<(String, String)>(c))?);
+    for (kid, key) in others {
+        let key = VerifyingKey::from_base64url(&key).map_err(|e| DbError::Corrupt(format!("a public key: {e}")))?;
+        ring.put_other(read(&kid, "kid")?, key);
+    }
     Ok(ring)
 }
 
@@ -311,7 +371,8 @@ fn known_partner(conn: &mut Conn, id: &PartnerId) -> Result<(), KeysError> {
     }
 }
 
-fn put_signing(conn: &mut Conn, ring: &mut Keyring, new: &NewSigningKey, now: Timestamp) -> Result<(), KeysError> {
+/// Registers a signing key, or ends it; whether that changed anything.
+fn put_signing(conn: &mut Conn, ring: &mut Keyring, new: &NewSigningKey, now: Timestamp) -> Result<bool, KeysError> {
     let key = Key {
         partner: new.partner.clone(),
         key: new.key.clone(),
@@ -321,7 +382,7 @@ fn put_signing(conn: &mut Conn, ring: &mut Keyring, new: &NewSigningKey, now: Ti
         revoked_at: None,
     };
     match ring.admit_signing(&new.kid, &key, now)? {
-        Admission::Known => {}
+        Admission::Known => return Ok(false),
         Admission::Ends(until) => {
             let row = diesel::update(signing_key::table.find(new.kid.as_str())).set(signing_key::valid_until.eq(until.as_microsecond()));
             each_backend!(conn, |c| row.execute(c)).map_err(DbError::from)?;
@@ -349,11 +410,13 @@ fn put_signing(conn: &mut Conn, ring: &mut Keyring, new: &NewSigningKey, now: Ti
             ring.put_signing(new.kid.clone(), key);
         }
     }
-    Ok(())
+    Ok(true)
 }
 
-fn put_tls(conn: &mut Conn, ring: &mut Keyring, id: &PartnerId, spki: Spki, now: Timestamp) -> Result<(), KeysError> {
-    if ring.admit_tls(&spki, id)? == Admission::New {
+/// Registers a TLS key; whether that changed anything.
+fn put_tls(conn: &mut Conn, ring: &mut Keyring, id: &PartnerId, spki: Spki, now: Timestamp) -> Result<bool, KeysError> {
+    let new = ring.admit_tls(&spki, id)? == Admission::New;
+    if new {
         let row = (
             tls_key::spki_sha256.eq(spki.to_string()),
             tls_key::partner.eq(id.as_str()),
@@ -368,5 +431,5 @@ fn put_tls(conn: &mut Conn, ring: &mut Keyring, id: &PartnerId, spki: Spki, now:
         tell(conn, now, "key.registered", id, &spki.to_string(), &[("use", "tls".to_owned())])?;
         ring.put_tls(spki, key);
     }
-    Ok(())
+    Ok(new)
 }

@@ -26,6 +26,6 @@ pub use head::{directory_version, lock_head};
 pub use load::load;
 pub use migrations::{Conn, DbError, Url};
 pub use persist::persist;
-pub use pool::{Pool, Pooled};
+pub use pool::{Fails, Pool};
 pub use scratch::Scratch;
 pub use write_off::{debt, write_off};

@@ -1,60 +1,133 @@
-//! A few connections for reading, opened when first needed and shared by whoever asks next.
+//! A few connections for requests, opened when first needed and shared by whoever asks next. There is an upper bound: who finds all of them lent waits, and
+//! not for long.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use migrations::{Conn, DbError, Url};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Connections to one database. Cheap to clone.
+/// Connections to one database, at most so many at once. Cheap to clone; all clones share the connections.
 #[derive(Clone)]
 pub struct Pool {
     url: Url,
     idle: Arc<Mutex<Vec<Conn>>>,
+    free: Arc<Semaphore>,
+    patience: Duration,
 }
 
 /// How many idle connections are kept.
 const KEEP: usize = 4;
+/// How long a request waits for its turn.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// An error of what ran on a connection.
+pub trait Fails: From<DbError> {
+    /// Whether the database failed, so that the connection isn't used again. A refusal leaves it as good as it was.
+    fn is_of_database(&self) -> bool;
+}
 
 impl Pool {
-    /// A pool without connections yet.
-    pub fn new(url: Url) -> Self {
-        Self { url, idle: Arc::default() }
+    /// A pool of at most `most` connections, without any yet.
+    pub fn new(url: Url, most: usize) -> Self {
+        Self {
+            url,
+            idle: Arc::default(),
+            free: Arc::new(Semaphore::new(most)),
+            patience: PATIENCE,
+        }
     }
 
-    /// An idle connection, or a new one.
-    pub fn get(&self) -> Result<Pooled, DbError> {
-        let idle = self.idle.lock().unwrap_or_else(|e| e.into_inner()).pop();
-        let conn = idle.map_or_else(|| Conn::open(&self.url), Ok)?;
-        Ok(Pooled {
-            conn: Some(conn),
-            idle: self.idle.clone(),
+    /// Another pool to the same database, for callers that must not use up this one's connections.
+    pub fn apart(&self, most: usize) -> Self {
+        Self::new(self.url.clone(), most)
+    }
+
+    /// The right to one connection, in the order of asking; `None` if none came free within 5 s.
+    pub async fn turn(&self) -> Option<Turn> {
+        let permit = tokio::time::timeout(self.patience, self.free.clone().acquire_owned()).await;
+        Some(Turn {
+            pool: self.clone(),
+            _permit: permit.ok()?.ok()?,
         })
     }
+}
 
-    /// Runs `body` on a connection; one that failed is dropped, not reused.
-    pub fn with<T, E: From<DbError>>(&self, body: impl FnOnce(&mut Conn) -> Result<T, E>) -> Result<T, E> {
-        let mut pooled = self.get()?;
-        let Some(conn) = pooled.conn.as_mut() else {
-            return Err(DbError::Corrupt("an empty connection".into()).into());
-        };
-        let result = body(conn);
-        if result.is_err() {
-            pooled.conn = None;
+/// The right to use one connection, once. Waiting for it blocks no thread; using it does.
+pub struct Turn {
+    pool: Pool,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Turn {
+    /// Runs `body` on an idle connection, or on a new one. One on which the database failed, or `body` panicked, is dropped.
+    pub fn with<T, E: Fails>(self, body: impl FnOnce(&mut Conn) -> Result<T, E>) -> Result<T, E> {
+        let idle = self.idle().pop();
+        let mut conn = idle.map_or_else(|| Conn::open(&self.pool.url), Ok)?;
+        let result = body(&mut conn);
+        let mut idle = self.idle();
+        if idle.len() < KEEP && !result.as_ref().is_err_and(Fails::is_of_database) {
+            idle.push(conn);
         }
+        drop(idle);
         result
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Conn>> {
+        self.pool.idle.lock().unwrap_or_else(|e| e.into_inner())
     }
 }
 
-/// A connection on loan.
-pub struct Pooled {
-    conn: Option<Conn>,
-    idle: Arc<Mutex<Vec<Conn>>>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Drop for Pooled {
-    fn drop(&mut self) {
-        let mut idle = self.idle.lock().unwrap_or_else(|e| e.into_inner());
-        if let Some(conn) = self.conn.take().filter(|_| idle.len() < KEEP) {
-            idle.push(conn);
+    #[derive(Debug)]
+    enum Trouble {
+        Database,
+        Refused,
+    }
+
+    impl From<DbError> for Trouble {
+        fn from(_: DbError) -> Self {
+            Self::Database
         }
+    }
+
+    impl Fails for Trouble {
+        fn is_of_database(&self) -> bool {
+            matches!(self, Self::Database)
+        }
+    }
+
+    #[tokio::test]
+    async fn there_are_never_more_and_who_waits_too_long_goes_without() {
+        let mut pool = Pool::new(Url::new(":memory:"), 2);
+        pool.patience = Duration::from_millis(50);
+        let (one, _two) = (pool.turn().await.expect("the first"), pool.turn().await.expect("the second"));
+        assert!(pool.turn().await.is_none(), "a third");
+        assert!(pool.clone().turn().await.is_none(), "clones share the bound");
+        assert!(pool.apart(1).turn().await.is_some(), "another pool has its own");
+        one.with(|_| Ok::<_, Trouble>(())).expect("used");
+        assert!(pool.turn().await.is_some(), "used, it is free again");
+    }
+
+    #[tokio::test]
+    async fn a_refusal_keeps_the_connection_and_a_failure_drops_it() {
+        // Each connection to `:memory:` has a database of its own, which tells them apart.
+        let pool = Pool::new(Url::new(":memory:"), 1);
+        let turn = || async { pool.turn().await.expect("it is free") };
+        let made = turn().await.with(|conn| {
+            conn.migrate()?;
+            Err::<(), _>(Trouble::Refused)
+        });
+        assert!(matches!(made, Err(Trouble::Refused)));
+        let version = || async { turn().await.with(|conn| Ok::<_, Trouble>(crate::store::admin::init(conn, true).is_ok())) };
+        assert!(version().await.expect("used"));
+        let seen = |turn: Turn| turn.with(|conn| Ok::<_, Trouble>(crate::store::admin::is_sandbox(conn)?));
+        assert!(seen(turn().await).expect("the same connection"));
+        let failed = turn().await.with(|_| Err::<(), _>(Trouble::Database));
+        assert!(failed.is_err());
+        assert!(seen(turn().await).is_err(), "a new connection, to an empty database");
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use diesel::prelude::*;
-use migrations::schema::{agreement, person, rate, signing_key};
+use migrations::schema::{agreement, clearing_key, person, rate, signing_key};
 use migrations::{Conn, DbError, each_backend};
 use partner_sdk::agreement::Terms;
 use partner_sdk::change::{Change, Proposal};
@@ -16,16 +16,36 @@ use super::directory::{load_directory, parties};
 use super::documents::{self, Document, Signed};
 use crate::directory::Directory;
 
-/// Who has which key: partners', people's, revoked and left ones too, and the clearinghouse's. By key id, the owner and the key.
-type Keys = HashMap<String, (String, VerifyingKey)>;
+/// The clearinghouse, as the role and the name of who countersigns.
+const CLEARING: &str = "clearing";
+
+/// Keys by their id, each with its owner.
+type Owned = HashMap<String, (String, VerifyingKey)>;
+
+/// Who has which key, revoked and left ones too. Nobody signs in another's role, whatever the ids of the keys are.
+struct Keys {
+    partners: Owned,
+    people: Owned,
+    clearing: Owned,
+}
+
+impl Keys {
+    fn of(&self, kind: Kind, role: &str) -> &Owned {
+        match (kind, role) {
+            (_, CLEARING) => &self.clearing,
+            (Kind::Agreement, "proposer" | "counterparty") => &self.partners,
+            _ => &self.people,
+        }
+    }
+}
 
 /// Every document whose signatures don't hold, and everything in force without a document that says so; empty when all is well. `clearing` is the key
-/// that countersigns; documents countersigned by a key before it are held to their other signatures.
+/// that countersigns; those before it are in the database.
 pub fn check(conn: &mut Conn, kid: &KeyId, clearing: &VerifyingKey) -> Result<Vec<String>, DbError> {
     conn.snapshot(|conn| {
         let mut keys = keys(conn)?;
         let directory = load_directory(conn)?;
-        keys.insert(kid.to_string(), ("clearing".to_owned(), clearing.clone()));
+        keys.clearing.insert(kid.to_string(), (CLEARING.to_owned(), clearing.clone()));
         let (mut findings, mut agreed, mut published) = (vec![], HashMap::new(), vec![]);
         for kind in [Kind::Agreement, Kind::Change] {
             for document in documents::all(conn, kind)? {
@@ -70,10 +90,18 @@ fn rate_of(payload: &str) -> Option<String> {
 }
 
 fn keys(conn: &mut Conn) -> Result<Keys, DbError> {
-    let query = signing_key::table.select((signing_key::kid, signing_key::partner, signing_key::public_key));
-    let mut rows = each_backend!(conn, |c| query.load::<(String, String, String)>(c))?;
-    let query = person::table.select((person::kid, person::name, person::public_key));
-    rows.extend(each_backend!(conn, |c| query.load::<(String, String, String)>(c))?);
+    let partners = signing_key::table.select((signing_key::kid, signing_key::partner, signing_key::public_key));
+    let people = person::table.select((person::kid, person::name, person::public_key));
+    let clearing = clearing_key::table.select((clearing_key::kid, clearing_key::public_key));
+    let clearing = each_backend!(conn, |c| clearing.load::<(String, String)>(c))?;
+    Ok(Keys {
+        partners: owned(each_backend!(conn, |c| partners.load(c))?)?,
+        people: owned(each_backend!(conn, |c| people.load(c))?)?,
+        clearing: owned(clearing.into_iter().map(|(kid, key)| (kid, CLEARING.to_owned(), key)).collect())?,
+    })
+}
+
+fn owned(rows: Vec<(String, String, String)>) -> Result<Owned, DbError> {
     let read = |(kid, owner, key): (String, String, String)| {
         let key = VerifyingKey::from_base64url(&key).map_err(|e| DbError::Corrupt(format!("a public key: {e}")))?;
         Ok((kid, (owner, key)))
@@ -91,12 +119,11 @@ fn fault(document: &Document, keys: &Keys, directory: &Directory) -> Option<Stri
         Kind::Change => TYP_CHANGE,
     };
     let signed = |role: &str| document.signatures.iter().find(|one| one.role == role);
-    let verifies = |one: &Signed| match keys.get(one.signature.kid.as_str()) {
-        Some((owner, key)) => {
+    let verifies = |one: &Signed| {
+        let known = keys.of(document.kind, &one.role).get(one.signature.kid.as_str());
+        known.is_some_and(|(owner, key)| {
             *owner == one.signer && one.signature.typ == typ && one.signature.verify(document.payload.as_bytes(), key).is_ok()
-        }
-        // A key of the clearinghouse's from before.
-        None => one.role == "clearing" && one.signer == "clearing",
+        })
     };
     if let Some(bad) = document.signatures.iter().find(|one| !verifies(one)) {
         return Some(format!("the signature of {} as {} doesn't hold", bad.signer, bad.role));

@@ -7,9 +7,11 @@ use super::*;
 
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use jiff::Timestamp;
+use partner_sdk::client::keys::enrol;
 use partner_sdk::client::tls::client_config;
 use partner_sdk::client::{Client, ClientError, Identity};
 use partner_sdk::jws::{SigningKey, sha256_hex};
+use partner_sdk::wire::keys::{Enrolled, Enrolment};
 use partner_sdk::wire::{Answer, Body, Message, Receipt};
 use partner_sdk::{Code, Problem};
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, ServerConnection};
@@ -29,6 +31,14 @@ impl Pki {
     }
 
     fn server(&self) -> ServerConfig {
+        self.live().mutual().expect("a configuration")
+    }
+
+    fn open(&self) -> ServerConfig {
+        self.live().open().expect("a configuration")
+    }
+
+    fn live(&self) -> Live {
         let server = ServerPems {
             certificate: self.server.cert_pem.clone(),
             key: self.server.key_pem.clone(),
@@ -37,9 +47,7 @@ impl Pki {
             ca: self.ca.cert_pem.clone(),
             crl: None,
         };
-        Live::new(&server, &clients)
-            .and_then(|live| live.mutual())
-            .expect("a configuration")
+        Live::new(&server, &clients).expect("texts that can be used")
     }
 
     fn identity(&self) -> Identity {
@@ -281,4 +289,45 @@ async fn a_connection_that_breaks_off_may_be_tried_again() {
     let client = Client::new(&base, &Pki::new().identity(), clearing_key().verifying_key()).expect("a client");
     let gone = client.post("a.b.c").await.expect_err("nobody answers");
     assert!(gone.retryable() && matches!(gone, ClientError::Transport(_)));
+}
+
+#[actix_web::test]
+async fn an_enrolment_is_good_only_with_a_certificate_for_its_own_key() {
+    let pki = Pki::new();
+    let partner = "wellcome".parse().expect("a partner");
+    let (csr, _) = new_request(&partner).expect("a request");
+    let own = sign_request(&pki.ca, &csr, &partner, Timestamp::now()).expect("a certificate");
+    let key = SigningKey::from_bytes("wellcome-1".parse().expect("kid"), &[7; 32]);
+    let jws = Enrolment::sign(&partner, "a token", &csr, &key);
+    let answer = |certificate: &str, kid: &str| Enrolled {
+        certificate: certificate.to_owned(),
+        ca: pki.ca.cert_pem.clone(),
+        kid: kid.parse().expect("a kid"),
+        clearing_kid: "clearing-1".parse().expect("a kid"),
+        clearing_public_key: clearing_key().verifying_key().to_base64url(),
+    };
+    let answers = [
+        (answer(&own, "wellcome-1"), true),
+        (answer(&pki.identity().cert_pem, "wellcome-1"), false),
+        (answer("no certificate", "wellcome-1"), false),
+        (answer(&own, "wellcome-2"), false),
+    ];
+    for (answer, good) in answers {
+        let data = web::Data::new(answer);
+        let tell = |answer: web::Data<Enrolled>| async move { HttpResponse::Ok().json(&**answer) };
+        let server = HttpServer::new(move || App::new().app_data(data.clone()).route("/v1/enrolments", web::post().to(tell)))
+            .workers(1)
+            .disable_signals()
+            .bind_rustls_0_23(("127.0.0.1", 0), pki.open())
+            .expect("an address");
+        let base = format!("https://127.0.0.1:{}", server.addrs()[0].port());
+        let server = server.run();
+        let handle = server.handle();
+        actix_web::rt::spawn(server);
+        match enrol(&base, &pki.ca.cert_pem, &jws).await {
+            Ok(_) => assert!(good),
+            Err(error) => assert!(!good && matches!(error, ClientError::Unexpected { status: 200, .. }), "{error:?}"),
+        }
+        handle.stop(false).await;
+    }
 }

@@ -1,4 +1,5 @@
 DROP TABLE prepaid;
+DROP TABLE clearing_key;
 DROP TABLE invitation;
 DROP TABLE tls_key;
 DROP TABLE pending_exchange;

@@ -293,6 +293,12 @@ CREATE TABLE invitation (
     expires_at BIGINT NOT NULL,
     used_at BIGINT
 );
+-- The clearinghouse's own public keys, the one that it signs with now and those before it: nobody else may have one of them.
+CREATE TABLE clearing_key (
+    kid TEXT NOT NULL PRIMARY KEY,
+    public_key TEXT NOT NULL UNIQUE,
+    since BIGINT NOT NULL
+);
 
 -- An exchange into a programme whose issuer keeps the balances: told to the issuer, and open until it has answered. `seq` is the exchange message, and its
 -- hold where the points are here. While it is open, debtor will owe creditor so many micros once it is captured: reserved, so that caps count it.

@@ -33,6 +33,15 @@ impl Reply {
         serde_json::from_slice(&self.body).map_err(|e| self.not_json(e.line(), &e))
     }
 
+    /// The same, where `is_sound` finds that it answers what was asked.
+    pub fn json_if<T: DeserializeOwned>(&self, is_sound: impl FnOnce(&T) -> bool) -> Result<T, ClientError> {
+        let answer = self.json()?;
+        match is_sound(&answer) {
+            true => Ok(answer),
+            false => Err(self.unexpected("it is about another key")),
+        }
+    }
+
     pub fn text(&self) -> Result<&str, ClientError> {
         std::str::from_utf8(&self.body).map_err(|_| self.unexpected("not UTF-8"))
     }

@@ -7,6 +7,7 @@ mod documents;
 mod exchanges;
 pub mod keys;
 mod retry;
+mod spki;
 pub mod tls;
 
 use std::sync::{Arc, LazyLock};
