@@ -7,12 +7,9 @@ use jiff::Timestamp;
 use super::time::WireTime;
 use crate::amount::Amount;
 use crate::ids::{MemberNumber, MessageId, PartnerId, ProgrammeCode, Reason, Reference};
-use crate::jws::{SigningKey, TYP_BATCH, TYP_MESSAGE};
+use crate::jws::{SigningKey, TYP_MESSAGE};
 use crate::problem::Code;
 use crate::strict::{Fields, StrictError, write_object};
-
-/// The most messages in one request.
-pub const MAX_BATCH: usize = 1000;
 
 /// One instruction; what it does is in `body`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -383,18 +380,6 @@ fn read_body(kind: &str, fields: &mut Fields) -> Result<Body, MessageError> {
             return Err(StrictError::Value { field: "kind".into(), why }.into());
         }
     })
-}
-
-/// Signs messages as one batch: one signature over an array, each message with its own id and outcome.
-pub fn write_batch(messages: &[Message], key: &SigningKey) -> String {
-    let payloads: Vec<String> = messages.iter().map(Message::payload).collect();
-    key.sign(TYP_BATCH, format!("[{}]", payloads.join(",")).as_bytes())
-}
-
-/// Splits a signed batch's payload into the exact bytes of its messages, none of them read yet.
-pub fn split_batch(payload: &[u8]) -> Result<Vec<&str>, MessageError> {
-    let raw: Vec<&serde_json::value::RawValue> = serde_json::from_slice(payload).map_err(|_| StrictError::Syntax)?;
-    Ok(raw.into_iter().map(serde_json::value::RawValue::get).collect())
 }
 
 #[cfg(test)]

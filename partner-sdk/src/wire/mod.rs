@@ -1,5 +1,6 @@
 //! What travels: messages from partners, receipts and events from the clearinghouse, and what is said about keys.
 
+mod batch;
 mod event;
 mod exchange;
 pub mod keys;
@@ -7,9 +8,10 @@ mod message;
 mod receipt;
 mod time;
 
+pub use batch::{MAX_BATCH, split_batch, write_batch};
 pub use event::{Event, MAX_EVENTS, MAX_WAIT_SECONDS};
 pub use exchange::{ExchangeState, InstructedExchange};
-pub use message::{Body, MAX_BATCH, Message, MessageError, Quantity, split_batch, write_batch};
+pub use message::{Body, Message, MessageError, Quantity};
 pub use receipt::{Answer, Outcome, Receipt};
 pub use time::WireTime;
 
