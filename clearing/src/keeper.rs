@@ -113,7 +113,7 @@ fn with(url: &Url, conn: &mut Option<Conn>, body: impl FnOnce(&mut Conn) -> anyh
 /// Reads the reference data again where it has grown.
 fn refresh(conn: &mut Conn, reference: &Reference) -> anyhow::Result<()> {
     if store::directory_version(conn)? != reference.get().version {
-        let directory = conn.snapshot(|conn| store::load_directory(conn))?;
+        let directory = conn.snapshot(store::load_directory)?;
         reference.put(&Arc::new(directory));
     }
     Ok(())

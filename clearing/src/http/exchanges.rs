@@ -3,7 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use partner_sdk::amount::format_units;
 use partner_sdk::wire::InstructedExchange;
-use partner_sdk::{Code, Problem};
+use partner_sdk::{Code, MessageId, PartnerId, Problem};
 use serde::Deserialize;
 
 use super::{Failure, State, caller, on_database};
@@ -47,8 +47,14 @@ pub async fn open(request: HttpRequest, which: web::Query<Which>, state: web::Da
 pub async fn fetch(request: HttpRequest, path: web::Path<(String, String)>, state: web::Data<State>) -> Result<HttpResponse, Failure> {
     let (partner, directory) = caller(&request, &state)?;
     let (sender, id) = path.into_inner();
+    let (Ok(sender), Ok(id)) = (PartnerId::new(sender), MessageId::new(id)) else {
+        return Err(Failure::new(Code::NotFound));
+    };
     let now = state.clock.now().as_microsecond();
-    let found = on_database(&state, move |conn| conn.snapshot(|conn| Ok(pending::find(conn, &sender, &id)?))).await?;
+    let found = on_database(&state, move |conn| {
+        conn.snapshot(|conn| Ok(pending::find(conn, sender.as_str(), id.as_str())?))
+    })
+    .await?;
     let own = found.filter(|one| one.pending.sender == partner || one.pending.to_issuer == partner);
     let one = own.ok_or_else(|| Failure::new(Code::NotFound))?;
     Ok(HttpResponse::Ok().json(shown(one, &directory, now)))

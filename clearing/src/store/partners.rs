@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 use migrations::schema::{
-    account, exposure, lot, net_debit_cap, partner, pending_exchange, person, position, programme, settlement_window,
+    account, exposure, lot, net_debit_cap, partner, pending_exchange, person, position, prepaid, programme, settlement_window,
 };
 use migrations::{Conn, DbError, each_backend};
 use partner_sdk::PartnerId;
@@ -69,11 +69,12 @@ pub fn unfinished(conn: &mut Conn, id: &PartnerId) -> Result<Option<&'static str
     if each_backend!(conn, |c| owing.count().get_result::<i64>(c))? > 0 {
         return Ok(Some("it owes or is owed money that isn't settled"));
     }
-    let answering = pending_exchange::table
-        .filter(pending_exchange::state.eq("instructed"))
-        .filter(pending_exchange::sender.eq(id).or(pending_exchange::to_issuer.eq(id)));
-    if each_backend!(conn, |c| answering.count().get_result::<i64>(c))? > 0 {
-        return Ok(Some("exchanges of its wait for an issuer's answer"));
+    let blocks = prepaid::table
+        .inner_join(programme::table.on(programme::code.eq(prepaid::programme)))
+        .filter(prepaid::remaining.gt(0))
+        .filter(prepaid::partner.eq(id).or(programme::issuer.eq(id)));
+    if each_backend!(conn, |c| blocks.count().get_result::<i64>(c))? > 0 {
+        return Ok(Some("points that were bought in advance are left"));
     }
     let held = account::table
         .inner_join(programme::table.on(programme::code.eq(account::programme)))

@@ -200,9 +200,12 @@ fn instructed((row, moves): (Row, Moves)) -> Result<Instructed, DbError> {
     })
 }
 
-/// The rows with their messages, filtered, in order of their sequence numbers.
+/// The rows with their messages, filtered, in order of their sequence numbers or another.
 macro_rules! with_messages {
-    ($conn:expr, $limit:expr, $filter:expr) => {{
+    ($conn:expr, $limit:expr, $filter:expr) => {
+        with_messages!($conn, $limit, $filter, pending_exchange::seq)
+    };
+    ($conn:expr, $limit:expr, $filter:expr, $order:expr) => {{
         let query = pending_exchange::table
             .inner_join(message::table.on(message::seq.eq(pending_exchange::seq)))
             .select((
@@ -218,7 +221,7 @@ macro_rules! with_messages {
                 ),
             ))
             .filter($filter)
-            .order(pending_exchange::seq)
+            .order($order)
             .limit($limit);
         let rows = each_backend!($conn, |c| query.load::<(Row, Moves)>(c))?;
         rows.into_iter().map(instructed).collect::<Result<Vec<_>, DbError>>()
@@ -252,10 +255,12 @@ pub fn find(conn: &mut Conn, sender: &str, id: &str) -> Result<Option<Instructed
 pub fn ask_again(conn: &mut Conn, directory: &Directory, now: i64) -> Result<usize, DbError> {
     let mut asked = 0;
     while is_due(conn, now)? {
-        asked += conn.transaction(|conn| -> Result<usize, DbError> {
+        let more = conn.transaction(|conn| -> Result<usize, DbError> {
             lock_head(conn)?;
             let open = pending_exchange::state.eq(INSTRUCTED);
-            let due = with_messages!(conn, CHUNK, open.and(pending_exchange::next_query_at.le(now)))?;
+            // In the order of the index of those that are due, however many others there are.
+            let order = (pending_exchange::next_query_at, pending_exchange::seq);
+            let due = with_messages!(conn, CHUNK, open.and(pending_exchange::next_query_at.le(now)), order)?;
             let mut told = vec![];
             for mut one in due {
                 one.pending.asked(now);
@@ -271,6 +276,10 @@ pub fn ask_again(conn: &mut Conn, directory: &Directory, now: i64) -> Result<usi
             events::append(conn, now, &told)?;
             Ok(told.len())
         })?;
+        if more == 0 {
+            return Err(DbError::Corrupt("an exchange that is due has no message".into()));
+        }
+        asked += more;
     }
     Ok(asked)
 }
