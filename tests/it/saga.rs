@@ -260,6 +260,7 @@ fn killed_at_200_moments() {
         }
         let bank = saga.bank();
         while !bank.open_exchanges(0).await.expect("a list").is_empty() {
+            assert!(!custodian.is_finished(), "the airline has failed: nobody answers any more");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         settled.store(true, Ordering::SeqCst);

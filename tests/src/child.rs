@@ -63,3 +63,11 @@ impl Child {
         self.process.wait().expect("it ends")
     }
 }
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        // A test that failed leaves nothing running; one that has ended it finds nothing to end.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
