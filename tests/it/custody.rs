@@ -22,6 +22,7 @@ on_both!(
     reserved_money_counts_for_caps,
     only_the_issuer_answers_and_only_once,
     suspension_does_not_block_the_answer,
+    nobody_goes_while_an_answer_is_due,
     what_was_reserved_outlives_its_expiry,
     a_programme_kept_elsewhere_has_no_balances_here,
     exchange_and_answer_share_a_window_or_not,
@@ -407,6 +408,31 @@ fn suspension_does_not_block_the_answer(backend: Backend) {
     // Nobody goes while there is one to answer.
     assert!(becomes(&world, "airline", Status::Gone).is_err());
     world.post("airline", refused("bank", &ids[3])).expect("released");
+}
+
+/// With nothing else open, an exchange that waits keeps both its parties.
+fn nobody_goes_while_an_answer_is_due(backend: Backend) {
+    let mut world = with_points(backend, ELSEWHERE, "100");
+    let office = Office::found(&world.sandbox);
+    let (id, _) = instructed(&mut world, "100");
+    for partner in ["airline", "bank"] {
+        let become_ = |status| {
+            let partner = partner.parse().expect("a partner");
+            office.change(&world.sandbox, Change::Status { partner, status })
+        };
+        become_(Status::Leaving).expect("leaving");
+        match become_(Status::Gone) {
+            Err(clearing::documents::Fault::Refused(problem)) => assert!(problem.detail.contains("answer"), "{}", problem.detail),
+            other => panic!("{partner}: {:?}", other.map(drop)),
+        }
+    }
+    world.post("airline", refused("bank", &id)).expect("released");
+    let airline = "airline".parse().expect("a partner");
+    let gone = Change::Status {
+        partner: airline,
+        status: Status::Gone,
+    };
+    office.change(&world.sandbox, gone).expect("nothing waits any more");
 }
 
 fn what_was_reserved_outlives_its_expiry(backend: Backend) {

@@ -172,7 +172,8 @@ fn check(set: &WorkingSet, verified: &Verified) -> Rejected<Plan> {
     if message.issued_at.as_microsecond() > set.now.saturating_add(MAX_AHEAD) {
         return Err(Reject::at(Code::IssuedInFuture, "issued_at"));
     }
-    if message.occurred_at > message.issued_at {
+    // An answer counts whatever the issuer's clocks say.
+    if message.occurred_at > message.issued_at && !answers(&message.body) {
         return Err(Reject::at(Code::Stale, "occurred_at"));
     }
     custody::only_exchanged(set, &message.body)?;

@@ -10,6 +10,7 @@ use partner_sdk::rate::{Bonus, Rate};
 use partner_sdk::{Points, ProgrammeCode};
 
 use super::MAX_POINTS;
+use super::quote::fits;
 use crate::directory::{Directory, Status};
 
 /// The most exchanges in a path.
@@ -81,12 +82,17 @@ impl Routes {
             directory.partners.get(&issuer).filter(|p| p.status == Status::Active)?;
             let key = (AgreementKind::Exchange, issuer, from.clone(), Some(to.clone()));
             let agreement = &directory.agreement(&key, now)?.item;
+            let bonus = directory.bonus(from, to, now).map(|b| b.item.clone());
+            // Nobody is shown what no quote would give.
+            if !fits(agreement, rate, bonus.as_ref()) {
+                return None;
+            }
             let limits = [Some(rate.maximum), agreement.per_message, Some(Points(MAX_POINTS))];
             Some(Hop {
                 from: programmes.binary_search(from).ok()?,
                 to: programmes.binary_search(to).ok()?,
                 rate: rate.clone(),
-                bonus: directory.bonus(from, to, now).map(|b| b.item.clone()),
+                bonus,
                 most: limits.into_iter().flatten().min()?,
             })
         };

@@ -8,7 +8,7 @@ use partner_sdk::{Amount, Body, Code, Message, MessageId, Points, ProgrammeCode}
 
 use super::plan::Effect;
 use super::types::{Moved, Quote};
-use super::{Facts, Plan, Reject, Rejected, WorkingSet, agreement_at, agreement_behind, fresh, points_of, target_of, text_of};
+use super::{Facts, MAX_POINTS, Plan, Reject, Rejected, WorkingSet, agreement_at, agreement_behind, fresh, points_of, target_of, text_of};
 use crate::directory::Numbered;
 
 /// How many seconds a quote is firm where the agreement doesn't say.
@@ -62,6 +62,18 @@ pub(super) fn quote(set: &WorkingSet, message: &Message) -> Rejected<Plan> {
     })
 }
 
+/// Whether a rate and a bonus fit the agreement. What was published under an earlier one need not: the bonus is within what both agreed on and shared
+/// in whole micros, the step is a multiple.
+pub(super) fn fits(agreement: &Agreement, rate: &Rate, bonus: Option<&Bonus>) -> bool {
+    let agreed = |b: &Bonus| {
+        let within = agreement
+            .bonus
+            .is_some_and(|(most, share)| b.percent_micros <= most && b.funded_micros == share);
+        within && b.price(agreement.price).is_some()
+    };
+    bonus.is_none_or(agreed) && rate.step % agreement.step == 0
+}
+
 /// `(points used, credited, bonus)` for points offered, by the rate's step, minimum and maximum (DESIGN 3.3).
 fn exchanged(agreement: &Agreement, rate: &Rate, bonus: Option<&Bonus>, offered: Points) -> Rejected<(Points, Points, Points)> {
     let overflow = || Reject::at(Code::Overflow, "points");
@@ -75,19 +87,12 @@ fn exchanged(agreement: &Agreement, rate: &Rate, bonus: Option<&Bonus>, offered:
     if agreement.per_message.is_some_and(|limit| used > limit) {
         return Err(Reject::at(Code::LimitPerMessage, "points"));
     }
-    // What was published under an earlier agreement need not fit this one: the bonus is within what both agreed on and shared in whole micros, the step
-    // is a multiple.
-    let agreed = |b: &Bonus| {
-        let within = agreement
-            .bonus
-            .is_some_and(|(most, share)| b.percent_micros <= most && b.funded_micros == share);
-        within && b.price(agreement.price).is_some()
-    };
-    if bonus.is_some_and(|b| !agreed(b)) || rate.step % agreement.step != 0 {
+    if !fits(agreement, rate, bonus) {
         return Err(Reject::new(Code::NoRate));
     }
     let bonus = bonus.map_or(Some(Points::ZERO), |b| b.bonus(credited)).ok_or_else(overflow)?;
-    credited.checked_add(bonus).ok_or_else(overflow)?;
+    // Sums of what is credited have to fit as well as sums of what is given.
+    credited.checked_add(bonus).filter(|all| all.0 <= MAX_POINTS).ok_or_else(overflow)?;
     Ok((used, credited, bonus))
 }
 

@@ -126,6 +126,24 @@ const RULES: &[(&str, &str)] = &[
          AND NOT EXISTS (SELECT 1 FROM pending_exchange p WHERE p.answer_seq = a.seq)",
     ),
     (
+        "an exchange into a programme that is kept elsewhere waits for its issuer, or was answered",
+        "SELECT m.sender AS subject, m.seq AS books, CAST(0 AS BIGINT) AS postings FROM message m JOIN programme g ON g.code = m.to_programme \
+         WHERE m.kind = 'exchange' AND m.code IS NULL AND g.terms LIKE '%\"custody\":\"external\"%' AND NOT EXISTS (SELECT 1 FROM pending_exchange p WHERE p.seq = m.seq)",
+    ),
+    (
+        "an answer ends one exchange",
+        "SELECT MIN(sender) AS subject, answer_seq AS books, CAST(COUNT(*) AS BIGINT) AS postings FROM pending_exchange \
+         WHERE answer_seq IS NOT NULL GROUP BY answer_seq HAVING COUNT(*) > 1",
+    ),
+    (
+        "an exchange gives and credits what its message says, once, when it is done",
+        "SELECT m.sender AS subject, m.points + m.credited + m.bonus AS books, CAST(COALESCE(s.sum, 0) AS BIGINT) AS postings FROM message m \
+         LEFT JOIN pending_exchange p ON p.seq = m.seq LEFT JOIN \
+         (SELECT seq, SUM(amount) AS sum FROM posting WHERE kind IN ('exchange', 'bonus') AND (credit = 'member' OR debit = 'member') GROUP BY seq) s \
+         ON s.seq = COALESCE(p.answer_seq, m.seq) WHERE m.kind = 'exchange' AND m.code IS NULL \
+         AND COALESCE(s.sum, 0) <> CASE COALESCE(p.state, 'captured') WHEN 'captured' THEN m.points + m.credited + m.bonus ELSE 0 END",
+    ),
+    (
         "a captured exchange owes what was reserved for it",
         "SELECT p.sender AS subject, p.micros AS books, CAST(COALESCE(s.sum, 0) AS BIGINT) AS postings FROM pending_exchange p LEFT JOIN \
          (SELECT seq, unit, SUM(amount) AS sum FROM posting WHERE kind IN ('exchange', 'bonus') AND credit <> 'member' AND debit <> 'member' GROUP BY seq, unit) s \
