@@ -104,7 +104,11 @@ impl Keyring {
 
     /// Whether the key is somebody's, for whatever use.
     fn is_key_taken(&self, key: &VerifyingKey) -> bool {
-        let mut signing = self.signing.values().map(|other| &other.key).chain(self.others.iter().map(|(_, other)| other));
+        let mut signing = self
+            .signing
+            .values()
+            .map(|other| &other.key)
+            .chain(self.others.iter().map(|(_, other)| other));
         signing.any(|other| other == key) || self.tls.contains_key(&spki_of(key))
     }
 
@@ -241,7 +245,10 @@ impl Keyring {
             None => {}
         }
         let signing = self.signing.values().map(|key| &key.key);
-        if signing.chain(self.others.iter().map(|(_, key)| key)).any(|key| spki_of(key) == *spki) {
+        if signing
+            .chain(self.others.iter().map(|(_, key)| key))
+            .any(|key| spki_of(key) == *spki)
+        {
             return Err(refused(Code::KeyTaken));
         }
         let valid = self.tls.values().filter(|key| key.partner == *partner && key.revoked_at.is_none());
@@ -420,8 +427,14 @@ mod tests {
         );
         let refused = |done: Result<Admission, Box<Problem>>| done.map_err(|p| (p.code, p.field)).expect_err("taken");
         let why = |field: &str| (Code::KeyTaken, Some(field.to_owned()));
-        assert_eq!(refused(ring.admit_signing(&kid("person-1"), &key("a", 2, 0, None), at(1))), why("kid"));
-        assert_eq!(refused(ring.admit_signing(&kid("a-2"), &key("a", 7, 0, None), at(1))), why("public_key"));
+        assert_eq!(
+            refused(ring.admit_signing(&kid("person-1"), &key("a", 2, 0, None), at(1))),
+            why("kid")
+        );
+        assert_eq!(
+            refused(ring.admit_signing(&kid("a-2"), &key("a", 7, 0, None), at(1))),
+            why("public_key")
+        );
         assert_eq!(refused(ring.admit_tls(&spki_of(&person), &partner.partner)), why("csr"));
         for (name, secret, field) in [
             ("person-1", 2, "kid"),
@@ -430,7 +443,9 @@ mod tests {
             ("new", 1, "public_key"),
             ("new", 3, "public_key"),
         ] {
-            let admitted = ring.admit_other(&kid(name), &key("x", secret, 0, None).key).map(|()| Admission::New);
+            let admitted = ring
+                .admit_other(&kid(name), &key("x", secret, 0, None).key)
+                .map(|()| Admission::New);
             assert_eq!(refused(admitted), why(field), "{name} {secret}");
         }
         assert!(ring.admit_other(&kid("new"), &key("x", 2, 0, None).key).is_ok());

@@ -16,8 +16,8 @@ use jiff::{SignedDuration, Timestamp};
 use partner_sdk::jws::{SigningKey, sha256};
 use partner_sdk::{KeyId, PartnerId};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, PublicKeyData, SerialNumber,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose,
+    IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SerialNumber,
 };
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -348,7 +348,11 @@ mod tests {
         let name = DnValue::PrintableString("wellcome".try_into().expect("printable"));
         printable.distinguished_name = DistinguishedName::new();
         for asks in ["O=wellcome", "CN=wellcome"] {
-            let kind = if asks.starts_with("CN") { DnType::CommonName } else { DnType::OrganizationName };
+            let kind = if asks.starts_with("CN") {
+                DnType::CommonName
+            } else {
+                DnType::OrganizationName
+            };
             printable.distinguished_name.push(kind, name.clone());
             let key = KeyPair::generate().expect("a key");
             let csr = printable.serialize_request(&key).and_then(|csr| csr.pem()).expect("a request");

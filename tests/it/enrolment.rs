@@ -96,7 +96,10 @@ fn two_people_invite(backend: Backend) {
     assert_eq!(approved.state, State::InForce);
     // 24 hours from the approval, for a partner that has a key already: it hears of it.
     world.wait(23.hours());
-    let seen = world.runtime.block_on(world.client("ikea").events(0, Duration::ZERO)).expect("its feed");
+    let seen = world
+        .runtime
+        .block_on(world.client("ikea").events(0, Duration::ZERO))
+        .expect("its feed");
     let told = seen.iter().find(|event| event.kind == "key.invited").expect("it is told");
     assert_eq!(told.subject, "ikea");
     assert_eq!(told.facts[0].0, "expires_at");
@@ -181,7 +184,13 @@ fn a_kid_and_a_key_are_one_partys(backend: Backend) {
     let asked = NewCertificate::sign(&issued(&world), &request_with(&tls, "ikea"), &own);
     world.runtime.block_on(client.certificate(&asked)).expect("a second certificate");
     let new = new_key("new-1");
-    for (kid, key) in [(own.kid(), &new), (&fresh, &own), (clearing.kid(), &new), (&fresh, &clearing), (&fresh, &tls)] {
+    for (kid, key) in [
+        (own.kid(), &new),
+        (&fresh, &own),
+        (clearing.kid(), &new),
+        (&fresh, &clearing),
+        (&fresh, &tls),
+    ] {
         let proposed = office.propose(&world.sandbox, &office.first, person("new", kid, &key.verifying_key()));
         assert_eq!(code_of(proposed).expect_err("taken"), Code::KeyTaken, "{kid}");
     }
@@ -193,7 +202,13 @@ fn a_kid_and_a_key_are_one_partys(backend: Backend) {
         Err(error) => panic!("{error:?}"),
     };
     assert_eq!(owns(clearing.kid(), &clearing), None, "its own, again");
-    for (kid, key) in [(own.kid(), &new), (&fresh, &own), (left.kid(), &new), (&fresh, &left), (clearing.kid(), &new)] {
+    for (kid, key) in [
+        (own.kid(), &new),
+        (&fresh, &own),
+        (left.kid(), &new),
+        (&fresh, &left),
+        (clearing.kid(), &new),
+    ] {
         assert_eq!(owns(kid, key), Some(Code::KeyTaken), "{kid}");
     }
     assert_eq!(owns(new.kid(), &new), None);
@@ -225,8 +240,12 @@ fn what_changes_nothing_is_read_by_nobody(backend: Backend) {
     };
     let run = &world.runtime;
     twice("a key", &|| drop(run.block_on(client.add_key(&added)).expect("its keys")));
-    twice("a certificate", &|| drop(run.block_on(client.certificate(&certificate)).expect("signed")));
-    twice("a revocation", &|| drop(run.block_on(client.revoke(&revocation)).expect("its keys")));
+    twice("a certificate", &|| {
+        drop(run.block_on(client.certificate(&certificate)).expect("signed"))
+    });
+    twice("a revocation", &|| {
+        drop(run.block_on(client.revoke(&revocation)).expect("its keys"))
+    });
 
     // Keys to come are few too: one is valid, and seven wait.
     for no in 0..8i64 {
@@ -248,7 +267,10 @@ fn each_signs_in_its_own_role(backend: Backend) {
     assert_eq!(market.world.check_trail(), Vec::<String>::new());
     // Somebody with the database's password gives people the kids of a partner and of the clearinghouse; neither's signatures become another's by that.
     let mut conn = market.world.sandbox.database().expect("a connection");
-    let kids = [market.key("grocer").kid().to_string(), market.world.sandbox.config.operator.kid.clone()];
+    let kids = [
+        market.key("grocer").kid().to_string(),
+        market.world.sandbox.config.operator.kid.clone(),
+    ];
     for (no, kid) in kids.iter().enumerate() {
         let row = (
             person::name.eq(format!("nobody-{no}")),
@@ -261,7 +283,11 @@ fn each_signs_in_its_own_role(backend: Backend) {
     assert_eq!(market.world.check_trail(), Vec::<String>::new());
     // What another key of the clearinghouse's has countersigned before holds too, as long as that key is known.
     let new = new_key("clearing-2");
-    let holds = |conn: &mut migrations::Conn| trail::check(conn, new.kid(), &new.verifying_key()).expect("the check runs").is_empty();
+    let holds = |conn: &mut migrations::Conn| {
+        trail::check(conn, new.kid(), &new.verifying_key())
+            .expect("the check runs")
+            .is_empty()
+    };
     assert!(holds(&mut conn));
     let unknown = clearing_key::kid.eq("unknown");
     each_backend!(&mut conn, |c| diesel::update(clearing_key::table).set(unknown).execute(c)).expect("written");
@@ -284,7 +310,9 @@ fn each_signs_in_its_own_role(backend: Backend) {
 fn nobody_without_a_certificate_uses_up_the_connections() {
     let world = World::new(Backend::Postgres, POOL);
     let mut conn = world.sandbox.database().expect("a connection");
-    let jws: Vec<String> = (0..12).map(|no| enrolment("ikea", "a guess", &new_key(&format!("guess-{no}")))).collect();
+    let jws: Vec<String> = (0..12)
+        .map(|no| enrolment("ikea", "a guess", &new_key(&format!("guess-{no}"))))
+        .collect();
     let (ca, base) = (
         std::fs::read_to_string(&world.sandbox.config.tls.client_ca).expect("there"),
         world.sandbox.enrolment().expect("it runs"),
@@ -301,7 +329,9 @@ fn nobody_without_a_certificate_uses_up_the_connections() {
                 .collect();
             std::thread::sleep(Duration::from_secs(1));
             assert_eq!(waiting(conn), 2);
-            let served = world.runtime.block_on(world.client("ikea").get::<serde_json::Value>("/v1/positions"));
+            let served = world
+                .runtime
+                .block_on(world.client("ikea").get::<serde_json::Value>("/v1/positions"));
             assert!(served.is_ok(), "{served:?}");
             // The others' patience ends, while the two still wait.
             std::thread::sleep(Duration::from_secs(5));

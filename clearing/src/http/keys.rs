@@ -230,7 +230,9 @@ fn certify(state: &State, csr: &str, partner: &PartnerId) -> Result<Certified, F
     };
     // Certificates are compared with the machine's clock, so this is its time.
     let certificate = pki::sign_own_request(&ca, csr, partner, Timestamp::now()).map_err(|error| match error {
-        PkiError::Request(_) | PkiError::Key | PkiError::Name => Problem::new(Code::BadCertificateRequest, error.to_string()).at(Some("csr")).into(),
+        PkiError::Request(_) | PkiError::Key | PkiError::Name => {
+            Problem::new(Code::BadCertificateRequest, error.to_string()).at(Some("csr")).into()
+        }
         other => internal(&other),
     })?;
     let spki: Spki = install::spki_of_pem(&certificate).map_err(|error| internal(&*error))?;

@@ -122,7 +122,11 @@ mod tests {
             Err::<(), _>(Trouble::Refused)
         });
         assert!(matches!(made, Err(Trouble::Refused)));
-        let version = || async { turn().await.with(|conn| Ok::<_, Trouble>(crate::store::admin::init(conn, true).is_ok())) };
+        let version = || async {
+            turn()
+                .await
+                .with(|conn| Ok::<_, Trouble>(crate::store::admin::init(conn, true).is_ok()))
+        };
         assert!(version().await.expect("used"));
         let seen = |turn: Turn| turn.with(|conn| Ok::<_, Trouble>(crate::store::admin::is_sandbox(conn)?));
         assert!(seen(turn().await).expect("the same connection"));
