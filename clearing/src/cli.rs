@@ -218,7 +218,7 @@ enum PartnerCommand {
         #[arg(long)]
         kid: KeyId,
         /// The Ed25519 public key that messages are signed with: 32 bytes as unpadded base64url.
-        #[arg(long)]
+        #[arg(long, allow_hyphen_values = true)]
         key: String,
     },
 }

@@ -51,7 +51,7 @@ pub enum PersonCommand {
         #[arg(long)]
         kid: KeyId,
         /// The Ed25519 public key: 32 bytes as unpadded base64url.
-        #[arg(long)]
+        #[arg(long, allow_hyphen_values = true)]
         key: String,
     },
     /// Who proposes and approves.
