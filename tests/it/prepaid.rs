@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clearing::store::books;
 use jiff::ToSpan;
-use partner_sdk::change::Change;
+use partner_sdk::change::{Change, Status};
 use partner_sdk::{Code, MessageId, Receipt};
 use settlement::Statement;
 use tests::office::Office;
@@ -21,6 +21,7 @@ on_both!(
     at_redemption_only_the_rest_waits,
     breakage_is_at_the_price_of_the_block,
     books_notice,
+    what_is_left_keeps_the_issuer_and_not_the_buyer,
 );
 
 fn id(receipt: Result<Receipt, Code>) -> MessageId {
@@ -318,4 +319,27 @@ fn books_notice(backend: Backend) {
         assert!(run(wrong) > 0, "{wrong}");
         assert_eq!(run(right), 0, "{right}");
     }
+}
+
+fn what_is_left_keeps_the_issuer_and_not_the_buyer(backend: Backend) {
+    let mut world = World::new(backend, BLOCKS);
+    let office = Office::found(&world.sandbox);
+    world.post("hangseng", prepay("YUU", "1000")).expect("bought");
+    let date = world.close().business_date;
+    let mut conn = world.sandbox.database().expect("a connection");
+    settlement::settle(&mut conn, date, world.now(), "finance").expect("settled");
+    let become_ = |partner: &str, status| {
+        let partner = partner.parse().expect("a partner");
+        match office.change(&world.sandbox, Change::Status { partner, status }) {
+            Err(clearing::documents::Fault::Refused(problem)) => Some(problem.detail),
+            done => done.map(|_| None).expect("the database works"),
+        }
+    };
+    for partner in ["pool", "hangseng"] {
+        assert_eq!(become_(partner, Status::Leaving), None);
+    }
+    let kept = become_("pool", Status::Gone).expect("not while somebody may draw");
+    assert!(kept.contains("bought in advance"), "{kept}");
+    assert_eq!(become_("hangseng", Status::Gone), None);
+    assert_eq!(become_("pool", Status::Gone), None);
 }

@@ -69,12 +69,15 @@ pub fn unfinished(conn: &mut Conn, id: &PartnerId) -> Result<Option<&'static str
     if each_backend!(conn, |c| owing.count().get_result::<i64>(c))? > 0 {
         return Ok(Some("it owes or is owed money that isn't settled"));
     }
+    // What a leaving partner hasn't drawn or had reversed itself, it forfeits; an issuer waits until its buyers have drawn, or are gone.
     let blocks = prepaid::table
         .inner_join(programme::table.on(programme::code.eq(prepaid::programme)))
+        .inner_join(partner::table.on(partner::id.eq(prepaid::partner)))
         .filter(prepaid::remaining.gt(0))
-        .filter(prepaid::partner.eq(id).or(programme::issuer.eq(id)));
+        .filter(programme::issuer.eq(id))
+        .filter(partner::status.ne(Status::Gone.as_str()));
     if each_backend!(conn, |c| blocks.count().get_result::<i64>(c))? > 0 {
-        return Ok(Some("points that were bought in advance are left"));
+        return Ok(Some("points of its programmes that others bought in advance are left"));
     }
     let held = account::table
         .inner_join(programme::table.on(programme::code.eq(account::programme)))
