@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 
+use clearing::demo::sandbox::Sandbox;
 use clearing::store::events;
 use jiff::{Span, Timestamp, ToSpan};
 use partner_sdk::agreement::{AgreementKind, Terms};
@@ -28,14 +29,19 @@ pub struct Market {
 }
 
 impl Market {
-    /// Starts it.
+    /// Starts it, with two people.
     pub fn new(backend: Backend, programmes: u32) -> Self {
+        Self::with(backend, programmes, Office::found)
+    }
+
+    /// Starts it with people of one's own.
+    pub fn with(backend: Backend, programmes: u32, office: fn(&Sandbox) -> Office) -> Self {
         let mut network = PARTNERS.to_owned();
         for n in 0..programmes {
             network += &format!("[[programme]]\ncode = \"P{n}\"\nissuer = \"pool\"\ncurrency = \"HKD\"\n");
         }
         let world = World::new(backend, &network);
-        let office = Office::found(&world.sandbox);
+        let office = office(&world.sandbox);
         Self {
             world,
             office,

@@ -32,6 +32,15 @@ pub fn code_of<T>(done: Result<T, Fault>) -> Result<T, Code> {
 impl Office {
     /// Registers the two people.
     pub fn found(sandbox: &Sandbox) -> Self {
+        Self::of(sandbox, &["first", "second"])
+    }
+
+    /// Registers one of them.
+    pub fn alone(sandbox: &Sandbox) -> Self {
+        Self::of(sandbox, &["second"])
+    }
+
+    fn of(sandbox: &Sandbox, names: &[&str]) -> Self {
         let key = |name: &str, secret| SigningKey::from_bytes(KeyId::new(name).expect("a kid"), &[secret; 32]);
         let mut conn = sandbox.database().expect("a connection");
         let secret = std::fs::read_to_string(&sandbox.config.operator.key).expect("the operator's key");
@@ -42,7 +51,8 @@ impl Office {
             clearing: SigningKey::from_base64url(kid, &secret).expect("a key"),
             drafts: 0.into(),
         };
-        for (name, key) in [("first", &office.first), ("second", &office.second)] {
+        let people = [("first", &office.first), ("second", &office.second)];
+        for (name, key) in people.into_iter().filter(|(name, _)| names.contains(name)) {
             let person = Person {
                 name: name.into(),
                 kid: key.kid().to_string(),

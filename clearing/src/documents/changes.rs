@@ -26,7 +26,7 @@ const OPEN_FOR: SignedDuration = SignedDuration::from_hours(24 * 30);
 const MAX_REASON: usize = 500;
 
 /// How many people there have to be for two of them to agree.
-const FEWEST: usize = 2;
+pub(super) const FEWEST: usize = 2;
 
 /// A person proposes a change. It is tried out first, so that what couldn't take effect isn't proposed.
 pub fn propose(conn: &mut Conn, now: Timestamp, text: &str) -> Done<Document> {
