@@ -423,11 +423,10 @@ fn night(path: &Path, at: Option<Timestamp>) -> anyhow::Result<()> {
     telemetry::init(false);
     let (config, mut conn) = open(path)?;
     let now = clock(&mut conn, at)?.now();
-    let calendar = admin::calendar(&mut conn)?;
-    settlement::open_first(&mut conn, &calendar, now)?;
+    admin::has_network(&mut conn)?;
+    settlement::open_first(&mut conn, now)?;
     let directory = Arc::new(crate::store::load_directory(&mut conn)?);
     let dates = Night {
-        calendar,
         out: config.statements.clone(),
     }
     .run(&mut conn, &directory, now)?;

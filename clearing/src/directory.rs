@@ -143,8 +143,8 @@ type Pair = (ProgrammeCode, ProgrammeCode);
 pub struct Directory {
     /// Grows with every change.
     pub version: i64,
-    /// The zone of the business day.
-    pub zone: TimeZone,
+    /// The zones of the members' day, each with the instant from which it counts.
+    zones: Vec<(Timestamp, TimeZone)>,
     /// By id.
     pub partners: HashMap<PartnerId, Partner>,
     /// Their keys.
@@ -161,10 +161,10 @@ pub struct Directory {
 
 impl Directory {
     /// A directory without agreements, rates or bonuses.
-    pub fn new(version: i64, zone: TimeZone) -> Self {
+    pub fn new(version: i64, zones: Vec<(Timestamp, TimeZone)>) -> Self {
         Self {
             version,
-            zone,
+            zones,
             partners: HashMap::new(),
             keys: Keyring::default(),
             programmes: HashMap::new(),
@@ -175,6 +175,12 @@ impl Directory {
             bonuses: HashMap::new(),
             bonuses_by_no: HashMap::new(),
         }
+    }
+
+    /// The zone of the members' day at an instant; UTC before there is a calendar.
+    pub fn zone_at(&self, at: Timestamp) -> TimeZone {
+        let begun = self.zones.iter().rev().find(|(from, _)| *from <= at);
+        begun.map_or(TimeZone::UTC, |(_, zone)| zone.clone())
     }
 
     /// Whether there is a programme whose issuer keeps the balances itself.

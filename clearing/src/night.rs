@@ -6,16 +6,13 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use migrations::Conn;
-use settlement::Calendar;
 
 use crate::directory::Directory;
 use crate::store;
 
-/// Where the night writes, and by which calendar.
+/// Where the night writes.
 #[derive(Debug, Clone)]
 pub struct Night {
-    /// The calendar of the windows.
-    pub calendar: Calendar,
     /// The folder of the statements.
     pub out: PathBuf,
 }
@@ -29,7 +26,7 @@ impl Night {
                 break;
             }
             let lots = store::expire_lots(conn, directory, window.cut_off_at, now)?;
-            let closed = settlement::close_due(conn, &self.calendar, now)?;
+            let closed = settlement::close_due(conn, now)?;
             tracing::info!(window = %window.business_date, lots_expired = lots, closed = closed.is_some(), "window closed");
         }
         let pending = settlement::pending(conn)?;

@@ -59,8 +59,8 @@ pub fn start(config: &Config, clock: Clock, unattended: bool) -> anyhow::Result<
         sandbox == clock.is_sandbox(),
         "a clock that can be set serves only a database made as a sandbox, and such a database only such a clock"
     );
-    let calendar = admin::calendar(&mut conn)?;
-    settlement::open_first(&mut conn, &calendar, clock.now())?;
+    admin::has_network(&mut conn)?;
+    settlement::open_first(&mut conn, clock.now())?;
     let reference = Reference::new(Arc::new(store::load_directory(&mut conn)?));
     let kid = KeyId::new(&config.operator.kid).context("operator.kid")?;
     let key = SigningKey::from_base64url(kid, &read(&config.operator.key)?).context("operator.key")?;
@@ -89,7 +89,6 @@ pub fn start(config: &Config, clock: Clock, unattended: bool) -> anyhow::Result<
         bodies: Arc::default(),
     };
     let night = Night {
-        calendar,
         out: config.statements.clone(),
     };
     let listeners = Listeners::bind(config)?;

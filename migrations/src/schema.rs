@@ -67,7 +67,15 @@ diesel::table! {
         next_event -> BigInt,
         directory_version -> BigInt,
         sandbox -> Bool,
-        calendar -> Text,
+    }
+}
+
+diesel::table! {
+    calendar (no) {
+        no -> Integer,
+        first_date -> Text,
+        document -> Text,
+        terms -> Text,
     }
 }
 
@@ -374,6 +382,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     agreement,
     rate,
     head,
+    calendar,
     settlement_window,
     signed_batch,
     message,

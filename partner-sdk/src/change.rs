@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::amount::Amount;
+use crate::calendar::CalendarTerms;
 use crate::ids::{Currency, KeyId, MemberNumber, MessageId, PartnerId, ProgrammeCode};
 use crate::rate::{BonusTerms, RateTerms};
 
@@ -140,6 +141,8 @@ pub enum Change {
     Programme(ProgrammeTerms),
     /// An exchange rate under an exchange agreement in force.
     Rate(RateTerms),
+    /// When windows end, from a business date on whose window hasn't opened.
+    Calendar(CalendarTerms),
     /// A bonus for a period, under an exchange agreement in force.
     Bonus(BonusTerms),
     /// Points that a member owes after a clawback are given up, at the issuer's loss.

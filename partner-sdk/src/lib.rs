@@ -12,6 +12,7 @@
 //! | [`member_fee`] | what a partner asks of its member for an exchange |
 //! | [`rate`] | exchange rates, and bonuses for a period |
 //! | [`document`] | documents that several sign: their canonical bytes, their strict reading, and what is done to them |
+//! | [`calendar`] | the business calendar: which window an instant falls in, and when it ends |
 //! | [`change`] | what the operator changes, and the life of a partner |
 //! | [`jcs`] | canonical JSON |
 //! | [`strict`] | JSON as the wire allows it: a flat object of strings, each key once |
@@ -22,6 +23,7 @@
 
 pub mod agreement;
 pub mod amount;
+pub mod calendar;
 pub mod change;
 #[cfg(feature = "client")]
 pub mod client;

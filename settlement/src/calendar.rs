@@ -1,169 +1,103 @@
-//! The business calendar: which window an instant falls in, and when that window ends. Pure.
+//! Every calendar that was put in force: windows are a function of them. Pure.
 
 use jiff::Timestamp;
-use jiff::civil::{Date, DateTime, Time};
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use serde::{Deserialize, Serialize};
+pub use partner_sdk::calendar::{Calendar, CalendarError, Weekday};
 
-/// When windows end. Window D ends at the local `cut_off` on date D and begins where the window before it ended; holidays and closed weekdays
-/// have no window, and what falls there goes to the next business date.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Calendar {
-    /// A zone of the tz database, e.g. `Asia/Hong_Kong`.
-    pub zone: String,
-    /// Local time `HH:MM`, `00:01` to `24:00` (the start of the next local day). A time that the clocks skip counts as much later as they
-    /// jump; of a time that they repeat, the first counts.
-    #[serde(default = "midnight")]
-    pub cut_off: String,
-    /// Dates without a window.
-    #[serde(default)]
-    pub holidays: Vec<Date>,
-    /// Weekdays without a window.
-    #[serde(default)]
-    pub closed_weekdays: Vec<Weekday>,
-}
+/// The first business date of the calendar that a network is founded with.
+pub const BEGINNING: Date = jiff::civil::date(1, 1, 1);
 
-fn midnight() -> String {
-    "24:00".into()
-}
+/// The most days without a window in a row that are looked back over.
+const LONGEST_PAUSE: usize = 400;
 
-/// A day of the week by its English name in lower case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[allow(missing_docs, reason = "the names say it")]
-pub enum Weekday {
-    Monday,
-    Tuesday,
-    Wednesday,
-    Thursday,
-    Friday,
-    Saturday,
-    Sunday,
-}
+/// Calendars in the order in which they were put in force. Each governs the business dates from its first on, so a date has the last of those that begin
+/// on it or before.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Calendars(Vec<(Date, Calendar)>);
 
-impl Weekday {
-    const ALL: [Self; 7] = [
-        Self::Monday,
-        Self::Tuesday,
-        Self::Wednesday,
-        Self::Thursday,
-        Self::Friday,
-        Self::Saturday,
-        Self::Sunday,
-    ];
-
-    fn of(date: Date) -> Self {
-        use jiff::civil::Weekday as W;
-        match date.weekday() {
-            W::Monday => Self::Monday,
-            W::Tuesday => Self::Tuesday,
-            W::Wednesday => Self::Wednesday,
-            W::Thursday => Self::Thursday,
-            W::Friday => Self::Friday,
-            W::Saturday => Self::Saturday,
-            W::Sunday => Self::Sunday,
-        }
-    }
-}
-
-/// Why a calendar can't be used.
-#[derive(Debug, thiserror::Error)]
-pub enum CalendarError {
-    /// The tz database has no such zone.
-    #[error("`{zone}` is no zone of the tz database")]
-    Zone {
-        /// What the calendar says.
-        zone: String,
-        /// What the database says.
-        #[source]
-        source: jiff::Error,
-    },
-    /// The cut-off isn't a time of day.
-    #[error("cut_off `{0}` must be HH:MM, from 00:01 to 24:00")]
-    CutOff(String),
-    /// Midnight could be either end of the date.
-    #[error("cut_off 00:00 would end a window before its date begins: write 24:00 for the end of the date")]
-    Midnight,
-    /// There would be no window ever.
-    #[error("at least one weekday must be open")]
-    NeverOpen,
-    /// The dates of the calendar end (in the year 9999).
-    #[error("the date is outside what a calendar can hold")]
-    Range(#[source] jiff::Error),
-}
-
-impl Calendar {
-    /// Whether the calendar can be used: a known zone, a cut-off from 00:01 to 24:00, and at least one open weekday.
-    pub fn check(&self) -> Result<(), CalendarError> {
-        self.time_zone()?;
-        self.time()?;
-        if Weekday::ALL.iter().all(|day| self.closed_weekdays.contains(day)) {
-            return Err(CalendarError::NeverOpen);
-        }
-        Ok(())
+impl Calendars {
+    /// Calendars with their first dates, each of which can be used.
+    pub fn new(all: Vec<(Date, Calendar)>) -> Result<Self, CalendarError> {
+        all.iter().try_for_each(|(_, calendar)| calendar.check())?;
+        Ok(Self(all))
     }
 
-    /// The business date of the window that an instant falls in. The instant of a cut-off is already in the next window.
-    pub fn business_date(&self, at: Timestamp) -> Result<Date, CalendarError> {
-        // The window of the local date's eve may still be open: where clocks jump, a cut-off can fall after midnight.
-        let mut date = at.to_zoned(self.time_zone()?).date().yesterday().map_err(CalendarError::Range)?;
-        while !self.is_open(date) || self.cut_off_at(date)? <= at {
-            date = self.next(date)?;
-        }
-        Ok(date)
+    /// The calendar of a date.
+    pub fn of(&self, date: Date) -> Result<&Calendar, CalendarError> {
+        let mut latest = self.0.iter().rev();
+        let found = latest.find(|(first, _)| *first <= date);
+        found.map(|(_, calendar)| calendar).ok_or(CalendarError::None)
     }
 
-    /// The first business date after `date`, which may be any date.
-    pub fn next(&self, date: Date) -> Result<Date, CalendarError> {
-        // Without this a calendar that nobody checked would walk to the end of time.
-        self.check()?;
-        let mut next = date.tomorrow().map_err(CalendarError::Range)?;
-        while !self.is_open(next) {
+    /// The first business date after `date`, which may be any date, and the instant at which its window ends.
+    pub fn next(&self, date: Date) -> Result<(Date, Timestamp), CalendarError> {
+        let mut next = date;
+        loop {
             next = next.tomorrow().map_err(CalendarError::Range)?;
+            let calendar = self.of(next)?;
+            if calendar.is_open(next) {
+                return Ok((next, calendar.cut_off_at(next)?));
+            }
         }
-        Ok(next)
     }
 
-    /// The instant at which the window of `date` ends.
-    pub fn cut_off_at(&self, date: Date) -> Result<Timestamp, CalendarError> {
-        let local = match self.time()? {
-            Some(time) => date.to_datetime(time),
-            None => DateTime::from_parts(date.tomorrow().map_err(CalendarError::Range)?, Time::midnight()),
-        };
-        let zone = self.time_zone()?;
-        zone.to_ambiguous_zoned(local)
-            .compatible()
-            .map(|zoned| zoned.timestamp())
-            .map_err(CalendarError::Range)
-    }
-
-    fn is_open(&self, date: Date) -> bool {
-        !self.holidays.contains(&date) && !self.closed_weekdays.contains(&Weekday::of(date))
-    }
-
-    fn time_zone(&self) -> Result<TimeZone, CalendarError> {
-        TimeZone::get(&self.zone).map_err(|source| CalendarError::Zone {
-            zone: self.zone.clone(),
-            source,
-        })
-    }
-
-    /// The cut-off's time of day; `None` for 24:00.
-    fn time(&self) -> Result<Option<Time>, CalendarError> {
-        let bad = || CalendarError::CutOff(self.cut_off.clone());
-        let [h1, h2, b':', m1, m2] = self.cut_off.as_bytes() else {
-            return Err(bad());
-        };
-        if ![h1, h2, m1, m2].into_iter().all(u8::is_ascii_digit) {
-            return Err(bad());
+    /// The business date of the window that an instant falls in, and the instant at which it ends. That of a cut-off is in the next window.
+    pub fn window_at(&self, at: Timestamp) -> Result<(Date, Timestamp), CalendarError> {
+        // Wherever it is, the date before yesterday in UTC is over.
+        let yesterday = at.to_zoned(TimeZone::UTC).date().yesterday();
+        let mut date = yesterday.and_then(Date::yesterday).map_err(CalendarError::Range)?;
+        loop {
+            let (next, cut_off) = self.next(date)?;
+            if cut_off > at {
+                return Ok((next, cut_off));
+            }
+            date = next;
         }
-        let number = |tens: &u8, ones: &u8| ((tens - b'0') * 10 + (ones - b'0')) as i8;
-        match (number(h1, h2), number(m1, m2)) {
-            (24, 0) => Ok(None),
-            (0, 0) => Err(CalendarError::Midnight),
-            (hour, minute) => Time::new(hour, minute, 0, 0).map(Some).map_err(|_| bad()),
+    }
+
+    /// With one more calendar from a date on; refused where its first window would end before or with the one before.
+    pub fn with(&self, first: Date, calendar: Calendar) -> Result<Self, CalendarError> {
+        let mut all = self.0.clone();
+        all.push((first, calendar));
+        let with = Self::new(all)?;
+        let (after, cut_off) = with.next(first.yesterday().map_err(CalendarError::Range)?)?;
+        match with.last_before(first)? {
+            Some((before, end)) if end >= cut_off => Err(CalendarError::Backwards { before, after }),
+            _ => Ok(with),
         }
+    }
+
+    /// The last business date before a date, and when its window ends.
+    fn last_before(&self, date: Date) -> Result<Option<(Date, Timestamp)>, CalendarError> {
+        let mut before = date;
+        for _ in 0..LONGEST_PAUSE {
+            before = before.yesterday().map_err(CalendarError::Range)?;
+            match self.of(before) {
+                Ok(calendar) if calendar.is_open(before) => return Ok(Some((before, calendar.cut_off_at(before)?))),
+                Ok(_) => {}
+                Err(CalendarError::None) => return Ok(None),
+                Err(other) => return Err(other),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The zones of the members' day, each with the instant from which it counts: the end of the last window of the calendar before.
+    pub fn zones(&self) -> Result<Vec<(Timestamp, TimeZone)>, CalendarError> {
+        let mut firsts: Vec<Date> = self.0.iter().map(|(first, _)| *first).collect();
+        firsts.sort_unstable();
+        firsts.dedup();
+        let mut zones: Vec<(Timestamp, TimeZone)> = vec![];
+        for first in firsts {
+            let zone = self.of(first)?.time_zone()?;
+            let from = match zones.is_empty() {
+                true => Timestamp::MIN,
+                false => self.last_before(first)?.map_or(Timestamp::MIN, |(_, end)| end),
+            };
+            zones.push((from, zone));
+        }
+        Ok(zones)
     }
 }
 
@@ -189,116 +123,64 @@ mod tests {
     }
 
     #[test]
-    fn calendars_are_checked() {
-        for good in ["24:00", "00:01", "23:59", "17:30"] {
-            assert!(calendar("Asia/Hong_Kong", good).check().is_ok(), "{good}");
-        }
-        for bad in ["", "24:01", "25:00", "12:60", "1:30", "+1:30", "12-30", "12:30:00", "12:3٠"] {
-            assert!(
-                matches!(calendar("Asia/Hong_Kong", bad).check(), Err(CalendarError::CutOff(_))),
-                "{bad}"
-            );
-        }
-        let midnight = calendar("UTC", "00:00").check().expect_err("midnight").to_string();
-        assert!(midnight.contains("write 24:00"), "{midnight}");
-        assert!(matches!(
-            calendar("Asia/Atlantis", "24:00").check(),
-            Err(CalendarError::Zone { .. })
-        ));
-        let closed = Calendar {
-            closed_weekdays: Weekday::ALL.to_vec(),
-            ..calendar("UTC", "24:00")
-        };
-        assert!(matches!(closed.check(), Err(CalendarError::NeverOpen)));
-        assert!(closed.next(date("2026-01-01")).is_err() && closed.business_date(at("2026-01-01T00:00:00Z")).is_err());
-    }
-
-    #[test]
-    fn a_calendar_reads_as_it_is_written() {
-        let read = |json: &str| serde_json::from_str::<Calendar>(json);
-        assert_eq!(
-            read(r#"{"zone":"Asia/Hong_Kong"}"#).expect("defaults"),
-            calendar("Asia/Hong_Kong", "24:00")
-        );
-        let full = Calendar {
+    fn each_date_has_the_last_calendar_that_begins_by_then() {
+        let founded = Calendars::new(vec![(BEGINNING, calendar("Asia/Hong_Kong", "24:00"))]).expect("good");
+        let holiday = Calendar {
             holidays: vec![date("2026-12-25")],
-            closed_weekdays: vec![Weekday::Saturday, Weekday::Sunday],
-            ..calendar("Asia/Hong_Kong", "17:30")
-        };
-        let json = r#"{"zone":"Asia/Hong_Kong","cut_off":"17:30","holidays":["2026-12-25"],"closed_weekdays":["saturday","sunday"]}"#;
-        assert_eq!(serde_json::to_string(&full).expect("json"), json);
-        assert_eq!(read(json).expect("full"), full);
-        assert!(read(r#"{"zone":"UTC","cutoff":"17:30"}"#).is_err());
-        assert!(read(r#"{"zone":"UTC","closed_weekdays":["Sunday"]}"#).is_err());
-    }
-
-    #[test]
-    fn windows_meet_at_the_cut_off() {
-        let hk = calendar("Asia/Hong_Kong", "24:00");
-        assert_eq!(hk.cut_off_at(date("2017-01-01")).expect("time"), at("2017-01-01T16:00:00Z"));
-        assert_eq!(
-            hk.business_date(at("2017-01-01T15:59:59.999999Z")).expect("date"),
-            date("2017-01-01")
-        );
-        assert_eq!(hk.business_date(at("2017-01-01T16:00:00Z")).expect("date"), date("2017-01-02"));
-        let noon = calendar("Asia/Hong_Kong", "12:00");
-        assert_eq!(noon.business_date(at("2017-01-01T03:59:59Z")).expect("date"), date("2017-01-01"));
-        assert_eq!(noon.business_date(at("2017-01-01T04:00:00Z")).expect("date"), date("2017-01-02"));
-    }
-
-    #[test]
-    fn closed_days_go_to_the_next_business_date() {
-        let closed_weekdays = vec![Weekday::Saturday, Weekday::Sunday];
-        let cal = Calendar {
-            holidays: vec![date("2026-12-25"), date("2026-12-28")],
-            closed_weekdays,
             ..calendar("Asia/Hong_Kong", "18:00")
         };
-        assert_eq!(cal.next(date("2026-12-24")).expect("date"), date("2026-12-29"));
-        assert_eq!(cal.business_date(at("2026-12-24T09:59:59Z")).expect("date"), date("2026-12-24"));
-        for closed in [
-            "2026-12-24T10:00:00Z",
-            "2026-12-26T00:00:00Z",
-            "2026-12-28T12:00:00Z",
-            "2026-12-29T09:59:59Z",
-        ] {
-            assert_eq!(cal.business_date(at(closed)).expect("date"), date("2026-12-29"), "{closed}");
+        let later = founded.with(date("2026-12-24"), holiday.clone()).expect("grows");
+        assert_eq!(
+            later.next(date("2026-12-22")).expect("old"),
+            (date("2026-12-23"), at("2026-12-23T16:00:00Z"))
+        );
+        assert_eq!(
+            later.next(date("2026-12-23")).expect("new"),
+            (date("2026-12-24"), at("2026-12-24T10:00:00Z"))
+        );
+        assert_eq!(later.next(date("2026-12-24")).expect("new").0, date("2026-12-26"));
+        // What is put in force last counts, also where one that begins later was there before; that one is over.
+        let sooner = later.with(date("2026-12-23"), calendar("Asia/Hong_Kong", "12:00")).expect("grows");
+        assert_eq!(sooner.next(date("2026-12-24")).expect("newest").0, date("2026-12-25"));
+        assert_eq!(
+            sooner.window_at(at("2026-12-23T04:00:00Z")).expect("a cut-off"),
+            (date("2026-12-24"), at("2026-12-24T04:00:00Z"))
+        );
+        assert!(matches!(Calendars::default().next(date("2026-01-01")), Err(CalendarError::None)));
+    }
+
+    #[test]
+    fn windows_do_not_end_before_those_before() {
+        let west = Calendars::new(vec![(BEGINNING, calendar("Pacific/Pago_Pago", "24:00"))]).expect("good");
+        let east = calendar("Pacific/Kiritimati", "00:01");
+        assert!(matches!(
+            west.with(date("2026-12-24"), east.clone()),
+            Err(CalendarError::Backwards { .. })
+        ));
+        let pause = Calendar {
+            holidays: vec![date("2026-12-24"), date("2026-12-25")],
+            ..east
+        };
+        let moved = west.with(date("2026-12-24"), pause).expect("after a pause");
+        let ends = moved.last_before(date("2026-12-24")).expect("one").expect("one").1;
+        let zones = moved.zones().expect("zones");
+        assert_eq!(zones.len(), 2);
+        assert_eq!((zones[0].0, zones[1].0), (Timestamp::MIN, ends));
+    }
+
+    #[test]
+    fn an_instant_has_one_window_wherever_it_is() {
+        for zone in ["Pacific/Pago_Pago", "UTC", "Pacific/Kiritimati", "America/Sao_Paulo"] {
+            let one = calendar(zone, "24:00");
+            let all = Calendars::new(vec![(BEGINNING, one.clone())]).expect("good");
+            for hour in 0..240 {
+                let at = at("2018-10-30T00:30:00Z") + jiff::SignedDuration::from_hours(hour);
+                assert_eq!(
+                    all.window_at(at).expect("a window").0,
+                    one.business_date(at).expect("a date"),
+                    "{zone} {at}"
+                );
+            }
         }
-    }
-
-    #[test]
-    fn clocks_that_jump() {
-        // New York skips 02:00 to 03:00 on 8 March 2026 and repeats 01:00 to 02:00 on 1 November.
-        assert_eq!(
-            calendar("America/New_York", "02:30").cut_off_at(date("2026-03-08")).expect("gap"),
-            at("2026-03-08T07:30:00Z")
-        );
-        let fold = calendar("America/New_York", "01:30");
-        assert_eq!(fold.cut_off_at(date("2026-11-01")).expect("fold"), at("2026-11-01T05:30:00Z"));
-        // The second 01:15 comes after the first 01:30, so it is in the next window.
-        assert_eq!(fold.business_date(at("2026-11-01T06:15:00Z")).expect("date"), date("2026-11-02"));
-        // Sao Paulo began summer time at midnight: 4 November 2018 starts at 01:00.
-        let sao_paulo = calendar("America/Sao_Paulo", "24:00");
-        assert_eq!(sao_paulo.cut_off_at(date("2018-11-03")).expect("gap"), at("2018-11-04T03:00:00Z"));
-        assert_eq!(
-            sao_paulo.business_date(at("2018-11-04T02:59:59Z")).expect("date"),
-            date("2018-11-03")
-        );
-        assert_eq!(
-            sao_paulo.business_date(at("2018-11-04T03:00:00Z")).expect("date"),
-            date("2018-11-04")
-        );
-    }
-
-    #[test]
-    fn a_date_that_a_zone_left_out_is_an_empty_window() {
-        // Samoa went from 29 to 31 December 2011.
-        let apia = calendar("Pacific/Apia", "24:00");
-        assert_eq!(
-            apia.cut_off_at(date("2011-12-29")).expect("time"),
-            apia.cut_off_at(date("2011-12-30")).expect("time")
-        );
-        assert_eq!(apia.business_date(at("2011-12-30T09:59:59Z")).expect("date"), date("2011-12-29"));
-        assert_eq!(apia.business_date(at("2011-12-30T10:00:00Z")).expect("date"), date("2011-12-31"));
     }
 }

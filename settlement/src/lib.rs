@@ -23,10 +23,10 @@ mod store;
 #[cfg(test)]
 mod testing;
 
-pub use calendar::{Calendar, CalendarError, Weekday};
+pub use calendar::{Calendar, CalendarError, Calendars, Weekday};
 pub use netting::NettingError;
 pub use run::{SettlementError, advise, close_due, net, open_first, open_window, pending, settle, settlement, statement};
 pub use statement::{
     BreakageLine, Direction, Line, NetLine, NetPosition, NetResult, PairLine, Payment, ReductionLine, Settlement, SettlementPair, Statement,
 };
-pub use store::{State, Window};
+pub use store::{State, Window, add_calendar, calendars, found_calendar, founding_calendar, next_window};

@@ -8,7 +8,7 @@ use jiff::civil::Date;
 use migrations::{Conn, DbError};
 use partner_sdk::PartnerId;
 
-use crate::calendar::{Calendar, CalendarError};
+use crate::calendar::CalendarError;
 use crate::netting::{self, NettingError};
 use crate::render::{self, RenderError};
 use crate::statement::{Settlement, Statement};
@@ -72,15 +72,14 @@ pub enum SettlementError {
 }
 
 /// Opens the first window, that of `now`, if there has never been one; returns the date of the open window.
-pub fn open_first(conn: &mut Conn, calendar: &Calendar, now: Timestamp) -> Result<Date, SettlementError> {
-    calendar.check()?;
+pub fn open_first(conn: &mut Conn, now: Timestamp) -> Result<Date, SettlementError> {
     conn.transaction(|conn| {
         store::lock_head(conn)?;
         if !store::is_empty(conn)? {
             return Ok(open_window(conn)?.business_date);
         }
-        let date = calendar.business_date(now)?;
-        store::insert_open(conn, date, calendar.cut_off_at(date)?)?;
+        let (date, cut_off_at) = store::calendars(conn)?.window_at(now)?;
+        store::insert_open(conn, date, cut_off_at)?;
         Ok(date)
     })
 }
@@ -91,19 +90,17 @@ pub fn open_window(conn: &mut Conn) -> Result<Window, SettlementError> {
 }
 
 /// Closes the open window if it is due and opens the next; returns the date closed. One call closes one window: call until `None`.
-pub fn close_due(conn: &mut Conn, calendar: &Calendar, now: Timestamp) -> Result<Option<Date>, SettlementError> {
+pub fn close_due(conn: &mut Conn, now: Timestamp) -> Result<Option<Date>, SettlementError> {
     let window = open_window(conn)?;
     if window.cut_off_at > now {
         return Ok(None);
     }
-    // Computed before the lock is taken; a window's date never changes, so what is computed from it holds.
-    let next = calendar.next(window.business_date)?;
-    let next_cut_off = calendar.cut_off_at(next)?;
     conn.transaction(|conn| {
         store::lock_head(conn)?;
         if open_window(conn)?.business_date != window.business_date {
             return Ok(None); // another process closed it
         }
+        let (next, next_cut_off) = store::next_window(conn, window.business_date)?;
         store::mark(conn, window.business_date, Mark::Closed, now)?;
         store::insert_open(conn, next, next_cut_off)?;
         Ok(Some(window.business_date))

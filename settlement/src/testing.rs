@@ -124,7 +124,6 @@ pub const AGREEMENTS: [(&str, &str); 5] = [
 pub struct Ledger {
     pub conn: Conn,
     pub folder: tempfile::TempDir,
-    pub calendar: Calendar,
     names: Vec<&'static str>,
 }
 
@@ -147,9 +146,9 @@ impl Ledger {
             head::next_event.eq(1),
             head::directory_version.eq(1),
             head::sandbox.eq(true),
-            head::calendar.eq("{}"),
         );
         each_backend!(&mut conn, |c| diesel::insert_into(head::table).values(first).execute(c)).expect("head");
+        crate::found_calendar(&mut conn, &calendar).expect("a calendar");
         for id in ["airline", "bank", "hangseng", "idle", "ikea", "pool", "wellcome"] {
             let row = (
                 partner_table::id.eq(id),
@@ -183,13 +182,8 @@ impl Ledger {
             each_backend!(&mut conn, |c| diesel::insert_into(agreement::table).values(row).execute(c)).expect("agreement");
         }
         let names = order.map(|index| AGREEMENTS[index].0).to_vec();
-        let mut ledger = Self {
-            conn,
-            folder,
-            calendar,
-            names,
-        };
-        crate::open_first(&mut ledger.conn, &ledger.calendar, at("2026-11-21T02:00:00Z")).expect("the first window");
+        let mut ledger = Self { conn, folder, names };
+        crate::open_first(&mut ledger.conn, at("2026-11-21T02:00:00Z")).expect("the first window");
         ledger
     }
 

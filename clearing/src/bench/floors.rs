@@ -50,7 +50,7 @@ pub(super) fn write(url: &str, network: &Network, keys: &Directory, load: &Load)
     let mut conn = Conn::open(&Url::new(url)).context("the database for the floor")?;
     admin::init(&mut conn, false)?;
     admin::apply_network(&mut conn, network)?;
-    settlement::open_first(&mut conn, &network.calendar, Timestamp::now())?;
+    settlement::open_first(&mut conn, Timestamp::now())?;
     // The fresh database has no keys; the ledger looks at them again.
     let mut directory = store::load_directory(&mut conn)?;
     directory.keys = keys.keys.clone();

@@ -73,7 +73,6 @@ impl Sandbox {
         }
         let public = std::fs::read_to_string(folder.join(install::OPERATOR_PUBLIC)).context(install::OPERATOR_PUBLIC)?;
         let night = Night {
-            calendar: network.calendar.clone(),
             out: config.statements.clone(),
         };
         Ok(Self {

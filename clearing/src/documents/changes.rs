@@ -10,7 +10,7 @@ use partner_sdk::jws::{SigningKey, TYP_CHANGE, VerifyingKey};
 use partner_sdk::{Amount, Code, KeyId, MemberNumber, PartnerId, Points, Problem, ProgrammeCode};
 
 use super::rights::{Role, decide};
-use super::{Done, Fault, add, by_person, fact, find, fresh, open, publication, refused, step, tell};
+use super::{Done, Fault, add, by_person, calendars, fact, find, fresh, open, publication, refused, step, tell};
 use crate::directory::Directory;
 use crate::ledger::AccountKey;
 use crate::network::RESERVED;
@@ -202,6 +202,7 @@ fn check(conn: &mut Conn, directory: &Directory, change: &Change, now: Timestamp
             }
             crate::directory::Programme::new(terms.clone()).map_or_else(|e| refused(Code::BadTerms, "programme", e), |_| Ok(()))
         }
+        Change::Calendar(terms) => calendars::check(conn, terms, now).map(drop),
         Change::Rate(terms) => publication::rate(directory, terms, now).map(drop),
         Change::Bonus(terms) => publication::bonus(directory, terms, now).map(drop),
         Change::WriteOff { programme, member, points } => owed(conn, directory, programme, member, *points).map(drop),
@@ -324,6 +325,7 @@ fn take_effect(conn: &mut Conn, directory: &mut Directory, change: &Change, hash
                 &[fact("change", hash)],
             )?;
         }
+        Change::Calendar(terms) => calendars::take_effect(conn, terms, hash, now)?,
         Change::Rate(terms) => {
             let (agreement, item) = publication::rate(directory, terms, now)?;
             let published = [

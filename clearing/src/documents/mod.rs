@@ -5,11 +5,13 @@
 //! | [`rights`] | who may do what, and when: a pure table |
 //! | [`agreements`] | propose, sign, act, approve |
 //! | [`changes`] | propose, approve, and what a change does |
+//! | `calendars` | when windows end, from one that hasn't opened |
 //! | [`publication`] | when a rate or bonus may be published |
 //!
 //! Every step is one transaction that locks the ledger, so it has one place among the messages. A refused step is recorded in the operator's feed.
 
 pub mod agreements;
+mod calendars;
 pub mod changes;
 pub mod publication;
 pub mod rights;

@@ -49,7 +49,7 @@ pub(super) fn earn(set: &WorkingSet, message: &Message) -> Rejected<Plan> {
         remaining: points.0,
         charged: if at_redemption { 0 } else { points.0 },
         reversed: 0,
-        expires_at: rules.expiry(message.occurred_at, &set.directory.zone),
+        expires_at: rules.expiry(message.occurred_at, &set.directory.zone_at(message.occurred_at)),
     };
     let mut effects = set.limits(agreement, member, points)?;
     let (rest, repaid) = prepaid::draw(set, &message.id, agreement, whole, &mut effects)?;

@@ -144,7 +144,7 @@ impl Exchange<'_> {
             remaining: points,
             charged: points,
             reversed: 0,
-            expires_at: rules.expiry(self.occurred_at, &set.directory.zone),
+            expires_at: rules.expiry(self.occurred_at, &set.directory.zone_at(self.occurred_at)),
         })
     }
 }

@@ -24,7 +24,6 @@ pub fn init(conn: &mut Conn, sandbox: bool) -> anyhow::Result<()> {
         head::next_event.eq(1i64),
         head::directory_version.eq(1i64),
         head::sandbox.eq(sandbox),
-        head::calendar.eq(""),
     );
     each_backend!(conn, |c| diesel::insert_into(head::table)
         .values(row)
@@ -59,14 +58,13 @@ pub fn open(url: &Url) -> anyhow::Result<Conn> {
     Ok(conn)
 }
 
-/// The calendar of the settlement windows; an error says that no network file was applied yet.
-pub fn calendar(conn: &mut Conn) -> anyhow::Result<Calendar> {
-    let text: String = each_backend!(conn, |c| head::table.select(head::calendar).first(c)).map_err(DbError::from)?;
+/// An error says that no network file was applied yet.
+pub fn has_network(conn: &mut Conn) -> anyhow::Result<()> {
     ensure!(
-        !text.is_empty(),
+        settlement::founding_calendar(conn)?.is_some(),
         "the database has no network yet: run `clearing network apply FILE`"
     );
-    serde_json::from_str(&text).context("head.calendar")
+    Ok(())
 }
 
 /// Makes the database hold what the network file states. Agreements, rates and bonuses are only ever added: a later `valid_from` supersedes.
@@ -133,11 +131,13 @@ pub fn grow_version(conn: &mut Conn, version: i64) -> Result<(), DbError> {
 fn set_calendar(conn: &mut Conn, new: &Calendar) -> anyhow::Result<()> {
     let windows: i64 = each_backend!(conn, |c| settlement_window::table.count().get_result(c))?;
     if windows > 0 {
-        ensure!(calendar(conn)? == *new, "the calendar can't change once a window is open");
+        ensure!(
+            settlement::founding_calendar(conn)?.as_ref() == Some(new),
+            "the file's calendar can't change once a window is open: from then on it changes by `clearing propose`, from a window that hasn't opened"
+        );
+        return Ok(());
     }
-    let text = serde_json::to_string(new)?;
-    each_backend!(conn, |c| diesel::update(head::table).set(head::calendar.eq(&text)).execute(c))?;
-    Ok(())
+    Ok(settlement::found_calendar(conn, new)?)
 }
 
 fn put_partner(conn: &mut Conn, entry: &PartnerEntry) -> anyhow::Result<()> {

@@ -3,14 +3,12 @@
 use anyhow::Context;
 use diesel::prelude::*;
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use migrations::schema::{agreement, head, net_debit_cap, partner, programme, rate};
 use migrations::{Conn, DbError, each_backend};
 use partner_sdk::agreement::{Agreement, AgreementKind, Terms, TermsError};
 use partner_sdk::change::Custody;
 use partner_sdk::rate::{Bonus, BonusTerms, Rate, RateTerms};
 use partner_sdk::{Currency, Money, PartnerId, ProgrammeCode};
-use settlement::Calendar;
 
 use super::keys::load_keys;
 use super::rows::read;
@@ -19,9 +17,10 @@ use crate::directory::{Directory, Numbered, Partner, Programme, ProgrammeTerms};
 
 /// Reads all reference data.
 pub fn load_directory(conn: &mut Conn) -> Result<Directory, DbError> {
-    let (version, text): (i64, String) = each_backend!(conn, |c| head::table.select((head::directory_version, head::calendar)).first(c))?;
-    let zone = if text.is_empty() { TimeZone::UTC } else { zone_of(&text)? };
-    let mut directory = Directory::new(version, zone);
+    let version: i64 = each_backend!(conn, |c| head::table.select(head::directory_version).first(c))?;
+    let zones = settlement::calendars(conn)?.zones();
+    let zones = zones.map_err(|e| DbError::Corrupt(format!("calendar: {e}")))?;
+    let mut directory = Directory::new(version, zones);
     load_partners(conn, &mut directory)?;
     directory.keys = load_keys(conn)?;
     for text in each_backend!(conn, |c| programme::table.select(programme::terms).load::<String>(c))? {
@@ -83,11 +82,6 @@ fn load_rates(conn: &mut Conn, directory: &mut Directory) -> Result<(), DbError>
 
 fn json<T: serde::de::DeserializeOwned>(text: &str, what: &str) -> Result<T, DbError> {
     serde_json::from_str(text).map_err(|e| DbError::Corrupt(format!("{what}: {e}")))
-}
-
-fn zone_of(calendar: &str) -> Result<TimeZone, DbError> {
-    let calendar: Calendar = json(calendar, "head.calendar")?;
-    TimeZone::get(&calendar.zone).map_err(|e| DbError::Corrupt(format!("head.calendar: {e}")))
 }
 
 fn load_partners(conn: &mut Conn, directory: &mut Directory) -> Result<(), DbError> {

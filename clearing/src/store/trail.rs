@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use diesel::prelude::*;
-use migrations::schema::{agreement, clearing_key, person, rate, signing_key};
+use migrations::schema::{agreement, calendar, clearing_key, person, rate, signing_key};
 use migrations::{Conn, DbError, each_backend};
 use partner_sdk::agreement::Terms;
 use partner_sdk::change::{Change, Proposal};
@@ -46,7 +46,7 @@ pub fn check(conn: &mut Conn, kid: &KeyId, clearing: &VerifyingKey) -> Result<Ve
         let mut keys = keys(conn)?;
         let directory = load_directory(conn)?;
         keys.clearing.insert(kid.to_string(), (CLEARING.to_owned(), clearing.clone()));
-        let (mut findings, mut agreed, mut published) = (vec![], HashMap::new(), vec![]);
+        let (mut findings, mut agreed, mut published, mut calendars) = (vec![], HashMap::new(), vec![], HashMap::new());
         for kind in [Kind::Agreement, Kind::Change] {
             for document in documents::all(conn, kind)? {
                 findings.extend(fault(&document, &keys, &directory).map(|why| format!("document {}: {why}", document.hash)));
@@ -55,7 +55,10 @@ pub fn check(conn: &mut Conn, kid: &KeyId, clearing: &VerifyingKey) -> Result<Ve
                 }
                 match kind {
                     Kind::Agreement => drop(agreed.insert(document.hash, document.payload)),
-                    Kind::Change => published.extend(rate_of(&document.payload)),
+                    Kind::Change => {
+                        published.extend(rate_of(&document.payload));
+                        calendars.extend(calendar_of(&document.payload).map(|one| (document.hash, one)));
+                    }
                 }
             }
         }
@@ -75,6 +78,7 @@ pub fn check(conn: &mut Conn, kid: &KeyId, clearing: &VerifyingKey) -> Result<Ve
                 findings.push(format!("rate or bonus {hash} is in force, and no signed document says so"));
             }
         }
+        findings.extend(unsigned_calendars(conn, &calendars)?);
         Ok(findings)
     })
 }
@@ -87,6 +91,27 @@ fn rate_of(payload: &str) -> Option<String> {
         Change::Bonus(terms) => Some(partner_sdk::document::write(&terms)),
         _ => None,
     }
+}
+
+/// First date and canonical terms of the calendar that a change puts in force.
+fn calendar_of(payload: &str) -> Option<(String, String)> {
+    let proposal: Proposal = partner_sdk::document::read(payload.as_bytes()).ok()?;
+    match proposal.change {
+        Change::Calendar(terms) => Some((terms.first_date.to_string(), serde_json::to_string(&terms.calendar()).ok()?)),
+        _ => None,
+    }
+}
+
+/// Calendars that the documents which they name don't put in force. The first founded the network.
+fn unsigned_calendars(conn: &mut Conn, signed: &HashMap<String, (String, String)>) -> Result<Vec<String>, DbError> {
+    let query = calendar::table.filter(calendar::no.gt(1)).order(calendar::no);
+    let mut findings = vec![];
+    for (no, first, document, terms) in each_backend!(conn, |c| query.load::<(i32, String, String, String)>(c))? {
+        if signed.get(&document) != Some(&(first.clone(), terms)) {
+            findings.push(format!("calendar {no} (from {first}) is in force, and no signed document says so"));
+        }
+    }
+    Ok(findings)
 }
 
 fn keys(conn: &mut Conn) -> Result<Keys, DbError> {

@@ -21,6 +21,7 @@ DROP TABLE posting;
 DROP TABLE message;
 DROP TABLE signed_batch;
 DROP TABLE settlement_window;
+DROP TABLE calendar;
 DROP TABLE head;
 DROP TABLE rate;
 DROP TABLE agreement;

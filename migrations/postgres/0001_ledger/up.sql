@@ -53,8 +53,16 @@ CREATE TABLE head (
     next_seq BIGINT NOT NULL,
     next_event BIGINT NOT NULL,
     directory_version BIGINT NOT NULL,
-    sandbox BOOLEAN NOT NULL,
-    calendar TEXT NOT NULL
+    sandbox BOOLEAN NOT NULL
+);
+
+-- When windows end: each calendar governs the business dates from its first on, a date has the last of those (by number) that begin by then. Number 1 founded the
+-- network; the others were put in force by the document, from a window that hadn't opened.
+CREATE TABLE calendar (
+    no INTEGER NOT NULL PRIMARY KEY,
+    first_date TEXT NOT NULL,
+    document TEXT NOT NULL,
+    terms TEXT NOT NULL
 );
 
 -- A settlement window; the first one in state 'open' takes what is posted.

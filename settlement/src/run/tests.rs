@@ -30,7 +30,7 @@ fn pooled() -> Vec<Entry> {
 
 /// Closes the open window at `now` and nets it.
 fn close(ledger: &mut Ledger, now: Timestamp) -> Date {
-    let closed = close_due(&mut ledger.conn, &ledger.calendar, now).expect("closes").expect("is due");
+    let closed = close_due(&mut ledger.conn, now).expect("closes").expect("is due");
     net(&mut ledger.conn, closed, now).expect("nets");
     closed
 }
@@ -171,12 +171,12 @@ fn the_exchange_example() {
 #[test]
 fn days_without_a_window_are_skipped() {
     let mut ledger = Ledger::standard();
-    let (conn, calendar) = (&mut ledger.conn, &ledger.calendar);
-    assert_eq!(open_first(conn, calendar, at("2030-01-01T00:00:00Z")).expect("is there"), DAY);
-    assert_eq!(close_due(conn, calendar, at("2026-11-21T15:59:59.999999Z")).expect("runs"), None);
+    let conn = &mut ledger.conn;
+    assert_eq!(open_first(conn, at("2030-01-01T00:00:00Z")).expect("is there"), DAY);
+    assert_eq!(close_due(conn, at("2026-11-21T15:59:59.999999Z")).expect("runs"), None);
     let now = at("2026-12-26T16:00:00Z");
     let mut closed = vec![];
-    while let Some(date) = close_due(conn, calendar, now).expect("closes") {
+    while let Some(date) = close_due(conn, now).expect("closes") {
         closed.push(date);
     }
     assert_eq!(closed.len(), 36 - 5 - 1); // five Sundays and Christmas Day

@@ -1,11 +1,13 @@
 //! Every statement of SQL that settlement runs, and the translation between rows and domain types.
 
 mod book;
+mod calendars;
 mod fees;
 mod pairs;
 mod windows;
 
 pub use book::{partners, read_book};
+pub use calendars::{add_calendar, calendars, found_calendar, founding_calendar, next_window};
 pub use fees::{fees, post_fees};
 #[cfg(test)]
 pub use pairs::{add_exposure, add_position};
