@@ -10,6 +10,7 @@ use crate::amount::{Amount, AmountError, Money, Points};
 use crate::ids::{Currency, PartnerId, ProgrammeCode};
 use crate::jws::sha256_hex;
 use crate::member_fee::{MemberFee, MemberFeeUnits};
+use crate::salt::Salt;
 
 /// What an agreement allows its partner to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -172,6 +173,9 @@ pub struct Terms {
     /// In force until before this instant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_until: Option<Timestamp>,
+    /// Random bits of the proposer's, so that the hash tells nobody the rest; needed in what is signed.
+    #[serde(default)]
+    pub salt: Salt,
 }
 
 fn default_reversal_days() -> u16 {
@@ -211,7 +215,8 @@ pub(crate) fn amount_fault(field: &'static str) -> impl Fn(AmountError) -> Terms
 }
 
 impl Terms {
-    /// Terms with every option at its default: settled at issue, no limits, 90 days for reversals, a day for messages to arrive.
+    /// Terms with every option at its default: settled at issue, no limits, 90 days for reversals, a day for messages to arrive. The client gives them a salt
+    /// when they are proposed.
     pub fn new(
         kind: AgreementKind,
         partner: PartnerId,
@@ -251,6 +256,7 @@ impl Terms {
             earn_per_unit: None,
             valid_from,
             valid_until: None,
+            salt: Salt::NONE,
         }
     }
 

@@ -7,6 +7,7 @@ use crate::amount::Amount;
 use crate::calendar::CalendarTerms;
 use crate::ids::{Currency, KeyId, MemberNumber, MessageId, PartnerId, ProgrammeCode};
 use crate::rate::{BonusTerms, RateTerms};
+use crate::salt::Salt;
 
 /// The life of a partner. What each may do stands in docs/PROTOCOL.md.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -180,6 +181,9 @@ pub struct Proposal {
     pub proposed_at: Timestamp,
     /// Why, for the trail.
     pub reason: String,
+    /// Random bits of the proposer's, so that the hash tells nobody the rest.
+    #[serde(default)]
+    pub salt: Salt,
     /// What.
     pub change: Change,
 }
@@ -190,6 +194,7 @@ mod tests {
 
     #[test]
     fn a_change_is_read_as_it_was_written() {
+        let salt = "00112233445566778899aabbccddeeff";
         for change in [
             r#"{"status":{"partner":"a","status":"leaving"}}"#,
             r#"{"cap":{"amount":"100","currency":"HKD","partner":"a"}}"#,
@@ -198,7 +203,7 @@ mod tests {
             r#"{"bonus":{"funded_percent":"50","percent":"15","programme":"BANK","to_programme":"MILES","valid_from":"2026-01-01T00:00:00Z","valid_until":"2026-02-01T00:00:00Z"}}"#,
             r#"{"programme":{"code":"YUU","currency":"HKD","custody":"external","issuer":"a","scale":0}}"#,
         ] {
-            let text = format!(r#"{{"change":{change},"id":"c-1","proposed_at":"2026-01-01T00:00:00Z","reason":"why"}}"#);
+            let text = format!(r#"{{"change":{change},"id":"c-1","proposed_at":"2026-01-01T00:00:00Z","reason":"why","salt":"{salt}"}}"#);
             let read: Proposal = crate::document::read(text.as_bytes()).expect(change);
             assert_eq!(crate::document::write(&read), text);
         }

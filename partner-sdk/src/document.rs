@@ -322,7 +322,7 @@ impl Act {
 #[cfg(test)]
 mod tests {
     use super::*;
-    const EARN: &str = r#"{"currency":"HKD","hold_minutes":60,"kind":"earn","partner":"a","price":"0.0055","programme":"YUU","reversal_days":90,"settle":"issue","store_and_forward_minutes":1440,"valid_from":"2026-01-01T00:00:00Z"}"#;
+    const EARN: &str = r#"{"currency":"HKD","hold_minutes":60,"kind":"earn","partner":"a","price":"0.0055","programme":"YUU","reversal_days":90,"salt":"00112233445566778899aabbccddeeff","settle":"issue","store_and_forward_minutes":1440,"valid_from":"2026-01-01T00:00:00Z"}"#;
 
     #[test]
     fn a_document_says_everything_in_one_form() {
@@ -332,6 +332,10 @@ mod tests {
         assert_eq!(
             error(&EARN.replace(r#""settle":"issue","#, "")),
             DocumentError::Missing("settle".into())
+        );
+        assert_eq!(
+            error(&EARN.replace(r#""salt":"00112233445566778899aabbccddeeff","#, "")),
+            DocumentError::Missing("salt".into())
         );
         assert_eq!(
             error(&EARN.replace("00:00:00Z", "00:00:00.0Z")),

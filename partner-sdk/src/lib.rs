@@ -14,6 +14,7 @@
 //! | [`document`] | documents that several sign: their canonical bytes, their strict reading, and what is done to them |
 //! | [`calendar`] | the business calendar: which window an instant falls in, and when it ends |
 //! | [`change`] | what the operator changes, and the life of a partner |
+//! | [`salt`] | what keeps a document's hash from telling what it says |
 //! | [`jcs`] | canonical JSON |
 //! | [`strict`] | JSON as the wire allows it: a flat object of strings, each key once |
 //! | [`jws`] | signing and strict verification of compact JWS |
@@ -34,10 +35,12 @@ pub mod jws;
 pub mod member_fee;
 pub mod problem;
 pub mod rate;
+pub mod salt;
 pub mod strict;
 pub mod wire;
 
 pub use amount::{Amount, Money, Points};
 pub use ids::{Currency, KeyId, MemberNumber, MessageId, PartnerId, ProgrammeCode, Reason, Reference};
 pub use problem::{Code, Problem};
+pub use salt::Salt;
 pub use wire::{Body, Message, Outcome, Receipt};

@@ -21,6 +21,7 @@ mod night;
 mod oracle;
 mod prepaid;
 mod prepaid_oracle;
+mod privacy;
 mod quote_race;
 mod quotes;
 mod rates;

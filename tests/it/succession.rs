@@ -57,6 +57,7 @@ impl Swap {
             market.world.now(),
         );
         terms.to_programme = Some(code("G0"));
+        terms.salt = partner_sdk::client::new_salt();
         terms.bonus = Some(BonusSplit {
             max_percent: amount("20"),
             funded_percent: amount("50"),

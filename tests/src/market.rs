@@ -6,7 +6,7 @@ use clearing::demo::sandbox::Sandbox;
 use clearing::store::events;
 use jiff::{Span, Timestamp, ToSpan};
 use partner_sdk::agreement::{AgreementKind, Terms};
-use partner_sdk::client::ClientError;
+use partner_sdk::client::{ClientError, new_salt};
 use partner_sdk::document::{self, Action, Filed, State};
 use partner_sdk::jws::general::{General, Signature};
 use partner_sdk::jws::{SigningKey, TYP_AGREEMENT};
@@ -168,14 +168,15 @@ pub fn later(from: Timestamp, span: Span) -> Timestamp {
 
 /// Terms of the grocer's at HK$0.0055.
 pub fn terms(programme: &str, from: Timestamp) -> Terms {
-    Terms::new(
+    let terms = Terms::new(
         AgreementKind::Earn,
         "grocer".parse().expect("a partner"),
         programme.parse().expect("a programme"),
         amount("0.0055"),
         "HKD".parse().expect("a currency"),
         from,
-    )
+    );
+    Terms { salt: new_salt(), ..terms }
 }
 
 /// The next version of an agreement, an hour later.

@@ -94,6 +94,7 @@ impl Office {
             id: MessageId::new(format!("change-{}", self.drafts.get())).expect("an id"),
             proposed_at: sandbox.clock.now(),
             reason: "a test".into(),
+            salt: partner_sdk::client::new_salt(),
             change,
         };
         let general = General::sign(key, TYP_CHANGE, document::write(&proposal).as_bytes());

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use migrations::Conn;
 use partner_sdk::KeyId;
 use partner_sdk::change::{Change, Proposal};
-use partner_sdk::client::new_message_id;
+use partner_sdk::client::{new_message_id, new_salt};
 use partner_sdk::document::{self, Act, Action, Kind};
 use partner_sdk::jws::general::{General, Signature};
 use partner_sdk::jws::{SigningKey, TYP_AGREEMENT, TYP_CHANGE, VerifyingKey};
@@ -154,6 +154,7 @@ pub fn put_forward(conn: &mut Conn, who: &Who, reason: String, change: Change, n
         id: new_message_id(),
         proposed_at: now,
         reason,
+        salt: new_salt(),
         change,
     };
     let general = General::sign(&key, TYP_CHANGE, document::write(&proposal).as_bytes());

@@ -10,7 +10,7 @@ use partner_sdk::{Code, PartnerId, Problem};
 
 use super::publication::no_gain;
 use super::rights::{Role, decide};
-use super::{Done, add, by_partner, by_person, fact, find, fresh, key_of, may_sign, open, role, step, tell, verified};
+use super::{Done, add, by_partner, by_person, fact, find, fresh, key_of, may_sign, no_document, open, role, step, tell, verified};
 use crate::clock::timestamp;
 use crate::directory::{Directory, agreement_key};
 use crate::store::admin::{grow_version, insert_agreement};
@@ -69,6 +69,7 @@ const MAX_OPEN: i64 = 100;
 
 /// Terms that fit what there is and aren't over; a fault names the term.
 fn check_terms(directory: &Directory, terms: &Terms, now: Timestamp) -> Done<partner_sdk::agreement::Agreement> {
+    super::salted(&terms.salt)?;
     if terms.valid_until.is_some_and(|until| until <= now) {
         return super::refused(Code::BadTerms, "valid_until", "these terms are over already");
     }
@@ -90,14 +91,24 @@ fn other_party(directory: &Directory, terms: &Terms, caller: &PartnerId) -> Done
     }
 }
 
+/// An agreement of the caller's, and what the caller is to it. One of others answers to the byte as one that isn't there.
+fn theirs(conn: &mut Conn, caller: &PartnerId, hash: &str) -> Done<(Document, Role)> {
+    let document = find(conn, Kind::Agreement, hash)?;
+    match role(&document, caller.as_str()) {
+        Role::Stranger => no_document(),
+        role => Ok((document, role)),
+    }
+}
+
 /// Where an agreement on the same thing is in force or to come, a new one names it and starts later: no old version comes back.
 fn check_succession(conn: &mut Conn, directory: &Directory, terms: &Terms, caller: &PartnerId) -> Done<()> {
     let refused = |code, field, detail: &str| Err(Problem::new(code, detail).at(Some(field)).into());
     if let Some(named) = &terms.supersedes {
-        let Some(old) = documents::find(conn, named)? else {
-            return refused(Code::BadTerms, "supersedes", "there is no such agreement");
+        // What isn't the caller's answers as what isn't there.
+        let Ok((old, role)) = theirs(conn, caller, named) else {
+            return refused(Code::BadTerms, "supersedes", "you have no such agreement");
         };
-        decide(Kind::Agreement, old.state, role(&old, caller.as_str()), Action::Supersede)?;
+        decide(Kind::Agreement, old.state, role, Action::Supersede)?;
     }
     let Some(latest) = directory.versions(&agreement_key(terms)).first() else {
         return match terms.supersedes {
@@ -124,11 +135,7 @@ fn check_succession(conn: &mut Conn, directory: &Directory, terms: &Terms, calle
 /// The other partner signs what was proposed: the same payload, and a signature of its own.
 pub fn sign(conn: &mut Conn, now: Timestamp, caller: &PartnerId, hash: &str, text: &str) -> Done<Document> {
     step(conn, now, caller.as_str(), "sign", hash, |conn| {
-        let mut document = find(conn, Kind::Agreement, hash)?;
-        let role = role(&document, caller.as_str());
-        if role == Role::Stranger {
-            return Err(Code::NotFound.into());
-        }
+        let (mut document, role) = theirs(conn, caller, hash)?;
         let general = open(text)?;
         if general.payload != document.payload.as_bytes() {
             return Err(Code::DocumentChanged.into());
@@ -171,11 +178,7 @@ fn enter(conn: &mut Conn, document: &mut Document, state: State, now: Timestamp)
 /// A party withdraws, declines or terminates, by its signed word.
 pub fn act(conn: &mut Conn, now: Timestamp, caller: &PartnerId, hash: &str, text: &str) -> Done<Document> {
     step(conn, now, caller.as_str(), "act", hash, |conn| {
-        let mut document = find(conn, Kind::Agreement, hash)?;
-        let role = role(&document, caller.as_str());
-        if role == Role::Stranger {
-            return Err(Code::NotFound.into());
-        }
+        let (mut document, role) = theirs(conn, caller, hash)?;
         let directory = load_directory(conn)?;
         let act = read_act(&directory, caller, text)?;
         fresh(act.issued_at, now)?;
@@ -336,7 +339,5 @@ pub fn decline(conn: &mut Conn, now: Timestamp, hash: &str, text: &str) -> Done<
 
 /// A document as `caller` may see it.
 pub fn fetch(conn: &mut Conn, caller: &PartnerId, hash: &str) -> Done<Document> {
-    let document = find(conn, Kind::Agreement, hash)?;
-    decide(Kind::Agreement, document.state, role(&document, caller.as_str()), Action::Fetch)?;
-    Ok(document)
+    Ok(theirs(conn, caller, hash)?.0)
 }

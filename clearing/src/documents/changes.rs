@@ -45,6 +45,7 @@ pub fn propose(conn: &mut Conn, now: Timestamp, text: &str) -> Done<Document> {
         let person = by_person(conn, signature, TYP_CHANGE, &general.payload)?;
         let proposal: Proposal = document::read(&general.payload)?;
         fresh(proposal.proposed_at, now)?;
+        super::salted(&proposal.salt)?;
         if proposal.reason.len() > MAX_REASON || proposal.reason.contains(char::is_control) {
             return refused(Code::BadTerms, "reason", "a reason is one line of at most 500 bytes");
         }

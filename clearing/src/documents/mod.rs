@@ -21,7 +21,7 @@ use migrations::{Conn, DbError};
 use partner_sdk::document::{DocumentError, Kind};
 use partner_sdk::jws::general::{General, MAX_DOCUMENT_BYTES, Signature};
 use partner_sdk::jws::{JwsError, VerifyingKey};
-use partner_sdk::{Code, KeyId, PartnerId, Problem};
+use partner_sdk::{Code, KeyId, PartnerId, Problem, Salt};
 
 use crate::directory::{Directory, Status};
 use crate::keyring::Key;
@@ -230,9 +230,20 @@ fn fresh(issued_at: Timestamp, now: Timestamp) -> Done<()> {
 
 /// The document, if it is of this kind.
 fn find(conn: &mut Conn, kind: Kind, hash: &str) -> Done<Document> {
-    documents::find(conn, hash)?
-        .filter(|document| document.kind == kind)
-        .ok_or_else(|| Problem::new(Code::NotFound, "there is no such document").into())
+    let found = documents::find(conn, hash)?.filter(|document| document.kind == kind);
+    found.map_or_else(no_document, Ok)
+}
+
+fn no_document<T>() -> Done<T> {
+    Err(Problem::new(Code::NotFound, "there is no such document").into())
+}
+
+/// Whoever proposes has made random bits, or the document's hash would tell what it says.
+fn salted(salt: &Salt) -> Done<()> {
+    match salt.is_none() {
+        true => refused(Code::BadTerms, "salt", "`salt` must be 128 random bits"),
+        false => Ok(()),
+    }
 }
 
 /// What somebody is to a document.

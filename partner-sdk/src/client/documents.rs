@@ -15,9 +15,11 @@ use crate::rate::Published;
 use crate::wire::{Body, Event, MAX_WAIT_SECONDS, Message};
 
 impl Client {
-    /// Proposes an agreement to the other partner of its terms.
+    /// Proposes an agreement to the other partner of its terms. Terms without a salt get one; the same again is another proposal then.
     pub async fn propose(&self, terms: &Terms, key: &SigningKey) -> Result<Filed, ClientError> {
-        let general = General::sign(key, TYP_AGREEMENT, document::write(terms).as_bytes());
+        let salt = if terms.salt.is_none() { super::new_salt() } else { terms.salt };
+        let terms = Terms { salt, ..terms.clone() };
+        let general = General::sign(key, TYP_AGREEMENT, document::write(&terms).as_bytes());
         self.file("/v1/agreements", general.to_json(), &general.hash()).await
     }
 

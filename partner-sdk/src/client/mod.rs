@@ -354,6 +354,14 @@ fn random() -> [u8; 16] {
     }
 }
 
+/// 128 random bits for a document.
+///
+/// # Panics
+/// Where the operating system gives no random bytes.
+pub fn new_salt() -> crate::Salt {
+    crate::Salt::from_bytes(random())
+}
+
 /// A new message id that grows with time: a UUIDv7 (RFC 9562), milliseconds since 1970 and 74 random bits.
 ///
 /// # Panics
