@@ -8,6 +8,7 @@ use crate::calendar::CalendarTerms;
 use crate::ids::{Currency, KeyId, MemberNumber, MessageId, PartnerId, ProgrammeCode};
 use crate::rate::{BonusTerms, RateTerms};
 use crate::salt::Salt;
+use crate::text;
 
 /// The life of a partner. What each may do stands in docs/PROTOCOL.md.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -112,6 +113,7 @@ pub enum Change {
         /// Its id.
         partner: PartnerId,
         /// Its name, for people.
+        #[serde(deserialize_with = "text::name")]
         name: String,
     },
     /// A partner's next status.
@@ -158,6 +160,7 @@ pub enum Change {
     /// A further person who proposes and approves.
     Person {
         /// The person's name, as it stands in the trail.
+        #[serde(deserialize_with = "text::name")]
         name: String,
         /// The id of the signing key.
         kid: KeyId,
@@ -180,6 +183,7 @@ pub struct Proposal {
     /// When it was proposed.
     pub proposed_at: Timestamp,
     /// Why, for the trail.
+    #[serde(deserialize_with = "text::reason")]
     pub reason: String,
     /// Random bits of the proposer's, so that the hash tells nobody the rest.
     #[serde(default)]

@@ -13,6 +13,7 @@ use crate::jcs;
 use crate::jws::general::General;
 use crate::jws::{Compact, JwsError, SigningKey, TYP_ACT};
 use crate::strict::{Fields, StrictError, write_object};
+use crate::text::Why;
 use crate::wire::WireTime;
 
 /// What a document is about.
@@ -286,6 +287,8 @@ pub struct Act {
     pub issued_at: Timestamp,
     /// For a termination: when the agreement ends.
     pub ends_at: Option<Timestamp>,
+    /// Why, for the other party and the trail.
+    pub reason: Option<Why>,
 }
 
 impl Act {
@@ -297,6 +300,7 @@ impl Act {
             ("issued_at", self.issued_at.to_string().into()),
         ];
         fields.extend(self.ends_at.map(|at| ("ends_at", at.to_string().into())));
+        fields.extend(self.reason.as_ref().map(|reason| ("reason", reason.as_str().into())));
         key.sign(TYP_ACT, write_object(fields).as_bytes())
     }
 
@@ -308,6 +312,7 @@ impl Act {
             document: fields.take("document")?,
             issued_at: fields.take::<WireTime>("issued_at")?.0,
             ends_at: fields.maybe::<WireTime>("ends_at")?.map(|at| at.0),
+            reason: fields.maybe("reason")?,
         };
         fields.finish()?;
         Ok(act)
@@ -353,6 +358,7 @@ mod tests {
             document: "00".into(),
             issued_at: "2026-01-01T00:00:00Z".parse().expect("time"),
             ends_at: Some("2026-03-01T00:00:00Z".parse().expect("time")),
+            reason: Some("the shop closes".parse().expect("a reason")),
         };
         let text = act.sign(&key);
         let jws = Act::open(&text).expect("well formed");

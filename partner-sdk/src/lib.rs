@@ -18,6 +18,7 @@
 //! | [`jcs`] | canonical JSON |
 //! | [`strict`] | JSON as the wire allows it: a flat object of strings, each key once |
 //! | [`jws`] | signing and strict verification of compact JWS |
+//! | [`text`] | names and reasons: one line, nothing that a reader doesn't see |
 //! | [`wire`] | messages and receipts |
 //! | [`problem`] | every way in which a request can be refused |
 //! | `client` | mutual TLS, sending and retrying (feature `client`) |
@@ -37,6 +38,7 @@ pub mod problem;
 pub mod rate;
 pub mod salt;
 pub mod strict;
+pub mod text;
 pub mod wire;
 
 pub use amount::{Amount, Money, Points};

@@ -2,7 +2,11 @@
 //!
 //! The server answers with these, the SDK reads them, and the list in `docs/PROTOCOL.md` is generated from [`Code::ALL`].
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
+
+use crate::text;
 
 macro_rules! catalogue {
     ($($(#[$doc:meta])* $variant:ident = $code:literal, $status:literal, $retry:literal, $title:literal, $todo:literal;)*) => {
@@ -186,6 +190,17 @@ pub struct Problem {
     pub receipt: Option<String>,
 }
 
+/// The most characters of a field's name, which whoever is refused may have chosen.
+const MAX_FIELD: usize = 64;
+
+/// A text that may quote what came in: shown as it was, but for what isn't plain.
+fn plain(text: String) -> String {
+    match text::shown(&text) {
+        Cow::Borrowed(_) => text,
+        Cow::Owned(shown) => shown,
+    }
+}
+
 impl Problem {
     /// A problem with its catalogue texts.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
@@ -194,7 +209,7 @@ impl Problem {
             code,
             title: code.title().into(),
             status: code.status(),
-            detail: detail.into(),
+            detail: plain(detail.into()),
             what_to_do: code.what_to_do().into(),
             retryable: code.retryable(),
             field: None,
@@ -204,7 +219,7 @@ impl Problem {
 
     /// The same, naming the field at fault.
     pub fn at(mut self, field: Option<impl Into<String>>) -> Self {
-        self.field = field.map(Into::into);
+        self.field = field.map(|field| plain(field.into().chars().take(MAX_FIELD).collect()));
         self
     }
 }

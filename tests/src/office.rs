@@ -126,6 +126,7 @@ pub fn act(action: Action, document: &str, issued_at: Timestamp, ends_at: Option
         document: document.to_owned(),
         issued_at,
         ends_at,
+        reason: None,
     };
     act.sign(key)
 }

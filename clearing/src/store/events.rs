@@ -1,8 +1,11 @@
 //! The event feed: what happened, in order, for each partner (DESIGN section 5). Appended in the transaction that makes it happen.
 
+use std::borrow::Cow;
+
 use diesel::prelude::*;
 use migrations::schema::{event, head};
 use migrations::{Conn, DbError, each_backend};
+use partner_sdk::text::shown;
 
 use crate::ledger::Told;
 
@@ -59,13 +62,15 @@ pub fn append(conn: &mut Conn, at: i64, events: &[NewEvent]) -> Result<(), DbErr
     }
     let mut no = newest(conn)? + 1;
     for one in events {
-        let facts = serde_json::to_string(&one.facts).map_err(|e| DbError::Corrupt(e.to_string()))?;
+        // Whatever came in from outside: an event's subject and facts are lines that people read.
+        let facts: Vec<(&str, Cow<'_, str>)> = one.facts.iter().map(|(name, value)| (name.as_str(), shown(value))).collect();
+        let facts = serde_json::to_string(&facts).map_err(|e| DbError::Corrupt(e.to_string()))?;
         let row = (
             event::no.eq(no),
             event::at.eq(at),
             event::recipient.eq(&one.recipient),
             event::kind.eq(one.kind),
-            event::subject.eq(&one.subject),
+            event::subject.eq(shown(&one.subject).into_owned()),
             event::facts.eq(facts),
         );
         each_backend!(conn, |c| diesel::insert_into(event::table).values(row).execute(c))?;

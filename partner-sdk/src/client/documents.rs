@@ -12,6 +12,7 @@ use crate::ids::{MessageId, ProgrammeCode};
 use crate::jws::general::{General, Signature};
 use crate::jws::{JwsError, SigningKey, TYP_AGREEMENT, VerifyingKey};
 use crate::rate::Published;
+use crate::text::Why;
 use crate::wire::{Body, Event, MAX_WAIT_SECONDS, Message};
 
 impl Client {
@@ -51,25 +52,33 @@ impl Client {
 
     /// Takes back one's own proposal.
     pub async fn withdraw(&self, hash: &str, key: &SigningKey) -> Result<Filed, ClientError> {
-        self.act(hash, Action::Withdraw, None, key).await
+        self.act(hash, Action::Withdraw, None, None, key).await
     }
 
-    /// Turns down the other's proposal.
-    pub async fn decline(&self, hash: &str, key: &SigningKey) -> Result<Filed, ClientError> {
-        self.act(hash, Action::Decline, None, key).await
+    /// Turns down the other's proposal, with the reason if one is given.
+    pub async fn decline(&self, hash: &str, reason: Option<Why>, key: &SigningKey) -> Result<Filed, ClientError> {
+        self.act(hash, Action::Decline, None, reason, key).await
     }
 
     /// Ends an agreement by notice.
     pub async fn terminate(&self, hash: &str, ends_at: Timestamp, key: &SigningKey) -> Result<Filed, ClientError> {
-        self.act(hash, Action::Terminate, Some(ends_at), key).await
+        self.act(hash, Action::Terminate, Some(ends_at), None, key).await
     }
 
-    async fn act(&self, hash: &str, action: Action, ends_at: Option<Timestamp>, key: &SigningKey) -> Result<Filed, ClientError> {
+    async fn act(
+        &self,
+        hash: &str,
+        action: Action,
+        ends_at: Option<Timestamp>,
+        reason: Option<Why>,
+        key: &SigningKey,
+    ) -> Result<Filed, ClientError> {
         let act = Act {
             action,
             document: hash.to_owned(),
             issued_at: Timestamp::now(),
             ends_at,
+            reason,
         };
         self.file(&format!("/v1/agreements/{hash}/acts"), act.sign(key), hash).await
     }

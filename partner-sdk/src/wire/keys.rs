@@ -14,6 +14,7 @@ use super::{MessageError, WireTime};
 use crate::ids::{KeyId, MessageId, PartnerId};
 use crate::jws::{SigningKey, to_hex};
 use crate::strict::{Fields, StrictError, write_object};
+use crate::text::Line;
 
 /// `typ` of an enrolment, signed by the new key.
 pub const TYP_ENROLMENT: &str = "points-enrolment+jws";
@@ -72,29 +73,8 @@ impl From<Spki> for String {
     }
 }
 
-/// Why a key is revoked, for the record: 1 to 200 characters, none of them a control character.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reason(String);
-
-impl Reason {
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for Reason {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let fits = (1..=200).contains(&text.chars().count()) && !text.chars().any(char::is_control);
-        if fits {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err("must be 1 to 200 characters on one line")
-        }
-    }
-}
+/// Why a key is revoked, for the record: 1 to 200 characters of a line ([`crate::text`]).
+pub type Reason = Line<200>;
 
 /// A partner's first keys, or new ones after it has lost all: what the operator's invitation is good for.
 #[derive(Clone, PartialEq, Eq)]
