@@ -1,7 +1,7 @@
 //! One connection to either database, and what differs between the two.
 
 use diesel::connection::SimpleConnection;
-use diesel::{Connection, PgConnection, SqliteConnection};
+use diesel::{Connection, ConnectionError, PgConnection, SqliteConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 const SQLITE: EmbeddedMigrations = embed_migrations!("sqlite");
@@ -12,7 +12,7 @@ const POSTGRES: EmbeddedMigrations = embed_migrations!("postgres");
 pub enum DbError {
     /// The database can't be reached.
     #[error("cannot connect to the database")]
-    Connect(#[source] diesel::ConnectionError),
+    Connect(#[source] ConnectionError),
     /// The migrations don't apply.
     #[error("cannot bring the database's tables up to date: {0}")]
     Migrate(String),
@@ -41,6 +41,40 @@ impl Url {
     /// Whether this is PostgreSQL.
     pub fn is_postgres(&self) -> bool {
         self.0.starts_with("postgres://") || self.0.starts_with("postgresql://")
+    }
+
+    /// Whether a password stands in it.
+    pub fn has_password(&self) -> bool {
+        self.secrets().any(|secret| !secret.is_empty())
+    }
+
+    /// What of it may be a password, as far as a URL with a mistake in it can be read: whatever stands between the first colon and the last @, and the values of
+    /// the parameters that say so.
+    fn secrets(&self) -> impl Iterator<Item = &str> {
+        let rest = self.0.split_once("://").filter(|_| self.is_postgres()).map_or("", |(_, rest)| rest);
+        let user = rest.rsplit_once('@').map_or("", |(user, _)| user);
+        let own = user.split_once(':').map(|(_, password)| password);
+        let parameters = rest.split(['?', '&']).filter_map(|one| one.split_once('='));
+        own.into_iter()
+            .chain(parameters.filter(|(name, _)| name.contains("password")).map(|(_, value)| value))
+    }
+
+    /// An error's text without anything that may be a password: libpq quotes what it can't read.
+    fn without_secrets(&self, text: &str) -> String {
+        let secrets: Vec<&str> = self.secrets().filter(|secret| !secret.is_empty()).collect();
+        let text = text.replace(&self.0, "postgresql://...");
+        // Where a password holds what ends a part of a URL, a word has a piece of it; one character tells nothing.
+        let hide = |word: &str| {
+            let mut pieces = word.split(['@', ':', '/', '?', '#', '[', ']']).filter(|piece| piece.len() > 1);
+            pieces.any(|piece| secrets.iter().any(|secret| secret.contains(piece)))
+        };
+        let quoted = text.split('"').enumerate().map(|(place, part)| match place % 2 {
+            1 if hide(part) => "***",
+            _ => part,
+        });
+        secrets
+            .iter()
+            .fold(quoted.collect::<Vec<_>>().join("\""), |text, secret| text.replace(secret, "***"))
     }
 
     /// The file of a SQLite database.
@@ -79,7 +113,8 @@ impl Conn {
     /// Connects. SQLite: write-ahead log, every commit synced to disk, foreign keys on, 10 s of patience for another writer's lock.
     pub fn open(url: &Url) -> Result<Self, DbError> {
         if url.is_postgres() {
-            let mut conn = PgConnection::establish(&url.0).map_err(DbError::Connect)?;
+            let hidden = |error: ConnectionError| ConnectionError::BadConnection(url.without_secrets(&error.to_string()));
+            let mut conn = PgConnection::establish(&url.0).map_err(|error| DbError::Connect(hidden(error)))?;
             // A plan that is kept from when a table was small reads all of it, long after it has grown.
             conn.batch_execute("SET plan_cache_mode = force_custom_plan")?;
             return Ok(Conn::Postgres(conn));
@@ -161,6 +196,40 @@ mod tests {
             include_str!("../sqlite/0001_ledger/down.sql"),
             include_str!("../postgres/0001_ledger/down.sql")
         );
+    }
+
+    #[test]
+    fn no_error_shows_a_password() {
+        // With a mistake in each, so that libpq quotes a part of it; nobody listens on port 1.
+        for password in [
+            "s3cret", "s3/cret", "s3%cret", "s3?cret", "s3#cret", "s3@cret", "s3:cret", "s3 cret",
+        ] {
+            for rest in [
+                "127.0.0.1:1/d?connect_timeout=2",
+                "127.0.0.1:port/d",
+                "127.0.0.1:1/d?nonsense",
+                "[::1/d",
+            ] {
+                let url = Url::new(format!("postgresql://u:{password}@{rest}"));
+                assert!(url.has_password());
+                let Err(DbError::Connect(error)) = Conn::open(&url) else {
+                    panic!("there is no such database")
+                };
+                let text = error.to_string();
+                assert!(!text.contains("s3") && !text.contains("cret"), "{password} {rest}: {text}");
+            }
+        }
+        let url = Url::new("postgresql://u@127.0.0.1:1/d?password=s3cret&nonsense");
+        assert!(url.has_password());
+        assert!(Conn::open(&url).is_err_and(|error| !format!("{error:?}").contains("s3cret")));
+        for url in [
+            "postgresql://u@h/d?sslmode=verify-full",
+            "postgresql:///d",
+            "clearing.db",
+            "a:b@c.db",
+        ] {
+            assert!(!Url::new(url).has_password(), "{url}");
+        }
     }
 
     #[test]
