@@ -1,7 +1,9 @@
 //! The `clearing` command.
 
+mod documents;
 mod exchanges;
 mod keys;
+mod network;
 mod office;
 
 use std::path::{Path, PathBuf};
@@ -15,15 +17,17 @@ use jiff::civil::Date;
 use migrations::{Conn, Url};
 use partner_sdk::document::Action;
 use partner_sdk::jws::VerifyingKey;
+use partner_sdk::text::Why;
 use partner_sdk::{KeyId, PartnerId};
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::documents::Fault;
 use crate::install::{self, Setup};
-use crate::network::Network;
 use crate::night::Night;
-use crate::store::{admin, books, documents, trail};
-use crate::{server, telemetry};
+use crate::store::keys::KeysError;
+use crate::store::{admin, books, trail};
+use crate::{out, say, server, telemetry};
 
 /// The clearinghouse for loyalty points: partners post signed messages, every night nets what they owe each other.
 #[derive(Parser)]
@@ -48,19 +52,20 @@ enum Command {
         /// A DNS name or address that partners reach the service by; may be given several times.
         #[arg(long = "name", default_values_t = ["localhost".to_owned(), "127.0.0.1".to_owned()])]
         names: Vec<String>,
-        /// A SQLite file in the folder, or a PostgreSQL URL such as postgresql://user@host/db?sslmode=verify-full&sslrootcert=ca.pem.
-        #[arg(long, default_value = "clearing.db")]
+        /// A SQLite file in the folder, or a PostgreSQL URL such as postgresql://user@host/db?sslmode=verify-full&sslrootcert=ca.pem. One with a password is taken
+        /// from the environment only.
+        #[arg(long, env = "CLEARING_DATABASE", hide_env_values = true, default_value = "clearing.db")]
         database: String,
         /// Make it a sandbox, whose clock can be set; it can never become a real one.
         #[arg(long)]
         sandbox: bool,
     },
-    /// Check or apply a network file: partners, programmes, agreements, rates.
+    /// Check or apply a network file (partners, programmes, agreements, rates), or show what there is.
     Network {
         #[command(subcommand)]
-        command: NetworkCommand,
+        command: network::NetworkCommand,
     },
-    /// Enrol partners.
+    /// List and enrol partners.
     Partner {
         #[command(subcommand)]
         command: PartnerCommand,
@@ -73,7 +78,7 @@ enum Command {
     /// Agreements and changes, with who signed them.
     Document {
         #[command(subcommand)]
-        command: office::DocumentCommand,
+        command: documents::DocumentCommand,
     },
     /// Propose a change (a partner's admission, invitation or status, a cap, a programme, a rate, a write-off, a person) from a TOML file.
     Propose {
@@ -88,7 +93,7 @@ enum Command {
     Approve {
         #[command(flatten)]
         at: At,
-        /// The document's hash, or the beginning of it.
+        /// The document's hash, or at least the first six digits of it.
         hash: String,
         #[command(flatten)]
         who: office::Who,
@@ -97,8 +102,11 @@ enum Command {
     Decline {
         #[command(flatten)]
         at: At,
-        /// The document's hash, or the beginning of it.
+        /// The document's hash, or at least the first six digits of it.
         hash: String,
+        /// Why, for who proposed it: it is signed with the refusal.
+        #[arg(long)]
+        why: Why,
         #[command(flatten)]
         who: office::Who,
     },
@@ -106,8 +114,11 @@ enum Command {
     Withdraw {
         #[command(flatten)]
         at: At,
-        /// The document's hash, or the beginning of it.
+        /// The document's hash, or at least the first six digits of it.
         hash: String,
+        /// Why, for the trail.
+        #[arg(long)]
+        why: Option<Why>,
         #[command(flatten)]
         who: office::Who,
     },
@@ -186,23 +197,12 @@ pub struct At {
 }
 
 #[derive(Subcommand)]
-enum NetworkCommand {
-    /// Read a network file and say what is wrong with it, without touching any database.
-    Check {
-        /// The network file.
-        file: PathBuf,
-    },
-    /// Make the database hold what the file states. Agreements and rates are only ever added.
-    Apply {
+enum PartnerCommand {
+    /// Every partner with its status, what it owes over all windows not yet settled, and its net debit caps.
+    List {
         #[command(flatten)]
         at: At,
-        /// The network file.
-        file: PathBuf,
     },
-}
-
-#[derive(Subcommand)]
-enum PartnerCommand {
     /// Print a token with which a partner enrols by itself, once and within 24 hours. Where there are two people, one proposes it and another approves.
     Invite(keys::Invite),
     /// Sign a partner's certificate request and register its keys, before there are two people. Prints the certificate.
@@ -239,11 +239,21 @@ enum TlsCommand {
 pub fn main() -> ExitCode {
     match run(Cli::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("clearing: {error:#}");
-            ExitCode::FAILURE
-        }
+        Err(error) => out::failure(&error, &told(&error)),
     }
+}
+
+/// What an error says to people: a refusal with its detail, the field at fault and what to do, each on a line of its own.
+fn told(error: &anyhow::Error) -> String {
+    let problem = match (error.downcast_ref(), error.downcast_ref()) {
+        (Some(Fault::Refused(problem)), _) | (_, Some(KeysError::Refused(problem))) => problem,
+        _ => return format!("{error:#}"),
+    };
+    let field = problem.field.as_ref().map_or_else(String::new, |field| format!("field: {field}\n"));
+    format!(
+        "refused: {}\ndetail: {}\n{field}what to do: {}",
+        problem.code, problem.detail, problem.what_to_do
+    )
 }
 
 fn run(command: Command) -> anyhow::Result<()> {
@@ -259,38 +269,19 @@ fn run(command: Command) -> anyhow::Result<()> {
             database,
             sandbox,
         }),
-        Command::Network {
-            command: NetworkCommand::Check { file },
-        } => {
-            let network = Network::read(&file)?;
-            println!(
-                "{} partners, {} programmes, {} agreements, {} rates: the file can be read",
-                network.partners.len(),
-                network.programmes.len(),
-                network.agreements.len(),
-                network.rates.len()
-            );
-            Ok(())
-        }
-        Command::Network {
-            command: NetworkCommand::Apply { at, file },
-        } => {
-            let network = Network::read(&file)?;
-            let (_, mut conn) = open(&at.config)?;
-            may_apply(&mut conn, &network)?;
-            admin::apply_network(&mut conn, &network)?;
-            println!("the database holds the network of {}", file.display());
-            Ok(())
-        }
+        Command::Network { command } => network::run(command),
+        Command::Partner {
+            command: PartnerCommand::List { at },
+        } => network::partners(&at),
         Command::Partner {
             command: PartnerCommand::Add { at, id, csr, kid, key },
         } => add_partner(&at.config, &id, &csr, &kid, &key),
         Command::Person { command } => office::person(command),
-        Command::Document { command } => office::document(command),
+        Command::Document { command } => documents::run(command),
         Command::Propose { at, file, who } => office::propose(&at, &file, &who),
         Command::Approve { at, hash, who } => office::approve(&at, &hash, &who),
-        Command::Decline { at, hash, who } => office::turn_down(&at, &hash, &who, Action::Decline),
-        Command::Withdraw { at, hash, who } => office::turn_down(&at, &hash, &who, Action::Withdraw),
+        Command::Decline { at, hash, why, who } => office::turn_down(&at, &hash, &who, Action::Decline, Some(why)),
+        Command::Withdraw { at, hash, why, who } => office::turn_down(&at, &hash, &who, Action::Withdraw, why),
         Command::Events { at, after } => office::events(&at, after),
         Command::Partner {
             command: PartnerCommand::Invite(invite),
@@ -300,8 +291,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             command: TlsCommand::Renew { at, names },
         } => {
             let names = install::renew_server(&Config::load(&at.config)?, &names)?;
-            println!("the server's certificate is new, for {}", names.join(", "));
-            Ok(())
+            out::done(say!("the server's certificate is new, for {}", names.join(", ")))
         }
         Command::Exchanges { at, sandbox_clock } => exchanges::list(&at, sandbox_clock),
         Command::Serve {
@@ -313,41 +303,28 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Settle { at, date, by } => {
             let (_, mut conn) = open(&at.config)?;
             settlement::settle(&mut conn, date, Timestamp::now(), &by)?;
-            println!("window {date} is settled");
-            Ok(())
+            out::done(say!("window {date} is settled"))
         }
-        Command::Bench(options) => crate::bench::run(&options),
-        Command::Demo(options) => crate::demo::run(&options),
+        Command::Bench(options) => {
+            not_in_ps(&options.database)?;
+            crate::bench::run(&options)
+        }
+        Command::Demo(options) => {
+            options.database.as_deref().map_or(Ok(()), not_in_ps)?;
+            crate::demo::run(&options)
+        }
         Command::Check { at } => {
             let (config, mut conn) = open(&at.config)?;
             let mut findings = books::check(&mut conn)?;
             let key = office::clearing_key(&config)?;
             findings.extend(trail::check(&mut conn, key.kid(), &key.verifying_key())?);
-            findings.iter().for_each(|finding| println!("{finding}"));
+            findings.iter().try_for_each(out::line)?;
             ensure!(findings.is_empty(), "the books do not balance, or the trail has a hole");
-            println!("the books balance, and every agreement, rate and bonus in force is what was signed");
-            Ok(())
+            Ok(say!(
+                "the books balance, and every agreement, rate and bonus in force is what was signed"
+            )?)
         }
     }
-}
-
-/// In a sandbox the network file is the operator's word. Elsewhere it only founds the network: what partners owe each other is for them to sign, and
-/// changes take two people.
-fn may_apply(conn: &mut Conn, network: &Network) -> anyhow::Result<()> {
-    if admin::is_sandbox(conn)? {
-        return Ok(());
-    }
-    ensure!(
-        network.agreements.is_empty() && network.rates.is_empty() && network.bonuses.is_empty(),
-        "agreements are proposed and signed by the partners themselves, and rates and bonuses published by two people (clearing propose, clearing approve): \
-         leave them out of the file; only a sandbox takes them from it"
-    );
-    let people = documents::people(conn)?.len();
-    ensure!(
-        people < 2,
-        "the network is founded, and two people answer for it: from now on partners, caps and programmes change by clearing propose and clearing approve"
-    );
-    Ok(())
 }
 
 fn open(config: &Path) -> anyhow::Result<(Config, Conn)> {
@@ -356,21 +333,35 @@ fn open(config: &Path) -> anyhow::Result<(Config, Conn)> {
     Ok((config, conn))
 }
 
+/// What stands on a command line can be read by everybody on the machine.
+fn not_in_ps(database: &str) -> anyhow::Result<()> {
+    let given = |argument: std::ffi::OsString| argument.to_string_lossy().contains(database);
+    ensure!(
+        !Url::new(database).has_password() || !std::env::args_os().any(given),
+        "a password on the command line can be read by everybody on this machine (ps): leave it out and give it by PGPASSWORD or ~/.pgpass; \
+         clearing init also takes the whole URL from CLEARING_DATABASE"
+    );
+    Ok(())
+}
+
 fn init(setup: Setup) -> anyhow::Result<()> {
+    not_in_ps(&setup.database)?;
     let folder = setup.folder.clone();
     install::init(&setup)?;
-    println!("A new clearinghouse is in {}. Next:", folder.display());
     let config = folder.join(install::CONFIG);
     let config = config.display();
-    println!("  1. write a founding file (see docs/examples/founding.toml) and run: clearing network apply --config {config} FILE");
-    println!("  2. for each of the first partners: clearing partner add --config {config} ID --csr FILE --kid KID --key PUBLIC_KEY");
-    println!("     give it the certificate, {} and {}", install::CA[0], install::OPERATOR_PUBLIC);
-    println!(
-        "  3. for each of two people: clearing person key FILE, and with what it prints: clearing person add --config {config} NAME --kid KID --key PUBLIC_KEY"
-    );
-    println!("     from then on nobody decides alone, and partners come by clearing partner invite");
-    println!("  4. clearing serve --config {config}");
-    Ok(())
+    out::done(out::lines(&format!(
+        "A new clearinghouse is in {}. Next:
+  1. write a founding file (see docs/examples/founding.toml) and run: clearing network apply --config {config} FILE
+  2. for each of the first partners: clearing partner add --config {config} ID --csr FILE --kid KID --key PUBLIC_KEY
+     give it the certificate, {} and {}
+  3. for each of two people: clearing person key FILE, and with what it prints: clearing person add --config {config} NAME --kid KID --key PUBLIC_KEY
+     from then on nobody decides alone, and partners come by clearing partner invite
+  4. clearing serve --config {config}",
+        folder.display(),
+        install::CA[0],
+        install::OPERATOR_PUBLIC
+    )))
 }
 
 fn add_partner(config: &Path, id: &PartnerId, csr: &Path, kid: &KeyId, key: &str) -> anyhow::Result<()> {
@@ -378,8 +369,7 @@ fn add_partner(config: &Path, id: &PartnerId, csr: &Path, kid: &KeyId, key: &str
     let key = VerifyingKey::from_base64url(key).context("--key")?;
     let (config, conn) = open(config)?;
     drop(conn);
-    print!("{}", install::add_partner(&config, id, &csr_pem, kid, &key)?);
-    Ok(())
+    Ok(out::lines(&install::add_partner(&config, id, &csr_pem, kid, &key)?)?)
 }
 
 fn clock(conn: &mut Conn, at: Option<Timestamp>) -> anyhow::Result<Clock> {
@@ -397,14 +387,10 @@ fn serve(path: &Path, at: Option<Timestamp>, log_json: bool) -> anyhow::Result<(
     let clock = clock(&mut conn, at)?;
     drop(conn);
     let running = server::start(&config, clock, true)?;
-    println!("listening on {}", running.address);
-    if let Some(enrol) = running.enrol {
-        println!("enrolment on {enrol}");
+    if let Err(error) = addresses(&running) {
+        // It serves, whoever reads this or not.
+        tracing::warn!(error = telemetry::chain(&error), "the addresses can't be printed");
     }
-    if let Some(health) = running.health {
-        println!("health on {health}");
-    }
-    println!("ready");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
@@ -419,6 +405,13 @@ fn serve(path: &Path, at: Option<Timestamp>, log_json: bool) -> anyhow::Result<(
     Ok(())
 }
 
+fn addresses(running: &server::Running) -> Result<(), out::OutputError> {
+    say!("listening on {}", running.address)?;
+    running.enrol.map_or(Ok(()), |enrol| say!("enrolment on {enrol}"))?;
+    running.health.map_or(Ok(()), |health| say!("health on {health}"))?;
+    say!("ready")
+}
+
 fn night(path: &Path, at: Option<Timestamp>) -> anyhow::Result<()> {
     telemetry::init(false);
     let (config, mut conn) = open(path)?;
@@ -430,11 +423,9 @@ fn night(path: &Path, at: Option<Timestamp>) -> anyhow::Result<()> {
         out: config.statements.clone(),
     }
     .run(&mut conn, &directory, now)?;
-    match dates.as_slice() {
-        [] => println!("no window is due"),
-        dates => dates
-            .iter()
-            .for_each(|date| println!("statements of {date} are in {}", config.statements.join(date.to_string()).display())),
+    if dates.is_empty() {
+        return Ok(say!("no window is due")?);
     }
-    Ok(())
+    let told = |date: &Date| say!("statements of {date} are in {}", config.statements.join(date.to_string()).display());
+    out::done(dates.iter().try_for_each(told))
 }

@@ -9,6 +9,7 @@ use partner_sdk::agreement::{Agreement, AgreementKind, Terms};
 use partner_sdk::change::Custody;
 pub use partner_sdk::change::{ProgrammeTerms, Status};
 use partner_sdk::rate::{Bonus, BonusTerms, Rate};
+use partner_sdk::text::folded;
 use partner_sdk::{Currency, Money, PartnerId, Points, ProgrammeCode};
 
 use crate::keyring::Keyring;
@@ -44,11 +45,8 @@ impl Programme {
         }
         let negative_limit = terms.negative_limit.map_or(Ok(0), |a| a.to_units(terms.scale));
         let negative_limit = Points(negative_limit.map_err(|e| format!("programme {}: negative_limit is {e}", terms.code))?);
-        let span = terms.expires_after.as_deref().map(str::parse::<Span>).transpose();
-        let expires_after = span.map_err(|e| format!("programme {}: expires_after: {e}; write e.g. `12 months`", terms.code))?;
-        if expires_after.is_some_and(|s| s.is_negative() || s.is_zero()) {
-            return Err(format!("programme {}: expires_after must be positive", terms.code));
-        }
+        let expires_after = terms.expires_after.as_deref().map(whole_days).transpose();
+        let expires_after = expires_after.map_err(|why| format!("programme {}: expires_after {why}", terms.code))?;
         Ok(Self {
             terms,
             negative_limit,
@@ -65,6 +63,21 @@ impl Programme {
             .and_then(|d| d.to_zoned(zone.clone()));
         // What lies beyond the calendar's end never expires.
         end.map_or(i64::MAX, |z| z.timestamp().as_microsecond())
+    }
+}
+
+/// Reads how long points live. They expire with a local day, so hours and less would mean nothing.
+fn whole_days(text: &str) -> Result<Span, &'static str> {
+    const FORM: &str = "must be days, weeks, months or years above zero, such as `90 days`, `12 months` or `1 year 6 months`";
+    let span: Span = text.parse().map_err(|_| FORM)?;
+    let days = Span::new();
+    let days = days.try_years(span.get_years()).and_then(|days| days.try_months(span.get_months()));
+    let days = days
+        .and_then(|days| days.try_weeks(span.get_weeks()))
+        .and_then(|days| days.try_days(span.get_days()));
+    match days {
+        Ok(days) if days.fieldwise() == span.fieldwise() && !span.is_negative() && !span.is_zero() => Ok(span),
+        _ => Err(FORM),
     }
 }
 
@@ -181,6 +194,13 @@ impl Directory {
     pub fn zone_at(&self, at: Timestamp) -> TimeZone {
         let begun = self.zones.iter().rev().find(|(from, _)| *from <= at);
         begun.map_or(TimeZone::UTC, |(_, zone)| zone.clone())
+    }
+
+    /// Another partner whose name a reader may take for this one: case and blanks don't tell names apart.
+    pub fn namesake(&self, id: &PartnerId, name: &str) -> Option<&PartnerId> {
+        let name = folded(name);
+        let mut others = self.partners.values().filter(|other| other.id != *id);
+        others.find(|other| folded(&other.name) == name).map(|other| &other.id)
     }
 
     /// Whether there is a programme whose issuer keeps the balances itself.

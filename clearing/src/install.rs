@@ -84,7 +84,10 @@ fn put(path: &Path, text: &str) -> anyhow::Result<()> {
 /// The CA that signs: the one of the client CAs that `tls.ca_key` belongs to.
 pub fn signing_ca(tls: &Tls) -> anyhow::Result<Issued> {
     let read = |path: &Path| std::fs::read_to_string(path).with_context(|| format!("cannot read {}: signing needs the CA", path.display()));
-    let (certificates, key) = (read(&tls.client_ca)?, read(&tls.ca_key)?);
+    let (certificates, key) = (
+        read(&tls.client_ca)?,
+        pki::read_secret(&tls.ca_key).context("signing needs the CA")?,
+    );
     pki::ca_of_key(&certificates, &key).context("tls.ca_key has to be the key of one of tls.client_ca")
 }
 

@@ -33,6 +33,7 @@ pub mod ledger;
 pub mod listen;
 pub mod network;
 pub mod night;
+pub mod out;
 pub mod pki;
 pub mod receipt;
 pub mod server;

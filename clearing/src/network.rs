@@ -1,29 +1,31 @@
 //! The network file: what the operator admits and publishes, as TOML. Nothing that it holds is baked into the program.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use partner_sdk::agreement::Terms;
 use partner_sdk::rate::{BonusTerms, RateTerms};
+use partner_sdk::text;
 use partner_sdk::{Amount, Currency, PartnerId};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use settlement::Calendar;
 
 use partner_sdk::change::{ProgrammeTerms, Status};
 
 /// A partner as the network file states it.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PartnerEntry {
     /// Its id.
     pub id: PartnerId,
     /// Its name, for people.
+    #[serde(deserialize_with = "text::name")]
     pub name: String,
     /// Whether it may post.
     #[serde(default = "active")]
     pub status: Status,
     /// The most that it may owe, per currency, net over all windows not yet settled.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub net_debit_cap: BTreeMap<String, Amount>,
 }
 
@@ -61,22 +63,46 @@ impl Network {
     /// Reads and checks a file; the error names the place.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         use anyhow::Context;
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the network file {}", path.display()))?;
-        Self::parse(&text).with_context(|| format!("in the network file {}", path.display()))
+        let read = std::fs::read_to_string(path).with_context(|| format!("cannot read the network file {}", path.display()))?;
+        Self::parse(&read).with_context(|| format!("in the network file {}", path.display()))
     }
 
     /// Reads and checks a file's text.
     pub fn parse(text: &str) -> anyhow::Result<Self> {
         let network: Self = toml::from_str(text)?;
         network.calendar.check()?;
-        for partner in &network.partners {
-            if RESERVED.contains(&partner.id.as_str()) {
-                anyhow::bail!("partner id `{}` is reserved: choose another", partner.id);
+        let faults = network.faults();
+        anyhow::ensure!(faults.is_empty(), faults.join("\n"));
+        Ok(network)
+    }
+
+    /// What is wrong with the file by itself. Whatever it states twice would leave open which counts.
+    fn faults(&self) -> Vec<String> {
+        let (mut faults, mut ids, mut names) = (vec![], HashSet::new(), HashSet::new());
+        for partner in &self.partners {
+            let id = &partner.id;
+            if RESERVED.contains(&id.as_str()) {
+                faults.push(format!("partner id `{id}` is reserved: choose another"));
+            }
+            if !ids.insert(id) {
+                faults.push(format!("partner id `{id}` stands twice"));
+            } else if !names.insert(text::folded(&partner.name)) {
+                faults.push(format!(
+                    "partner {id}: another has the name `{}` too, case and blanks aside",
+                    partner.name
+                ));
             }
             for currency in partner.net_debit_cap.keys() {
-                Currency::new(currency).map_err(|e| anyhow::anyhow!("partner {}: net_debit_cap: {currency}: {e}", partner.id))?;
+                let read = Currency::new(currency);
+                faults.extend(read.err().map(|e| format!("partner {id}: net_debit_cap: {currency}: {e}")));
             }
         }
-        Ok(network)
+        let mut codes = HashSet::new();
+        for terms in &self.programmes {
+            if !codes.insert(&terms.code) {
+                faults.push(format!("programme `{}` stands twice", terms.code));
+            }
+        }
+        faults
     }
 }

@@ -27,7 +27,12 @@ impl Night {
             }
             let lots = store::expire_lots(conn, directory, window.cut_off_at, now)?;
             let closed = settlement::close_due(conn, now)?;
-            tracing::info!(window = %window.business_date, lots_expired = lots, closed = closed.is_some(), "window closed");
+            match closed {
+                Some(date) => tracing::info!(window = %date, lots_expired = lots, "window closed"),
+                None => {
+                    tracing::info!(window = %window.business_date, lots_expired = lots, "lots expired; another process closed the window")
+                }
+            }
         }
         let pending = settlement::pending(conn)?;
         for window in &pending {

@@ -4,9 +4,9 @@
 //! about names or rights is taken over. All times here are real ones: the TLS stack compares them with the machine's clock.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::net::IpAddr;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -188,6 +188,30 @@ pub fn random_token() -> Result<String, PkiError> {
 pub fn write_secret(path: &Path, text: &str) -> io::Result<()> {
     write_new(path, text, 0o600)?;
     sync_folder(path)
+}
+
+/// Reads a secret from a file that is its owner's alone; of root's files the group may read, as where a service is handed its keys. An error names the file
+/// and what to do, never what it holds.
+pub fn read_secret(path: &Path) -> anyhow::Result<String> {
+    use anyhow::Context;
+    let mut file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let found = file.metadata().with_context(|| format!("cannot read {}", path.display()))?;
+    let (mode, roots) = (found.permissions().mode() & 0o777, found.uid() == 0 && !is_root());
+    let open_to_others = mode & if roots { 0o037 } else { 0o077 };
+    anyhow::ensure!(
+        open_to_others == 0,
+        "{} is open to others (its mode is {mode:04o}): whoever read it has the key; replace it, or if nobody can have read it: chmod 600 {0}",
+        path.display()
+    );
+    let mut text = String::new();
+    let read = file.read_to_string(&mut text);
+    read.with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(text)
+}
+
+/// Whether this process is root's, as far as the system says.
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }
 
 /// Puts a text in the place of a file, or makes the file with these permissions: whoever reads it sees the old or the new, never a part.

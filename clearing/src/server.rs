@@ -1,7 +1,6 @@
 //! Puts the service together, starts it and stops it.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -20,6 +19,7 @@ use crate::http::State;
 use crate::keeper::Keeper;
 use crate::listen::Listeners;
 use crate::night::Night;
+use crate::pki;
 use crate::store::{self, Pool, admin, events};
 use crate::tls::Files;
 use crate::writer::{self, Ledger, Reference};
@@ -46,10 +46,6 @@ const CONNECTIONS: usize = 16;
 /// How long requests under way may take to end when the service stops.
 const SHUTDOWN_SECONDS: u64 = 20;
 
-fn read(path: &Path) -> anyhow::Result<String> {
-    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
-}
-
 /// Starts the service in this process. With `unattended`, windows close by themselves; without, whoever holds the clock closes them.
 pub fn start(config: &Config, clock: Clock, unattended: bool) -> anyhow::Result<Running> {
     let url = Url::new(config.database.as_str());
@@ -63,7 +59,7 @@ pub fn start(config: &Config, clock: Clock, unattended: bool) -> anyhow::Result<
     settlement::open_first(&mut conn, clock.now())?;
     let reference = Reference::new(Arc::new(store::load_directory(&mut conn)?));
     let kid = KeyId::new(&config.operator.kid).context("operator.kid")?;
-    let key = SigningKey::from_base64url(kid, &read(&config.operator.key)?).context("operator.key")?;
+    let key = SigningKey::from_base64url(kid, &pki::read_secret(&config.operator.key)?).context("operator.key")?;
     store::keys::own(&mut conn, key.kid(), &key.verifying_key(), clock.now())
         .context("operator.kid and operator.key have to be the clearinghouse's alone, and a new key needs a new kid")?;
     let (files, tls) = Files::open(&config.tls)?;

@@ -23,6 +23,11 @@ impl Calendars {
         Ok(Self(all))
     }
 
+    /// All of them with their first dates, in the order in which they were put in force.
+    pub fn all(&self) -> &[(Date, Calendar)] {
+        &self.0
+    }
+
     /// The calendar of a date.
     pub fn of(&self, date: Date) -> Result<&Calendar, CalendarError> {
         let mut latest = self.0.iter().rev();

@@ -16,7 +16,7 @@ use tests::child::{Child, command};
 use tests::earn;
 use tests::postgres::Cluster;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_clearing-under-test");
+pub(super) const PROGRAM: &str = env!("CARGO_BIN_EXE_clearing-under-test");
 const POOL: &str = include_str!("networks/pool.toml");
 
 fn run(folder: &Path, arguments: &[&str]) -> Output {
@@ -48,11 +48,12 @@ fn from_nothing_to_the_first_message() {
     works(folder, &["init", &path("")]);
     assert!(fails(folder, &["init", &path("")]).contains("already"));
     std::fs::write(path("network.toml"), POOL).expect("written");
-    works(folder, &["network", "check", &path("network.toml")]);
-    assert!(
-        fails(folder, &["network", "apply", &path("network.toml")]).contains("signed by the partners themselves"),
-        "the operator's word is no agreement"
-    );
+    for command in ["check", "apply"] {
+        assert!(
+            fails(folder, &["network", command, &path("network.toml")]).contains("signed by the partners themselves"),
+            "the operator's word is no agreement"
+        );
+    }
     let (founding, _) = POOL.split_once("[[agreement]]").expect("agreements last");
     let founding = founding.replace("YUU\"\nissuer = \"pool\"", "YUU\"\nissuer = \"wellcome\"");
     std::fs::write(path("founding.toml"), &founding).expect("written");

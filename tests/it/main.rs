@@ -4,6 +4,7 @@
 mod agreements;
 mod calendar;
 mod cluster;
+mod command;
 mod corners;
 mod crash;
 mod custody;
@@ -30,6 +31,7 @@ mod reload;
 mod revocations;
 mod saga;
 mod sdk;
+mod secrets;
 mod succession;
 mod tidy;
 mod write_off;

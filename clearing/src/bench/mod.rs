@@ -61,9 +61,9 @@ const SINGLES_IN_FLIGHT: usize = 64;
 pub fn run(options: &Options) -> anyhow::Result<()> {
     let report = measure(options)?;
     if options.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        crate::out::lines(&serde_json::to_string_pretty(&report)?)?;
     } else {
-        print!("{report}");
+        crate::out::lines(&report.to_string())?;
     }
     Ok(())
 }

@@ -1,9 +1,11 @@
 //! `clearing exchanges`: what waits for an issuer that keeps its balances itself.
 
 use jiff::Timestamp;
+use partner_sdk::text::counted;
 
 use super::{At, clock, open};
 use crate::clock::timestamp;
+use crate::say;
 use crate::store::pending;
 
 /// Lines read at once.
@@ -13,15 +15,15 @@ const PAGE: i64 = 1000;
 pub fn list(at: &At, sandbox_clock: Option<Timestamp>) -> anyhow::Result<()> {
     let (_, mut conn) = open(&at.config)?;
     let now = clock(&mut conn, sandbox_clock)?.now().as_microsecond();
-    let (mut after, mut count) = (0, 0);
+    let (mut after, mut count) = (0, 0i64);
     loop {
         let page = pending::open(&mut conn, after, PAGE)?;
         let Some(last) = page.last() else { break };
         after = last.pending.seq;
-        count += page.len();
+        count += i64::try_from(page.len())?;
         for one in page {
-            println!(
-                "{}  {}  {} {}  {}>{}  waits for {}  since {}  asked again {} times",
+            say!(
+                "{}  {}  {} {}  {}>{}  waits for {}  since {}  asked again {}",
                 one.state(now),
                 age(one.age_seconds(now).unwrap_or_default()),
                 one.pending.sender,
@@ -30,12 +32,12 @@ pub fn list(at: &At, sandbox_clock: Option<Timestamp>) -> anyhow::Result<()> {
                 one.to.programme,
                 one.pending.to_issuer,
                 timestamp(one.pending.instructed_at),
-                one.pending.queries
-            );
+                counted(one.pending.queries, "time")
+            )?;
         }
     }
-    println!("{count} exchanges are open");
-    Ok(())
+    let open = if count == 1 { "is" } else { "are" };
+    Ok(say!("{} {open} open", counted(count, "exchange"))?)
 }
 
 /// Days, hours and minutes, for people.

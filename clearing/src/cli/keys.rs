@@ -7,14 +7,15 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use partner_sdk::change::Change;
 use partner_sdk::jws::sha256_hex;
-use partner_sdk::wire::keys::{KeyName, Reason, Spki};
+use partner_sdk::text::Why;
+use partner_sdk::wire::keys::{KeyName, Reason, SigningKeyEntry, Spki};
 use partner_sdk::{KeyId, PartnerId};
 
 use super::office::{Who, put_forward};
 use super::{At, clock, open};
-use crate::pki;
 use crate::store::keys::{self, By};
 use crate::store::load_directory;
+use crate::{out, pki, say};
 
 #[derive(Args)]
 pub(super) struct Invite {
@@ -31,7 +32,7 @@ pub(super) struct Invite {
     key: Option<PathBuf>,
     /// Why it is invited, for who approves it.
     #[arg(long, default_value = "to bring its keys", requires = "name")]
-    why: String,
+    why: Why,
     /// In a sandbox: the instant at which its clock stands.
     #[arg(long)]
     sandbox_clock: Option<Timestamp>,
@@ -79,15 +80,18 @@ pub(super) fn invite(invite: &Invite) -> anyhow::Result<()> {
             partner: invite.id.clone(),
             token_sha256: sha256_hex(token.as_bytes()),
         };
-        let filed = put_forward(&mut conn, &Who { name, key }, invite.why.clone(), change, now)?;
-        eprintln!("now another person: clearing approve {}", filed.hash);
-        eprintln!("from then on {} may enrol once, within 24 hours, with this token:", invite.id);
+        let filed = put_forward(&mut conn, &Who { name, key }, invite.why.to_string(), change, now)?;
+        out::complain(&format!("now another person: clearing approve {}", filed.hash));
+        out::complain(&format!(
+            "from then on {} may enrol once, within 24 hours, with this token:",
+            invite.id
+        ));
     } else {
         let expires_at = keys::invite(&mut conn, &invite.id, &token, now)?;
-        eprintln!("{} may enrol once, until {expires_at}, with this token:", invite.id);
+        out::complain(&format!("{} may enrol once, until {expires_at}, with this token:", invite.id));
     }
-    println!("{token}");
-    Ok(())
+    // The token is kept nowhere, so that nobody reads it is a failure here.
+    Ok(say!("{token}")?)
 }
 
 pub(super) fn run(command: &KeyCommand) -> anyhow::Result<()> {
@@ -102,8 +106,7 @@ pub(super) fn run(command: &KeyCommand) -> anyhow::Result<()> {
             ensure!(!revoke.by.trim().is_empty(), "--by needs a name");
             let (_, mut conn) = open(&revoke.at.config)?;
             keys::revoke(&mut conn, &name, &revoke.why, &By::Operator(&revoke.by), Timestamp::now())?;
-            println!("the {name} is revoked: a service that runs refuses it within seconds");
-            Ok(())
+            out::done(say!("the {name} is revoked: a service that runs refuses it within seconds"))
         }
     }
 }
@@ -116,12 +119,28 @@ fn list(at: &At, only: Option<&PartnerId>) -> anyhow::Result<()> {
     for id in partners {
         let own = directory.keys.of(id, Timestamp::now());
         for key in own.signing {
-            let until = key.valid_until.map_or(String::new(), |until| format!(" until {until}"));
-            println!("{id} sign {} {:?} from {}{until}", key.kid, key.state, key.valid_from);
+            say!("{id} sign {} {:?}{}", key.kid, key.state, span(&key))?;
         }
         for key in own.tls {
-            println!("{id} tls {} {:?} from {}", key.spki_sha256, key.state, key.registered_at);
+            let revoked = key.revoked_at.map_or_else(String::new, |at| format!(" since {at}"));
+            say!(
+                "{id} tls {} {:?}{revoked} registered {}",
+                key.spki_sha256,
+                key.state,
+                key.registered_at
+            )?;
         }
     }
     Ok(())
+}
+
+/// Since when a signing key is revoked; else from when until when it counts, where it doesn't count all the time.
+fn span(key: &SigningKeyEntry) -> String {
+    if let Some(at) = key.revoked_at {
+        return format!(" since {at} registered {}", key.registered_at);
+    }
+    let from = Some(key.valid_from).filter(|from| *from > Timestamp::UNIX_EPOCH);
+    let from = from.map_or_else(|| " from the beginning".to_owned(), |from| format!(" from {from}"));
+    let until = key.valid_until.map_or_else(String::new, |until| format!(" until {until}"));
+    format!("{from}{until} registered {}", key.registered_at)
 }

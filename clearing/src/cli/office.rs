@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use migrations::Conn;
@@ -12,16 +12,18 @@ use partner_sdk::client::{new_message_id, new_salt};
 use partner_sdk::document::{self, Act, Action, Kind};
 use partner_sdk::jws::general::{General, Signature};
 use partner_sdk::jws::{SigningKey, TYP_AGREEMENT, TYP_CHANGE, VerifyingKey};
+use partner_sdk::text::{self, Why, quoted};
 use serde::Deserialize;
 
+use super::documents::{named, print};
 use super::{At, open};
 use crate::clock::timestamp;
 use crate::config::Config;
-use crate::documents::{Fault, agreements, changes};
-use crate::pki;
+use crate::documents::{agreements, changes};
 use crate::store::documents::{self, Document, Person};
 use crate::store::events::{self, EVERYBODY, OPERATOR};
 use crate::store::keys;
+use crate::{out, pki, say};
 
 /// Who acts.
 #[derive(Args)]
@@ -61,26 +63,11 @@ pub enum PersonCommand {
     },
 }
 
-#[derive(Subcommand)]
-pub enum DocumentCommand {
-    /// Every document with its state, newest first.
-    List {
-        #[command(flatten)]
-        at: At,
-    },
-    /// One document: what it says, and who signed it.
-    Show {
-        #[command(flatten)]
-        at: At,
-        /// Its hash, or the beginning of it.
-        hash: String,
-    },
-}
-
 /// What a person writes to propose a change.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Draft {
+    #[serde(deserialize_with = "text::reason")]
     reason: String,
     change: Change,
 }
@@ -91,8 +78,8 @@ pub fn person(command: PersonCommand) -> anyhow::Result<()> {
         PersonCommand::Key { file } => {
             let key = pki::random_key(KeyId::new("new")?)?;
             pki::write_secret(&file, &key.secret_base64url()).with_context(|| format!("cannot write {}", file.display()))?;
-            println!("public key: {}", key.verifying_key().to_base64url());
-            println!("the secret is in {}: keep it to yourself", file.display());
+            let public = say!("public key: {}", key.verifying_key().to_base64url());
+            out::done(public.and_then(|()| say!("the secret is in {}: keep it to yourself", file.display())))?;
         }
         PersonCommand::Add { at, name, kid, key } => {
             let (_, mut conn) = open(&at.config)?;
@@ -101,31 +88,23 @@ pub fn person(command: PersonCommand) -> anyhow::Result<()> {
                 kid: kid.to_string(),
                 key: VerifyingKey::from_base64url(&key).context("--key")?,
             };
-            changes::found(&mut conn, Timestamp::now(), &person).map_err(plain)?;
-            println!("{name} proposes and approves");
+            changes::found(&mut conn, Timestamp::now(), &person)?;
+            out::done(say!("{name} proposes and approves"))?;
         }
         PersonCommand::List { at } => {
             let (_, mut conn) = open(&at.config)?;
             for person in documents::people(&mut conn)? {
-                println!("{}  {}  {}", person.name, person.kid, person.key.to_base64url());
+                say!("{}  {}  {}", quoted(&person.name), person.kid, person.key.to_base64url())?;
             }
         }
     }
     Ok(())
 }
 
-/// What a refusal says, for people.
-fn plain(fault: Fault) -> anyhow::Error {
-    match fault {
-        Fault::Refused(problem) => anyhow::anyhow!("{}: {} {}", problem.code, problem.detail, problem.what_to_do),
-        Fault::Db(error) => error.into(),
-    }
-}
-
 fn signing_key(conn: &mut Conn, who: &Who) -> anyhow::Result<SigningKey> {
     let person = documents::people(conn)?.into_iter().find(|one| one.name == who.name);
     let person = person.with_context(|| format!("there is no person `{}`; see: clearing person list", who.name))?;
-    let secret = std::fs::read_to_string(&who.key).with_context(|| format!("cannot read {}", who.key.display()))?;
+    let secret = pki::read_secret(&who.key)?;
     let key = SigningKey::from_base64url(KeyId::new(&person.kid)?, &secret).with_context(|| who.key.display().to_string())?;
     ensure!(
         key.verifying_key() == person.key,
@@ -142,9 +121,8 @@ pub fn propose(at: &At, file: &Path, who: &Who) -> anyhow::Result<()> {
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     let draft: Draft = toml::from_str(&text).with_context(|| format!("in {}", file.display()))?;
     let filed = put_forward(&mut conn, who, draft.reason, draft.change, Timestamp::now())?;
-    print_document(&filed);
-    println!("now another person: clearing approve {}", filed.hash);
-    Ok(())
+    let told = print(&filed).and_then(|()| say!("now another person: clearing approve {}", filed.hash));
+    out::done(told)
 }
 
 /// Proposes a change in somebody's name.
@@ -158,7 +136,7 @@ pub fn put_forward(conn: &mut Conn, who: &Who, reason: String, change: Change, n
         change,
     };
     let general = General::sign(&key, TYP_CHANGE, document::write(&proposal).as_bytes());
-    changes::propose(conn, now, &general.to_json()).map_err(plain)
+    Ok(changes::propose(conn, now, &general.to_json())?)
 }
 
 /// `clearing approve`: an agreement that both partners signed, or a change that another person proposed.
@@ -166,7 +144,7 @@ pub fn approve(at: &At, hash: &str, who: &Who) -> anyhow::Result<()> {
     let (config, mut conn) = open(&at.config)?;
     let key = signing_key(&mut conn, who)?;
     let document = named(&mut conn, hash)?;
-    print_document(&document);
+    print(&document)?;
     let (clearing, now) = (clearing_key(&config)?, Timestamp::now());
     keys::own(&mut conn, clearing.kid(), &clearing.verifying_key(), now)?;
     let payload = document.payload.as_bytes();
@@ -180,12 +158,11 @@ pub fn approve(at: &At, hash: &str, who: &Who) -> anyhow::Result<()> {
             changes::approve(&mut conn, now, &clearing, &document.hash, &signature)
         }
     };
-    println!("{} is {}", document.hash, approved.map_err(plain)?.state);
-    Ok(())
+    out::done(say!("{} is {}", document.hash, approved?.state))
 }
 
 /// `clearing decline` and `clearing withdraw`.
-pub fn turn_down(at: &At, hash: &str, who: &Who, action: Action) -> anyhow::Result<()> {
+pub fn turn_down(at: &At, hash: &str, who: &Who, action: Action, reason: Option<Why>) -> anyhow::Result<()> {
     let (_, mut conn) = open(&at.config)?;
     let key = signing_key(&mut conn, who)?;
     let document = named(&mut conn, hash)?;
@@ -195,70 +172,21 @@ pub fn turn_down(at: &At, hash: &str, who: &Who, action: Action) -> anyhow::Resu
         document: document.hash.clone(),
         issued_at: now,
         ends_at: None,
+        reason,
     };
     let text = act.sign(&key);
     let done = match action {
         Action::Withdraw => changes::withdraw(&mut conn, now, &document.hash, &text),
         _ => changes::decline(&mut conn, now, document.kind, &document.hash, &text),
     };
-    println!("{} is {}", document.hash, done.map_err(plain)?.state);
-    Ok(())
+    out::done(say!("{} is {}", document.hash, done?.state))
 }
 
 /// The key that signs receipts and countersigns documents.
 pub fn clearing_key(config: &Config) -> anyhow::Result<SigningKey> {
     let path = &config.operator.key;
-    let secret = std::fs::read_to_string(path).with_context(|| format!("cannot read {}: countersigning needs it", path.display()))?;
+    let secret = pki::read_secret(path).context("countersigning needs it")?;
     SigningKey::from_base64url(KeyId::new(&config.operator.kid)?, &secret).context("operator.key")
-}
-
-/// The document whose hash begins like this; at least six digits.
-fn named(conn: &mut Conn, hash: &str) -> anyhow::Result<Document> {
-    if let Some(document) = documents::find(conn, hash)? {
-        return Ok(document);
-    }
-    let digits = hash.len() >= 6 && hash.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-    let mut all = if digits { documents::beginning(conn, hash)? } else { vec![] };
-    match all.len() {
-        1 => all.pop().context("no document"),
-        0 => bail!("there is no document {hash}; see: clearing document list"),
-        _ => bail!("several documents begin with {hash}: give more of the hash"),
-    }
-}
-
-/// Runs a `clearing document` command.
-pub fn document(command: DocumentCommand) -> anyhow::Result<()> {
-    match command {
-        DocumentCommand::List { at } => {
-            let (_, mut conn) = open(&at.config)?;
-            for kind in [Kind::Agreement, Kind::Change] {
-                for one in documents::list(&mut conn, kind, None)? {
-                    let parties = [one.proposer.as_str(), one.counterparty.as_str()].join(" ");
-                    println!("{}  {}  {}  {}", &one.hash[..16], kind.as_str(), one.state, parties.trim_end());
-                }
-            }
-        }
-        DocumentCommand::Show { at, hash } => {
-            let (_, mut conn) = open(&at.config)?;
-            print_document(&named(&mut conn, &hash)?);
-        }
-    }
-    Ok(())
-}
-
-fn print_document(document: &Document) {
-    println!("{} {}: {}", document.kind.as_str(), document.hash, document.state);
-    let value: serde_json::Value = serde_json::from_str(&document.payload).unwrap_or_default();
-    println!("{}", serde_json::to_string_pretty(&value).unwrap_or_default());
-    for one in &document.signatures {
-        println!(
-            "signed as {} by {} ({}) at {}",
-            one.role,
-            one.signer,
-            one.signature.kid,
-            timestamp(one.at)
-        );
-    }
 }
 
 /// `clearing events`: the operator's feed, refusals included.
@@ -270,11 +198,13 @@ pub fn events(at: &At, after: i64) -> anyhow::Result<()> {
         let Some(last) = found.last() else { return Ok(()) };
         after = last.no;
         for event in found {
-            let facts: Vec<String> = event.facts.iter().map(|(name, value)| format!("{name}={value}")).collect();
-            let (at, facts) = (timestamp(event.at), facts.join(" "));
-            let line = format!("{}  {at}  {}  {}  {facts}", event.no, event.kind, event.subject);
-            // What others wrote doesn't steer this terminal.
-            println!("{}", line.replace(char::is_control, "?"));
+            let facts: Vec<String> = event
+                .facts
+                .iter()
+                .map(|(name, value)| format!("{name}={}", quoted(value)))
+                .collect();
+            let (at, subject, facts) = (timestamp(event.at), quoted(&event.subject), facts.join(" "));
+            say!("{}  {at}  {}  {subject}  {facts}", event.no, event.kind)?;
         }
     }
 }

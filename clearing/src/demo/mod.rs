@@ -87,8 +87,7 @@ fn finish(sandbox: &mut Sandbox, report: &Report) -> anyhow::Result<()> {
     if !findings.is_empty() {
         bail!("the books do not balance: {}", findings.join("; "));
     }
-    report.print(&sandbox.config.statements);
-    Ok(())
+    Ok(crate::out::raw(&report.text(&sandbox.config.statements))?)
 }
 
 /// A bar on the terminal; nothing where there is none.

@@ -1,12 +1,14 @@
 //! What came of it, for people.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::io::IsTerminal;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anstyle::{AnsiColor, Style};
 use jiff::civil::Date;
+use partner_sdk::text::counted;
 use partner_sdk::{Currency, Money, PartnerId};
 
 use super::sandbox::Sandbox;
@@ -84,64 +86,87 @@ impl Report {
         Ok(())
     }
 
-    /// Prints everything, in colour on a terminal.
-    pub fn print(&self, statements: &Path) {
+    /// Everything as text, in colour on a terminal.
+    pub fn text(&self, statements: &Path) -> String {
+        let mut text = String::new();
         let paint = Paint::new();
         let count = self.tally.messages();
         let (bold, dim) = (Style::new().bold(), Style::new().dimmed());
-        println!();
-        println!(
-            "{}  {count} in {} days, {:?} in all",
-            paint.on(bold, "Messages"),
-            self.days.len(),
-            round(self.started.elapsed())
+        text.push('\n');
+        line(
+            &mut text,
+            format_args!(
+                "{}  {count} in {}, {:?} in all",
+                paint.on(bold, "Messages"),
+                counted(i128::try_from(self.days.len()).unwrap_or(i128::MAX), "day"),
+                round(self.started.elapsed())
+            ),
         );
         for (kind, n) in &self.tally.accepted {
-            println!("  {} {kind:<24} {n:>9}", paint.on(colour(AnsiColor::Green), "accepted"));
+            line(
+                &mut text,
+                format_args!("  {} {kind:<24} {n:>9}", paint.on(colour(AnsiColor::Green), "accepted")),
+            );
         }
         for (code, n) in &self.tally.rejected {
-            println!(
-                "  {} {:<24} {n:>9}  {}",
-                paint.on(colour(AnsiColor::Yellow), "rejected"),
-                code.as_str(),
-                paint.on(dim, code.title())
+            line(
+                &mut text,
+                format_args!(
+                    "  {} {:<24} {n:>9}  {}",
+                    paint.on(colour(AnsiColor::Yellow), "rejected"),
+                    code.as_str(),
+                    paint.on(dim, code.title())
+                ),
             );
         }
         for (currency, sums) in &self.reduction {
-            println!();
-            println!(
-                "{}  in {currency}, sum over the days; {} payments in all, {:?} for the closing",
-                paint.on(bold, "Netting"),
-                self.payments,
-                round(self.closing)
+            text.push('\n');
+            line(
+                &mut text,
+                format_args!(
+                    "{}  in {currency}, sum over the days; {} payments in all, {:?} for the closing",
+                    paint.on(bold, "Netting"),
+                    self.payments,
+                    round(self.closing)
+                ),
             );
             for (name, sum) in ["gross", "bilateral", "multilateral"].iter().zip(sums) {
-                println!(
-                    "  {name:<14} {:>20} {:>6}%  {}",
-                    sum.display_micros(),
-                    percent(*sum, sums[0]),
-                    bar(*sum, sums[0])
+                line(
+                    &mut text,
+                    format_args!(
+                        "  {name:<14} {:>20} {:>6}%  {}",
+                        sum.display_micros(),
+                        percent(*sum, sums[0]),
+                        bar(*sum, sums[0])
+                    ),
                 );
             }
         }
-        println!();
-        println!("{}  positive: receives", paint.on(bold, "Net positions"));
+        text.push('\n');
+        line(&mut text, format_args!("{}  positive: receives", paint.on(bold, "Net positions")));
         for ((currency, partner), net) in &self.nets {
             let name = self.names.get(partner).map_or("fees of the clearinghouse", String::as_str);
             let style = colour(if net.0 < 0 { AnsiColor::Red } else { AnsiColor::Green });
-            println!(
-                "  {:<12} {:<28} {currency} {}",
-                partner.as_str(),
-                name,
-                paint.on(style, &format!("{:>16}", net.display(*currency)))
+            line(
+                &mut text,
+                format_args!(
+                    "  {:<12} {:<28} {currency} {}",
+                    partner.as_str(),
+                    name,
+                    paint.on(style, &format!("{:>16}", net.display(*currency)))
+                ),
             );
         }
-        println!();
-        println!(
-            "The books balance. Statements of {} are in {}",
-            self.span(),
-            paint.on(bold, &statements.display().to_string())
+        text.push('\n');
+        line(
+            &mut text,
+            format_args!(
+                "The books balance. Statements of {} are in {}",
+                self.span(),
+                paint.on(bold, &statements.display().to_string())
+            ),
         );
+        text
     }
 
     fn span(&self) -> String {
@@ -161,6 +186,11 @@ fn add(a: Money, b: Money) -> anyhow::Result<Money> {
 fn money(text: &str) -> anyhow::Result<Money> {
     let (sign, digits) = text.strip_prefix('-').map_or((1, text), |rest| (-1, rest));
     Ok(Money(sign * digits.parse::<partner_sdk::Amount>()?.to_units(6)?))
+}
+
+fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
+    // A String takes whatever it is given.
+    let _ = writeln!(text, "{line}");
 }
 
 fn percent(part: Money, whole: Money) -> i128 {

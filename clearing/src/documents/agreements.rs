@@ -6,6 +6,7 @@ use partner_sdk::agreement::Terms;
 use partner_sdk::document::{self, Act, Action, Kind, State};
 use partner_sdk::jws::general::Signature;
 use partner_sdk::jws::{SigningKey, TYP_AGREEMENT};
+use partner_sdk::text::counted;
 use partner_sdk::{Code, PartnerId, Problem};
 
 use super::publication::no_gain;
@@ -205,6 +206,7 @@ pub fn act(conn: &mut Conn, now: Timestamp, caller: &PartnerId, hash: &str, text
         documents::add_act(conn, hash, act.action, caller.as_str(), text, now)?;
         enter(conn, &mut document, next, now)?;
         facts.insert(0, fact("by", caller.as_str()));
+        facts.extend(act.reason.as_ref().map(|reason| fact("reason", reason.as_str())));
         tell(conn, now, &[&document.proposer, &document.counterparty], kind, hash, &facts)?;
         Ok(document)
     })
@@ -251,7 +253,7 @@ fn notice(document: &Document, act: &Act, now: Timestamp) -> Done<Timestamp> {
         .ok_or_else(|| Problem::new(Code::MissingField, "a termination says when the agreement ends").at(Some("ends_at")))?;
     let days = i64::from(terms.notice_days());
     if ends_at < now + SignedDuration::from_hours(24 * days) {
-        let detail = format!("the agreement asks for {days} days' notice");
+        let detail = format!("the agreement asks for notice of {}", counted(days, "day"));
         return Err(Problem::new(Code::NoticeTooShort, detail).at(Some("ends_at")).into());
     }
     Ok(ends_at)

@@ -20,10 +20,7 @@ use crate::store::events::EVERYBODY;
 use crate::store::{self, keys, load_directory, partners, write_off};
 
 /// How long a proposal may be approved.
-const OPEN_FOR: SignedDuration = SignedDuration::from_hours(24 * 30);
-
-/// The longest reason, in bytes.
-const MAX_REASON: usize = 500;
+pub const OPEN_FOR: SignedDuration = SignedDuration::from_hours(24 * 30);
 
 /// How many people there have to be for two of them to agree.
 pub(super) const FEWEST: usize = 2;
@@ -46,9 +43,6 @@ pub fn propose(conn: &mut Conn, now: Timestamp, text: &str) -> Done<Document> {
         let proposal: Proposal = document::read(&general.payload)?;
         fresh(proposal.proposed_at, now)?;
         super::salted(&proposal.salt)?;
-        if proposal.reason.len() > MAX_REASON || proposal.reason.contains(char::is_control) {
-            return refused(Code::BadTerms, "reason", "a reason is one line of at most 500 bytes");
-        }
         if let Some(known) = documents::find(conn, &about)? {
             return Err(Problem::new(Code::DocumentKnown, format!("this document is there already, and {}", known.state)).into());
         }
@@ -166,7 +160,9 @@ fn turn_down(conn: &mut Conn, now: Timestamp, kind: Kind, hash: &str, text: &str
             Kind::Change if action == Action::Withdraw => ("change.withdrawn", vec![]),
             Kind::Change => ("change.declined", vec![]),
         };
-        tell(conn, now, &whom, what, hash, &[fact("by", person.name)])?;
+        let mut facts = vec![fact("by", person.name)];
+        facts.extend(act.reason.map(|reason| fact("reason", reason.as_str())));
+        tell(conn, now, &whom, what, hash, &facts)?;
         Ok(document)
     })
 }
@@ -174,9 +170,12 @@ fn turn_down(conn: &mut Conn, now: Timestamp, kind: Kind, hash: &str, text: &str
 /// Whether a change is possible now; it is asked when it is proposed, and again when it is approved.
 fn check(conn: &mut Conn, directory: &Directory, change: &Change, now: Timestamp) -> Done<()> {
     match change {
-        Change::Admit { partner, .. } => {
+        Change::Admit { partner, name } => {
             if directory.partners.contains_key(partner) || RESERVED.contains(&partner.as_str()) {
                 return refused(Code::BadTerms, "partner", "this id is taken");
+            }
+            if let Some(other) = directory.namesake(partner, name) {
+                return refused(Code::BadTerms, "name", format!("{other} has this name, case and blanks aside"));
             }
             Ok(())
         }

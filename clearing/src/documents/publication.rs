@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use partner_sdk::rate::{Bonus, BonusTerms, Rate, RateTerms};
+use partner_sdk::text::counted;
 use partner_sdk::{Code, Problem, ProgrammeCode};
 
 use super::{Done, refused};
@@ -55,7 +56,7 @@ fn notice(directory: &Directory, (from, to): (&ProgrammeCode, &ProgrammeCode), v
     let agreement = directory.exchange_agreement(from, to, valid_from);
     let hours = agreement.and_then(|a| a.item.terms.rate_notice_hours).unwrap_or(0);
     if valid_from < now + SignedDuration::from_hours(i64::from(hours)) {
-        let detail = format!("the agreement asks for {hours} hours' notice of a new rate");
+        let detail = format!("the agreement asks for notice of a new rate: {}", counted(hours, "hour"));
         return refused(Code::NoticeTooShort, "valid_from", detail);
     }
     Ok(())

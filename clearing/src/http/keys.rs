@@ -63,11 +63,10 @@ fn signed<T>(
     let key = known.ok_or_else(|| Problem::new(Code::UnknownKey, Code::UnknownKey.title()).at(Some("kid")))?;
     jws.verify(&key.key).map_err(Refused::from)?;
     let asked = parse(&jws.payload).map_err(unreadable)?;
-    let Issued { id, issued_at } = issued(&asked);
-    fresh(*issued_at, now)?;
-    key.check(*issued_at)
+    let issued_at = issued(&asked).issued_at;
+    fresh(issued_at, now)?;
+    key.check(issued_at)
         .map_err(|code| Problem::new(code, code.title()).at(Some("kid")))?;
-    tracing::info!(%partner, %id, kid = %jws.kid, typ, "a partner looks after its keys");
     Ok((asked, jws.kid))
 }
 
@@ -83,6 +82,11 @@ fn public_key(text: &str) -> Result<VerifyingKey, Failure> {
         };
         Problem::new(code, error.to_string()).at(Some("public_key")).into()
     })
+}
+
+/// Logs what is done by now: which of its keys asked for it, under which id.
+fn log(partner: &PartnerId, kid: &KeyId, issued: &Issued, done: &'static str) {
+    tracing::info!(%partner, id = %issued.id, %kid, done, "a partner looks after its keys");
 }
 
 /// Puts the changed reference data in place at once, and wakes who waits for news.
@@ -125,7 +129,9 @@ pub async fn add(request: HttpRequest, payload: web::Payload, state: web::Data<S
     };
     let changed = on_database(&state, move |conn| {
         let by = By::Partner(&signing.partner, &kid, new.issued.issued_at);
-        Ok(keys::add_signing(conn, &signing, &by, now)?)
+        let changed = keys::add_signing(conn, &signing, &by, now)?;
+        log(&signing.partner, &kid, &new.issued, "signing key");
+        Ok(changed)
     })
     .await?;
     Ok(show(&state, &partner, &changed))
@@ -158,6 +164,7 @@ pub async fn certificate(request: HttpRequest, payload: web::Payload, state: web
         let certified = certify(&signer, &new.csr, &partner)?;
         let by = By::Partner(&partner, &kid, new.issued.issued_at);
         let changed = keys::add_tls(conn, &partner, certified.spki_sha256, &by, now)?;
+        log(&partner, &kid, &new.issued, "certificate");
         Ok((certified, changed))
     })
     .await?;
@@ -174,7 +181,9 @@ pub async fn revoke(request: HttpRequest, payload: web::Payload, state: web::Dat
     let owner = partner.clone();
     let changed = on_database(&state, move |conn| {
         let by = By::Partner(&owner, &kid, revocation.issued.issued_at);
-        Ok(keys::revoke(conn, &revocation.key, &revocation.reason, &by, now)?)
+        let changed = keys::revoke(conn, &revocation.key, &revocation.reason, &by, now)?;
+        log(&owner, &kid, &revocation.issued, "revocation");
+        Ok(changed)
     })
     .await?;
     Ok(show(&state, &partner, &changed))

@@ -67,56 +67,119 @@ pub fn has_network(conn: &mut Conn) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Makes the database hold what the network file states. Agreements, rates and bonuses are only ever added: a later `valid_from` supersedes.
+/// Makes the database hold what the network file states. Agreements, rates and bonuses are only ever added: a later `valid_from` supersedes. The error has a line
+/// for each fault, and then nothing has changed.
 pub fn apply_network(conn: &mut Conn, network: &Network) -> anyhow::Result<()> {
-    conn.transaction(|conn| -> Result<(), Refused> {
-        let (_, version) = lock_head(conn)?;
-        set_calendar(conn, &network.calendar)?;
-        for entry in &network.partners {
-            put_partner(conn, entry)?;
-        }
-        for terms in &network.programmes {
-            put_programme(conn, terms)?;
-        }
-        let mut directory = load_directory(conn).map_err(Refused::from)?;
-        for terms in &network.agreements {
-            put_agreement(conn, &mut directory, terms).with_context(|| {
-                format!(
-                    "agreement of {} for {}, {:?}, from {}",
-                    terms.partner, terms.programme, terms.kind, terms.valid_from
-                )
-            })?;
-        }
-        for terms in &network.rates {
-            put_rate(conn, &mut directory, terms)
-                .with_context(|| format!("rate {} -> {} from {}", terms.programme, terms.to_programme, terms.valid_from))?;
-        }
-        for terms in &network.bonuses {
-            put_bonus(conn, &mut directory, terms)
-                .with_context(|| format!("bonus {} -> {} from {}", terms.programme, terms.to_programme, terms.valid_from))?;
-        }
-        let together = load_directory(conn).context("with what this file adds, what is there already doesn't fit together")?;
-        if let Some(cycle) = gains::gain(&together, i64::MIN) {
-            return Err(anyhow::anyhow!("points sent around a cycle of exchanges would grow: {cycle}").into());
-        }
-        grow_version(conn, version)?;
-        Ok(())
-    })
-    .map_err(|refused| refused.0)
-}
-
-/// An error of the operator's doing, which rolls the transaction back.
-struct Refused(anyhow::Error);
-
-impl From<DbError> for Refused {
-    fn from(error: DbError) -> Self {
-        Self(error.into())
+    let done = conn.transaction(|conn| match put_network(conn, network)? {
+        faults if faults.is_empty() => Ok(()),
+        faults => Err(Stopped::Faults(faults)),
+    });
+    match done {
+        Err(Stopped::Faults(faults)) => bail!(faults.join("\n")),
+        Err(Stopped::Failed(error)) => Err(error),
+        Ok(()) => Ok(()),
     }
 }
 
-impl From<anyhow::Error> for Refused {
+/// Everything for which [`apply_network`] would refuse the file, by doing it and taking it back.
+pub fn try_network(conn: &mut Conn, network: &Network) -> anyhow::Result<Vec<String>> {
+    match conn.transaction(|conn| Err::<(), _>(Stopped::Faults(put_network(conn, network)?))) {
+        Err(Stopped::Failed(error)) => Err(error),
+        Err(Stopped::Faults(faults)) => Ok(faults),
+        Ok(()) => Ok(vec![]),
+    }
+}
+
+/// Puts all of a network file in place and says what can't be.
+fn put_network(conn: &mut Conn, network: &Network) -> anyhow::Result<Vec<String>> {
+    let (_, version) = lock_head(conn)?;
+    let mut faults = Faults(vec![]);
+    faults.note(set_calendar(conn, &network.calendar))?;
+    let mut directory = load_directory(conn)?;
+    for entry in &network.partners {
+        faults.note(put_partner(conn, &directory, entry))?;
+    }
+    directory = load_directory(conn)?;
+    for terms in &network.programmes {
+        let put = if directory.partners.contains_key(&terms.issuer) {
+            put_programme(conn, terms)
+        } else {
+            Err(anyhow::anyhow!(
+                "programme {}: there is no partner `{}`, its issuer",
+                terms.code,
+                terms.issuer
+            ))
+        };
+        faults.note(put)?;
+    }
+    directory = load_directory(conn)?;
+    for terms in &network.agreements {
+        let put = put_agreement(conn, &mut directory, terms);
+        faults.note(put.with_context(|| {
+            format!(
+                "agreement of {} for {}, {:?}, from {}",
+                terms.partner, terms.programme, terms.kind, terms.valid_from
+            )
+        }))?;
+    }
+    for terms in &network.rates {
+        let put = put_rate(conn, &mut directory, terms);
+        faults.note(put.with_context(|| format!("rate {} -> {} from {}", terms.programme, terms.to_programme, terms.valid_from)))?;
+    }
+    for terms in &network.bonuses {
+        let put = put_bonus(conn, &mut directory, terms);
+        faults.note(put.with_context(|| format!("bonus {} -> {} from {}", terms.programme, terms.to_programme, terms.valid_from)))?;
+    }
+    let together = load_directory(conn).context("with what this file adds, what is there already doesn't fit together")?;
+    if let Some(cycle) = gains::gain(&together, i64::MIN) {
+        faults
+            .0
+            .push(format!("points sent around a cycle of exchanges would grow: {cycle}"));
+    }
+    grow_version(conn, version)?;
+    Ok(faults.0)
+}
+
+/// What is wrong with a file, a line each.
+struct Faults(Vec<String>);
+
+impl Faults {
+    /// Keeps what is wrong with the file, and goes on; where the database failed, there is no going on.
+    fn note(&mut self, put: anyhow::Result<()>) -> anyhow::Result<()> {
+        match put {
+            Err(error)
+                if error
+                    .chain()
+                    .any(|cause| cause.is::<DbError>() || cause.is::<diesel::result::Error>()) =>
+            {
+                Err(error)
+            }
+            Err(error) => {
+                self.0.push(format!("{error:#}"));
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+}
+
+/// Why a network file isn't applied: the transaction rolls back.
+enum Stopped {
+    /// Its author's doing.
+    Faults(Vec<String>),
+    /// The database's.
+    Failed(anyhow::Error),
+}
+
+impl From<DbError> for Stopped {
+    fn from(error: DbError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl From<anyhow::Error> for Stopped {
     fn from(error: anyhow::Error) -> Self {
-        Self(error)
+        Self::Failed(error)
     }
 }
 
@@ -140,7 +203,21 @@ fn set_calendar(conn: &mut Conn, new: &Calendar) -> anyhow::Result<()> {
     Ok(settlement::found_calendar(conn, new)?)
 }
 
-fn put_partner(conn: &mut Conn, entry: &PartnerEntry) -> anyhow::Result<()> {
+fn put_partner(conn: &mut Conn, directory: &Directory, entry: &PartnerEntry) -> anyhow::Result<()> {
+    if let Some(other) = directory.namesake(&entry.id, &entry.name) {
+        bail!(
+            "partner {}: {other} has the name `{}` already, case and blanks aside",
+            entry.id,
+            entry.name
+        );
+    }
+    let caps = entry
+        .net_debit_cap
+        .iter()
+        .map(|(currency, amount)| Ok((currency, amount.to_units(6)?)));
+    let caps: Vec<_> = caps
+        .collect::<Result<_, partner_sdk::amount::AmountError>>()
+        .with_context(|| format!("partner {}: net_debit_cap", entry.id))?;
     let status = entry.status.as_str();
     let row = (
         partner::id.eq(entry.id.as_str()),
@@ -158,8 +235,7 @@ fn put_partner(conn: &mut Conn, entry: &PartnerEntry) -> anyhow::Result<()> {
         net_debit_cap::table.filter(net_debit_cap::partner.eq(entry.id.as_str()))
     )
     .execute(c))?;
-    for (currency, amount) in &entry.net_debit_cap {
-        let micros = amount.to_units(6).with_context(|| format!("partner {}: net_debit_cap", entry.id))?;
+    for (currency, micros) in caps {
         let row = (
             net_debit_cap::partner.eq(entry.id.as_str()),
             net_debit_cap::currency.eq(currency),
@@ -191,8 +267,7 @@ pub fn put_programme(conn: &mut Conn, terms: &ProgrammeTerms) -> anyhow::Result<
                 programme::issuer.eq(terms.issuer.as_str()),
                 programme::terms.eq(&text),
             );
-            each_backend!(conn, |c| diesel::insert_into(programme::table).values(row).execute(c))
-                .with_context(|| format!("programme {}: is its issuer `{}` a partner?", terms.code, terms.issuer))?;
+            each_backend!(conn, |c| diesel::insert_into(programme::table).values(row).execute(c)).map_err(DbError::from)?;
         }
     }
     Ok(())

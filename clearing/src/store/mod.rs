@@ -8,6 +8,7 @@ pub mod events;
 mod expire;
 mod head;
 pub mod keys;
+pub mod listing;
 mod load;
 pub mod partners;
 pub mod pending;

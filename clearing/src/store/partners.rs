@@ -7,6 +7,7 @@ use migrations::schema::{
 use migrations::{Conn, DbError, each_backend};
 use partner_sdk::PartnerId;
 use partner_sdk::change::Status;
+use partner_sdk::text::folded;
 
 /// A new partner.
 pub fn admit(conn: &mut Conn, id: &PartnerId, name: &str) -> Result<(), DbError> {
@@ -41,11 +42,13 @@ pub fn set_cap(conn: &mut Conn, id: &PartnerId, currency: &str, micros: Option<i
     Ok(())
 }
 
-/// Whether a name, kid or key of a person was given before, to whomever.
+/// Whether a name, kid or key of a person was given before, to whomever. A name that differs in case or blanks alone is the same.
 pub fn person_known(conn: &mut Conn, name: &str, kid: &str, public_key: &str) -> Result<bool, DbError> {
-    let same = person::table.filter(person::name.eq(name).or(person::kid.eq(kid)).or(person::public_key.eq(public_key)));
-    let count: i64 = each_backend!(conn, |c| same.count().get_result(c))?;
-    Ok(count > 0)
+    let all = person::table.select((person::name, person::kid, person::public_key));
+    let all: Vec<(String, String, String)> = each_backend!(conn, |c| all.load(c))?;
+    let name = folded(name);
+    let same = |(known, other, key): &(String, String, String)| folded(known) == name || other == kid || key == public_key;
+    Ok(all.iter().any(same))
 }
 
 /// What keeps a partner from going, if anything does: money not settled, or points that it stands behind.

@@ -6,6 +6,7 @@ use anyhow::Context;
 
 use super::{ClientPems, Live, ServerPems, TlsError};
 use crate::config::Tls;
+use crate::pki::read_secret;
 use crate::telemetry::chain;
 
 /// The files as last seen. The server's and the clients' stand alone: a certificate that was copied badly must not hold up a revocation.
@@ -67,7 +68,7 @@ fn compare<T: PartialEq>(
 fn read_server(paths: &Tls) -> anyhow::Result<ServerPems> {
     Ok(ServerPems {
         certificate: read(&paths.certificate)?,
-        key: read(&paths.key)?,
+        key: read_secret(&paths.key)?,
     })
 }
 
