@@ -166,6 +166,9 @@ enum Command {
         /// In a sandbox: the instant at which its clock stands.
         #[arg(long)]
         sandbox_clock: Option<Timestamp>,
+        /// Close however many windows are due. Without this more than seven at once are taken for a clock that is wrong.
+        #[arg(long)]
+        catch_up: bool,
     },
     /// Record that all payments of a window were made; its debts no longer count against net debit caps.
     Settle {
@@ -299,7 +302,11 @@ fn run(command: Command) -> anyhow::Result<()> {
             sandbox_clock,
             log_json,
         } => serve(&at.config, sandbox_clock, log_json),
-        Command::Night { at, sandbox_clock } => night(&at.config, sandbox_clock),
+        Command::Night {
+            at,
+            sandbox_clock,
+            catch_up,
+        } => night(&at.config, sandbox_clock, catch_up),
         Command::Settle { at, date, by } => {
             let (_, mut conn) = open(&at.config)?;
             settlement::settle(&mut conn, date, Timestamp::now(), &by)?;
@@ -412,7 +419,7 @@ fn addresses(running: &server::Running) -> Result<(), out::OutputError> {
     say!("ready")
 }
 
-fn night(path: &Path, at: Option<Timestamp>) -> anyhow::Result<()> {
+fn night(path: &Path, at: Option<Timestamp>, catch_up: bool) -> anyhow::Result<()> {
     telemetry::init(false);
     let (config, mut conn) = open(path)?;
     let now = clock(&mut conn, at)?.now();
@@ -420,6 +427,7 @@ fn night(path: &Path, at: Option<Timestamp>) -> anyhow::Result<()> {
     settlement::open_first(&mut conn, now)?;
     let directory = Arc::new(crate::store::load_directory(&mut conn)?);
     let dates = Night {
+        catch_up,
         out: config.statements.clone(),
     }
     .run(&mut conn, &directory, now)?;

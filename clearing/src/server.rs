@@ -85,6 +85,7 @@ pub fn start(config: &Config, clock: Clock, unattended: bool) -> anyhow::Result<
         bodies: Arc::default(),
     };
     let night = Night {
+        catch_up: false,
         out: config.statements.clone(),
     };
     let listeners = Listeners::bind(config)?;

@@ -13,6 +13,7 @@ use tokio::sync::{oneshot, watch};
 use crate::clock::Clock;
 use crate::directory::Directory;
 use crate::ledger::{Outcome, Verified, apply};
+use crate::store::Unready;
 use crate::{store, telemetry};
 
 /// The reference data as last seen; replaced whenever a newer version is read.
@@ -153,28 +154,24 @@ impl Writer {
     fn post(&mut self, messages: &[Verified]) -> Result<Vec<Outcome>, Code> {
         // A panic is a fault of ours: the connection goes, and with it the transaction.
         let posted = catch_unwind(AssertUnwindSafe(|| self.try_post(messages)));
-        let posted = posted.unwrap_or_else(|_| Err(DbError::Corrupt("posting panicked".into())));
+        let posted = posted.unwrap_or_else(|_| Err(DbError::Corrupt("posting panicked".into()).into()));
         posted.map_err(|error| {
             self.conn = None;
-            let code = if matches!(error, DbError::Commit(_)) {
-                Code::OutcomeUnknown
-            } else {
-                Code::Internal
-            };
+            let code = error.code();
             tracing::error!(error = telemetry::chain(&error), messages = messages.len(), %code, "posting failed");
             code
         })
     }
 
-    fn try_post(&mut self, messages: &[Verified]) -> Result<Vec<Outcome>, DbError> {
+    fn try_post(&mut self, messages: &[Verified]) -> Result<Vec<Outcome>, Unready> {
         let conn = match &mut self.conn {
             Some(conn) => conn,
             none => none.insert(Conn::open(&self.url)?),
         };
-        let (known, now) = (self.reference.get(), self.clock.now().as_microsecond());
+        let (known, clock) = (self.reference.get(), &self.clock);
         let mut phases = Phases::start();
-        let (outcomes, directory, newest) = conn.transaction(|conn| -> Result<_, DbError> {
-            let mut set = store::load(conn, &known, messages, now)?;
+        let (outcomes, directory, newest) = conn.transaction(|conn| -> Result<_, Unready> {
+            let mut set = store::load(conn, &known, messages, || clock.now().as_microsecond())?;
             phases.end();
             let outcomes = messages.iter().map(|message| apply(&mut set, message)).collect();
             phases.end();

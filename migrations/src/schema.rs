@@ -64,6 +64,7 @@ diesel::table! {
     head (id) {
         id -> Integer,
         next_seq -> BigInt,
+        last_at -> BigInt,
         next_event -> BigInt,
         directory_version -> BigInt,
         sandbox -> Bool,
@@ -162,7 +163,10 @@ diesel::table! {
         remaining -> BigInt,
         charged -> BigInt,
         reversed -> BigInt,
+        expired -> BigInt,
+        expired_paid -> BigInt,
         expires_at -> BigInt,
+        due_at -> BigInt,
     }
 }
 
@@ -172,6 +176,7 @@ diesel::table! {
         member -> Text,
         points -> BigInt,
         debt -> BigInt,
+        open_lots -> BigInt,
     }
 }
 
@@ -181,8 +186,10 @@ diesel::table! {
         programme -> Text,
         member -> Text,
         points -> BigInt,
+        lots -> Text,
         expires_at -> BigInt,
         is_open -> Bool,
+        lapsed -> Bool,
     }
 }
 

@@ -84,8 +84,9 @@ macro_rules! shown {
     };
 }
 
+/// `.` and `..` are no ids: in an address they would mean another place.
 fn bounded(text: &str, max: usize, allowed: fn(u8) -> bool) -> bool {
-    !text.is_empty() && text.len() <= max && text.bytes().all(allowed)
+    !matches!(text, "" | "." | "..") && text.len() <= max && text.bytes().all(allowed)
 }
 
 id!(
@@ -111,7 +112,7 @@ id!(
     /// UUIDv7 does) are stored faster.
     MessageId,
     "a message id",
-    "1 to 64 of A-Z, a-z, 0-9 and . _ : -",
+    "1 to 64 of A-Z, a-z, 0-9 and . _ : -, but not . or ..",
     |t| bounded(t, 64, |b| b.is_ascii_alphanumeric() || b"._:-".contains(&b))
 );
 shown!(MessageId);
@@ -120,7 +121,7 @@ id!(
     /// The id of a signing key, as it stands in a JWS header.
     KeyId,
     "a key id",
-    "1 to 64 of A-Z, a-z, 0-9 and . _ : -",
+    "1 to 64 of A-Z, a-z, 0-9 and . _ : -, but not . or ..",
     |t| bounded(t, 64, |b| b.is_ascii_alphanumeric() || b"._:-".contains(&b))
 );
 shown!(KeyId);
@@ -129,7 +130,7 @@ id!(
     /// What a partner knows something by in its own books.
     Reference,
     "a reference",
-    "1 to 64 of A-Z, a-z, 0-9 and . _ : -",
+    "1 to 64 of A-Z, a-z, 0-9 and . _ : -, but not . or ..",
     |t| bounded(t, 64, |b| b.is_ascii_alphanumeric() || b"._:-".contains(&b))
 );
 shown!(Reference);
@@ -147,7 +148,7 @@ id!(
     /// A member's number in one programme: an opaque string. Its `Debug` shows nothing, so that no log line can hold it.
     MemberNumber,
     "a member number",
-    "1 to 64 of A-Z, a-z, 0-9 and . _ -",
+    "1 to 64 of A-Z, a-z, 0-9 and . _ -, but not . or ..",
     |t| bounded(t, 64, |b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
 );
 

@@ -63,6 +63,8 @@ catalogue! {
     BadRequest = "bad_request", 400, false, "The request can't be read.", "See docs/PROTOCOL.md for what this address takes.";
     Overloaded = "overloaded", 503, true, "The queue is full; nothing was posted.", "Wait for Retry-After seconds and send the same bytes again.";
     ShuttingDown = "shutting_down", 503, true, "The service is stopping; nothing was posted.", "Send the same bytes again in a few seconds.";
+    ClockBehind = "clock_behind", 503, true, "The clearinghouse's clock stands before its last entry; nothing was posted.", "Send the same bytes again later; the operator has to put the clock right.";
+    WindowsOverdue = "windows_overdue", 503, true, "More settlement windows would close at once than the clearinghouse closes by itself; nothing was posted.", "Send the same bytes again later; the operator has to look whether the clock is right.";
     OutcomeUnknown = "outcome_unknown", 503, true, "The database failed while committing; whether the message was posted is not known yet.", "Send the same bytes again: the answer will be the one that holds.";
     Internal = "internal", 500, true, "A fault on our side; nothing was posted.", "Send the same bytes again; if it stays, tell the operator the time.";
 
@@ -121,6 +123,7 @@ catalogue! {
     LimitPartnerDay = "limit_partner_day", 422, false, "More points than the agreement allows for all members together in one window.", "Wait for the next window, or agree on a higher limit.";
     LimitMemberDay = "limit_member_day", 422, false, "More points than the agreement allows for one member in one window.", "Send less, or wait for the next window.";
     NetDebitCap = "net_debit_cap", 422, false, "A partner would owe more than its net debit cap.", "The partner whose debt grows has to settle or have its cap raised.";
+    ExpiredOnArrival = "expired_on_arrival", 422, false, "The points would have expired before they arrive: nobody could spend them.", "Send earns sooner; these points can't be credited any more.";
     InsufficientBalance = "insufficient_balance", 422, false, "The member doesn't have that many points to spend.", "Ask for the balance; points under hold can't be spent.";
     HoldUnknown = "hold_unknown", 422, false, "No accepted authorise of the sender has this id.", "Name the id of your own authorise message.";
     HoldExpired = "hold_expired", 422, false, "The hold has expired.", "Authorise again.";

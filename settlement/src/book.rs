@@ -55,9 +55,11 @@ pub struct Gross {
     pub amount: Money,
 }
 
-/// Points of one agreement and price that expired.
+/// Points of one agreement and price that expired, or that are no breakage any more.
 #[derive(Debug, Clone)]
 pub struct Expired {
+    /// What was posted: `expiry` or `expiry_reversal`.
+    pub kind: String,
     /// Whose points they were to redeem.
     pub issuer: PartnerId,
     /// Their programme.
@@ -66,7 +68,7 @@ pub struct Expired {
     pub scale: u32,
     /// What is known of the agreement under which they were issued: its hash, its partner and its currency.
     pub agreement: Option<(String, PartnerId, Currency)>,
-    /// How many points.
+    /// How many points: below zero for those whose earn was taken back after they had expired.
     pub points: Points,
     /// What the funder had paid for one smallest unit of points.
     pub price: Money,
@@ -191,9 +193,10 @@ impl Book {
 
     fn breakage(&self, partner: &PartnerId) -> Result<Vec<BreakageLine>, NettingError> {
         let mut own: Vec<_> = self.expired.iter().filter(|e| &e.issuer == partner).collect();
-        own.sort_by(|x, y| (&x.programme, &x.agreement, x.price).cmp(&(&y.programme, &y.agreement, y.price)));
+        own.sort_by(|x, y| (&x.programme, &x.agreement, x.price, &x.kind).cmp(&(&y.programme, &y.agreement, y.price, &y.kind)));
         let line = |e: &Expired| {
             Ok(BreakageLine {
+                kind: e.kind.clone(),
                 counterparty: e.agreement.as_ref().map(|(_, partner, _)| partner.clone()),
                 agreement: e.agreement.as_ref().map(|(hash, ..)| hash.clone()),
                 programme: e.programme.clone(),

@@ -25,7 +25,7 @@ mod testing;
 
 pub use calendar::{Calendar, CalendarError, Calendars, Weekday};
 pub use netting::NettingError;
-pub use run::{SettlementError, advise, close_due, net, open_first, open_window, pending, settle, settlement, statement};
+pub use run::{SettlementError, advise, close_due, closed, net, open_first, open_window, pending, settle, settlement, statement};
 pub use statement::{
     BreakageLine, Direction, Line, NetLine, NetPosition, NetResult, PairLine, Payment, ReductionLine, Settlement, SettlementPair, Statement,
 };

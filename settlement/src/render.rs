@@ -89,6 +89,7 @@ pub fn to_csv(statement: &Statement) -> Result<Vec<u8>, RenderError> {
         let cells = [
             ("currency", line.currency.as_ref().map_or("", |c| c.as_str())),
             ("counterparty", line.counterparty.as_ref().map_or("", |p| p.as_str())),
+            ("kind", &line.kind),
             ("programme", line.programme.as_str()),
             ("agreement", line.agreement.as_deref().unwrap_or("")),
             ("points", &line.points),

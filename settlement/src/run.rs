@@ -58,6 +58,12 @@ pub enum SettlementError {
         /// The state that it has to reach.
         needed: State,
     },
+    /// More windows would close at once than do so by themselves.
+    #[error("{0} windows or more are due at once: the clock may have jumped")]
+    Overdue(usize),
+    /// Points of the window still have to expire.
+    #[error("points that are due in the window of {0} haven't expired yet")]
+    NotExpired(Date),
     /// Windows are netted in order, because residues are carried from one to the next.
     #[error("the window of {earlier} must be netted before that of {date}")]
     OutOfOrder {
@@ -89,22 +95,36 @@ pub fn open_window(conn: &mut Conn) -> Result<Window, SettlementError> {
     store::first_open(conn)?.ok_or(SettlementError::NoneOpen)
 }
 
-/// Closes the open window if it is due and opens the next; returns the date closed. One call closes one window: call until `None`.
-pub fn close_due(conn: &mut Conn, now: Timestamp) -> Result<Option<Date>, SettlementError> {
-    let window = open_window(conn)?;
-    if window.cut_off_at > now {
-        return Ok(None);
+/// Closes every window whose time is over at `now`, and opens the next; returns their dates. For a transaction that has locked `head`: whoever posts
+/// closes first what is due, so nothing lands in a window whose cut-off has passed. Where more than `most` would close at once, the clock may have jumped:
+/// nothing closes. A sandbox's clock may jump.
+pub fn close_due(conn: &mut Conn, now: Timestamp, most: Option<usize>) -> Result<Vec<Date>, SettlementError> {
+    let mut open = open_window(conn)?;
+    if open.cut_off_at > now {
+        return Ok(vec![]);
     }
-    conn.transaction(|conn| {
-        store::lock_head(conn)?;
-        if open_window(conn)?.business_date != window.business_date {
-            return Ok(None); // another process closed it
+    let most = most.filter(|_| !store::is_sandbox(conn).unwrap_or(false));
+    let mut due = vec![];
+    let (mut date, mut cut_off_at) = (open.business_date, open.cut_off_at);
+    while cut_off_at <= now {
+        due.push(date);
+        if most.is_some_and(|most| due.len() > most) {
+            return Err(SettlementError::Overdue(due.len()));
         }
-        let (next, next_cut_off) = store::next_window(conn, window.business_date)?;
-        store::mark(conn, window.business_date, Mark::Closed, now)?;
+        (date, cut_off_at) = store::next_window(conn, date)?;
+    }
+    for _ in &due {
+        store::mark(conn, open.business_date, Mark::Closed, now)?;
+        let (next, next_cut_off) = store::next_window(conn, open.business_date)?;
         store::insert_open(conn, next, next_cut_off)?;
-        Ok(Some(window.business_date))
-    })
+        open = open_window(conn)?;
+    }
+    Ok(due)
+}
+
+/// The windows that are closed and not netted, oldest first.
+pub fn closed(conn: &mut Conn) -> Result<Vec<Window>, SettlementError> {
+    Ok(store::windows_in(conn, &[State::Closed])?)
 }
 
 /// The windows that are closed and not yet advised, oldest first.
@@ -114,10 +134,11 @@ pub fn pending(conn: &mut Conn) -> Result<Vec<Window>, SettlementError> {
 
 /// Posts a closed window's fees and nets it, in one transaction; does nothing to one that is netted already.
 pub fn net(conn: &mut Conn, date: Date, now: Timestamp) -> Result<(), SettlementError> {
-    if reached(conn, date, State::Closed)?.state > State::Closed {
+    let Window { state, cut_off_at, .. } = reached(conn, date, State::Closed)?;
+    if state > State::Closed {
         return Ok(());
     }
-    // A closed window's postings stay as they are, so the long read needs no lock and stalls no traffic.
+    // What still expires into a closed window is no exchange, so the long read needs no lock and stalls no traffic.
     let fees = store::fees(conn, date)?;
     conn.transaction(|conn| {
         let next_seq = store::lock_head(conn)?;
@@ -126,6 +147,9 @@ pub fn net(conn: &mut Conn, date: Date, now: Timestamp) -> Result<(), Settlement
         }
         if let Some(earlier) = store::unnetted_before(conn, date)? {
             return Err(SettlementError::OutOfOrder { date, earlier });
+        }
+        if store::any_due(conn, cut_off_at)? {
+            return Err(SettlementError::NotExpired(date));
         }
         store::post_fees(conn, date, &fees, next_seq, now)?;
         let (positions, previous) = (store::positions(conn, date)?, store::carried_over(conn, date)?);

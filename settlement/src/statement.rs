@@ -7,7 +7,7 @@ use partner_sdk::{Currency, PartnerId, ProgrammeCode};
 use serde::{Deserialize, Serialize};
 
 /// The version of [`Statement`]'s fields.
-pub const STATEMENT_FORMAT: &str = "points-statement/1";
+pub const STATEMENT_FORMAT: &str = "points-statement/2";
 /// The version of [`Settlement`]'s fields.
 pub const SETTLEMENT_FORMAT: &str = "points-settlement/1";
 
@@ -74,11 +74,12 @@ pub struct Line {
     pub amount: String,
 }
 
-/// Expired points of one agreement and price.
+/// Expired points of one agreement and price, or (below zero) such points whose earn was taken back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "docs/STATEMENTS.md says what each field holds")]
 pub struct BreakageLine {
+    pub kind: String,
     pub counterparty: Option<PartnerId>,
     pub agreement: Option<String>,
     pub programme: ProgrammeCode,

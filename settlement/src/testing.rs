@@ -143,6 +143,7 @@ impl Ledger {
         let first = (
             head::id.eq(1),
             head::next_seq.eq(1),
+            head::last_at.eq(0),
             head::next_event.eq(1),
             head::directory_version.eq(1),
             head::sandbox.eq(true),

@@ -3,6 +3,7 @@
 
 mod agreements;
 mod calendar;
+mod clocks;
 mod cluster;
 mod command;
 mod corners;
@@ -10,6 +11,8 @@ mod crash;
 mod custody;
 mod cycles;
 mod enrolment;
+mod expiry;
+mod holds;
 mod install;
 mod interop;
 mod january;

@@ -111,6 +111,28 @@ impl World {
         self.sandbox.clock.set(later.timestamp());
     }
 
+    /// Moves the clock to an instant, e.g. `2026-11-21T10:00+08`.
+    pub fn at(&self, instant: &str) {
+        self.sandbox.clock.set(instant.parse().expect("an instant"));
+    }
+
+    /// Lets the night happen, as late as it is now.
+    pub fn night(&self) {
+        self.sandbox.close_due().expect("the night");
+    }
+
+    /// A partner's statement of a window, as its file says.
+    pub fn statement(&self, date: &str, partner: &str) -> settlement::Statement {
+        let file = self.statements().join(date).join(format!("{partner}.json"));
+        serde_json::from_slice(&std::fs::read(file).expect("a statement's file")).expect("a statement")
+    }
+
+    /// What a window says of points that expired: (kind, points, value) of each line of an issuer's statement.
+    pub fn breakage(&self, date: &str, issuer: &str) -> Vec<(String, String, String)> {
+        let lines = self.statement(date, issuer).breakage.into_iter();
+        lines.map(|line| (line.kind, line.points, line.value)).collect()
+    }
+
     /// A message of a partner, issued now, with an id that no other has.
     pub fn message(&mut self, sender: &str, body: Body) -> Message {
         self.posted += 1;

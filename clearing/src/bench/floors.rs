@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::{Context, ensure};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use jiff::Timestamp;
-use migrations::{Conn, DbError, Url};
+use migrations::{Conn, Url};
 use partner_sdk::Code;
 use partner_sdk::client::{Client, ClientError};
 use partner_sdk::jws::{Compact, SigningKey, TYP_MESSAGE};
@@ -71,8 +71,8 @@ pub(super) fn write(url: &str, network: &Network, keys: &Directory, load: &Load)
         .map(|g| (g, false))
         .chain(counted.chunks(GROUP).map(|g| (g, true)))
     {
-        let start = conn.transaction(|conn| -> Result<Instant, DbError> {
-            let mut set = store::load(conn, &directory, group, Timestamp::now().as_microsecond())?;
+        let start = conn.transaction(|conn| -> Result<Instant, store::Unready> {
+            let mut set = store::load(conn, &directory, group, || Timestamp::now().as_microsecond())?;
             for message in group {
                 apply(&mut set, message);
             }

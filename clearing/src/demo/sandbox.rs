@@ -73,6 +73,7 @@ impl Sandbox {
         }
         let public = std::fs::read_to_string(folder.join(install::OPERATOR_PUBLIC)).context(install::OPERATOR_PUBLIC)?;
         let night = Night {
+            catch_up: false,
             out: config.statements.clone(),
         };
         Ok(Self {

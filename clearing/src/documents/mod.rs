@@ -25,6 +25,7 @@ use partner_sdk::{Code, KeyId, PartnerId, Problem, Salt};
 
 use crate::directory::{Directory, Status};
 use crate::keyring::Key;
+use crate::store::Unready;
 use crate::store::documents::{self, Document, Person, Signed};
 use crate::store::events::{self, EVERYBODY, NewEvent, OPERATOR};
 use crate::store::keys::KeysError;
@@ -49,6 +50,15 @@ pub enum Fault {
 
 /// What a step came to.
 pub type Done<T> = Result<T, Fault>;
+
+impl From<Unready> for Fault {
+    fn from(error: Unready) -> Self {
+        match error {
+            Unready::Db(error) => Self::Db(error),
+            other => Problem::new(other.code(), other.to_string()).into(),
+        }
+    }
+}
 
 impl From<Problem> for Fault {
     fn from(problem: Problem) -> Self {

@@ -4,7 +4,7 @@ use partner_sdk::agreement::{Agreement, AgreementKind};
 use partner_sdk::{Amount, Body, Code, Message, MessageId, PartnerId, Points};
 
 use super::plan::{Effect, owe};
-use super::types::{AccountKey, Hold, Line, Moved, Posted};
+use super::types::{AccountKey, Hold, Line, LotKey, Moved, Posted};
 use super::{Plan, Reject, Rejected, WorkingSet, agreement_behind, agreement_of, fresh, points_of, target_of};
 use crate::directory::Numbered;
 
@@ -20,7 +20,8 @@ pub(super) fn burn(set: &WorkingSet, message: &Message) -> Rejected<Plan> {
     };
     let mut effects = set.limits(agreement, member, points)?;
     enough(set, &account, points)?;
-    effects.extend(pay_out(set, &message.sender, agreement, &account, points, set.now)?);
+    let lots = set.oldest(&account, points.0)?;
+    effects.extend(pay_out(set, &message.sender, agreement, &account, &lots, points)?);
     let moved = Moved {
         account: Some(account),
         points: points.0,
@@ -61,8 +62,10 @@ pub(super) fn authorise(set: &WorkingSet, message: &Message) -> Rejected<Plan> {
         seq: 0,
         account: account.clone(),
         points: points.0,
+        lots: set.oldest(&account, points.0)?,
         expires_at,
         open: true,
+        lapsed: false,
     }));
     let moved = Moved {
         account: Some(account),
@@ -85,8 +88,7 @@ pub(super) fn capture(set: &WorkingSet, message: &Message, authorisation: &Messa
         return Err(Reject::at(Code::HoldExceeded, "points"));
     }
     let mut effects = vec![Effect::CloseHold(hold.seq)];
-    // What was alive when it was held stays spendable for this hold.
-    effects.extend(pay_out(set, &message.sender, agreement, &account, points, target.posted_at)?);
+    effects.extend(pay_out(set, &message.sender, agreement, &account, &hold.lots, points)?);
     let moved = Moved {
         account: Some(account),
         points: points.0,
@@ -123,16 +125,16 @@ fn enough(set: &WorkingSet, account: &AccountKey, points: Points) -> Rejected<()
     }
 }
 
-/// Points leave the member; the issuer owes the sender for them.
+/// Points leave the member, from these lots; the issuer owes the sender for them.
 fn pay_out(
     set: &WorkingSet,
     sender: &PartnerId,
     agreement: &Numbered<Agreement>,
     account: &AccountKey,
+    lots: &[(LotKey, i64)],
     points: Points,
-    alive_at: i64,
 ) -> Rejected<Vec<Effect>> {
-    let mut effects = set.spend(Line::Burn, account, points.0, alive_at)?;
+    let mut effects = set.spend(Line::Burn, lots, points.0)?;
     let (issuer, item) = (set.issuer_of(account)?, &agreement.item);
     effects.extend(owe(
         Line::Burn,
@@ -158,10 +160,10 @@ fn open_hold<'a>(
     let account = target.moved.account.clone().ok_or_else(unknown)?;
     fresh(set, &agreement_behind(set, &target)?.item, message)?;
     let hold = set.holds.get(&target.seq).ok_or_else(unknown)?;
-    if !hold.open {
+    if !hold.open && !hold.lapsed {
         return Err(Reject::at(Code::HoldClosed, "authorisation"));
     }
-    if hold.expires_at <= set.now {
+    if !hold.is_live(set.now) {
         return Err(Reject::at(Code::HoldExpired, "authorisation"));
     }
     Ok((target, account, hold))

@@ -132,8 +132,10 @@ pub(super) fn instruct(set: &WorkingSet, message: &Message, exchange: &Exchange,
             seq: 0,
             account: exchange.from.clone(),
             points: exchange.moved.points,
+            lots: exchange.lots.clone(),
             expires_at: Hold::UNTIL_ANSWERED,
             open: true,
+            lapsed: false,
         }));
     }
     let pending = Pending {
@@ -218,8 +220,7 @@ pub(super) fn answer(set: &WorkingSet, message: &Message) -> Rejected<Plan> {
             to,
             moved: &target.moved,
             occurred_at: time_of(target.posted_at),
-            // What was alive when it was reserved stays spendable for it.
-            alive_at: target.posted_at,
+            lots: set.holds.get(&pending.seq).map_or_else(Vec::new, |hold| hold.lots.clone()),
         };
         effects.extend(exchange.moves(set)?);
     }

@@ -5,7 +5,7 @@ use partner_sdk::{Body, Code, Message};
 
 use super::plan::owe;
 use super::types::{AccountKey, Line, Lot, LotKey, Moved};
-use super::{Plan, Reject, Rejected, WorkingSet, agreement_of, points_of, prepaid};
+use super::{Plan, Reject, Rejected, WorkingSet, agreement_of, points_of, prepaid, time_of};
 
 pub(super) fn earn(set: &WorkingSet, message: &Message) -> Rejected<Plan> {
     let Body::Earn {
@@ -36,6 +36,7 @@ pub(super) fn earn(set: &WorkingSet, message: &Message) -> Rejected<Plan> {
         .programmes
         .get(programme)
         .ok_or(Reject::at(Code::UnknownProgramme, "programme"))?;
+    let expires_at = set.alive(rules.expiry(message.occurred_at, &set.directory.zone_at(message.occurred_at)))?;
     let whole = Lot {
         key: LotKey { seq: 0, leg: 0 },
         account: account.clone(),
@@ -49,7 +50,10 @@ pub(super) fn earn(set: &WorkingSet, message: &Message) -> Rejected<Plan> {
         remaining: points.0,
         charged: if at_redemption { 0 } else { points.0 },
         reversed: 0,
-        expires_at: rules.expiry(message.occurred_at, &set.directory.zone_at(message.occurred_at)),
+        expired: 0,
+        expired_paid: 0,
+        expires_at,
+        due_at: expires_at,
     };
     let mut effects = set.limits(agreement, member, points)?;
     let (rest, repaid) = prepaid::draw(set, &message.id, agreement, whole, &mut effects)?;
@@ -80,4 +84,17 @@ pub(super) fn earn(set: &WorkingSet, message: &Message) -> Rejected<Plan> {
         effects,
         facts: vec![],
     })
+}
+
+impl WorkingSet {
+    /// Points that would have expired when they arrive are refused: nobody could spend them, and their window may be over.
+    pub(super) fn alive(&self, expires_at: i64) -> Rejected<i64> {
+        if expires_at > self.now {
+            return Ok(expires_at);
+        }
+        Err(Reject {
+            facts: vec![("expires_at".to_owned(), time_of(expires_at).to_string())],
+            ..Reject::at(Code::ExpiredOnArrival, "occurred_at")
+        })
+    }
 }

@@ -55,7 +55,11 @@ pub(super) fn exchange(set: &WorkingSet, message: &Message) -> Rejected<Plan> {
         to: &to,
         moved: &moved,
         occurred_at: message.occurred_at,
-        alive_at: set.now,
+        lots: if set.hosts(programme) {
+            set.oldest(&from, quote.points)?
+        } else {
+            vec![]
+        },
     };
     let (moves, mut facts) = (exchange.moves(set)?, facts_of(set, quote));
     if set.hosts(to_programme) {
@@ -82,8 +86,8 @@ pub(super) struct Exchange<'a> {
     pub(super) moved: &'a Moved,
     /// From when the life of the credited points counts.
     pub(super) occurred_at: Timestamp,
-    /// What was alive then can be given.
-    pub(super) alive_at: i64,
+    /// Which points leave, where they are here.
+    pub(super) lots: Vec<(LotKey, i64)>,
 }
 
 impl Exchange<'_> {
@@ -94,7 +98,7 @@ impl Exchange<'_> {
         let bonus_price = bonus_rate.map_or(Some(Money::ZERO), |b| b.item.price(agreement.item.price));
         let bonus_price = bonus_price.ok_or(Reject::new(Code::NoRate))?;
         let mut effects = if set.hosts(&self.from.programme) {
-            set.spend_held(Line::Exchange, self.from, moved.points, self.alive_at)?
+            set.spend(Line::Exchange, &self.lots, moved.points)?
         } else {
             vec![Effect::Elsewhere {
                 line: Line::Exchange,
@@ -131,6 +135,7 @@ impl Exchange<'_> {
     fn lot(&self, set: &WorkingSet, leg: i32, points: i64, price: Money, currency: Currency) -> Rejected<Lot> {
         let rules = set.directory.programmes.get(&self.to.programme);
         let rules = rules.ok_or(Reject::at(Code::UnknownProgramme, "to_programme"))?;
+        let expires_at = set.alive(rules.expiry(self.occurred_at, &set.directory.zone_at(self.occurred_at)))?;
         Ok(Lot {
             key: LotKey { seq: 0, leg },
             account: self.to.clone(),
@@ -144,7 +149,10 @@ impl Exchange<'_> {
             remaining: points,
             charged: points,
             reversed: 0,
-            expires_at: rules.expiry(self.occurred_at, &set.directory.zone_at(self.occurred_at)),
+            expired: 0,
+            expired_paid: 0,
+            expires_at,
+            due_at: expires_at,
         })
     }
 }

@@ -1,71 +1,102 @@
 //! Points whose time is over leave the member; what was paid for them stays with the issuer (breakage).
+//!
+//! A cut-off looks at every lot that has expired by then, whenever the night runs (DESIGN section 3.9): what no hold keeps that is live at the cut-off first
+//! repays the member's debt, the rest expires, into the window that the cut-off ended. A lot that keeps points, or gets some back, waits for the next one.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
+use jiff::civil::Date;
 use partner_sdk::{MessageId, PartnerId};
 
 use super::Rejected;
 use super::plan::{Effect, LotRef};
-use super::types::{AccountKey, Line, LotKey, Moved, Posted, Signed};
+use super::types::{AccountKey, Lot, Moved, Posted, Signed};
 use super::working_set::WorkingSet;
 
-/// Expires what is left in lots whose time was over at `cut_off`, but for points that an open hold still needs; a member's debt is repaid from them
-/// first. Returns how many lots gave points; the entry is kept as a message of the clearinghouse's own under `id`.
-pub fn expire(set: &mut WorkingSet, lots: &[LotKey], cut_off: i64, id: MessageId) -> Rejected<usize> {
-    // Per account: points that no hold needs, and the debt.
-    let mut rest: BTreeMap<AccountKey, (i128, i64)> = BTreeMap::new();
-    let (mut effects, mut count) = (vec![], 0);
-    for key in lots {
-        let Some(lot) = set.lots.get(key).filter(|l| l.remaining > 0 && l.expires_at <= cut_off) else {
-            continue;
-        };
-        let (spare, debt) = rest.entry(lot.account.clone()).or_insert_with(|| {
-            let (points, debt) = set.accounts.get(&lot.account).map_or((0, 0), |a| (a.points, a.debt));
-            // A hold lives on what hasn't expired, and on this for what it lacks. But what an exchange has reserved is spent oldest first whenever the
-            // answer comes, so it stays: otherwise the member would lose these points, and newer ones to the exchange.
-            let expired = set.lots_of(&lot.account).filter(|l| l.expires_at <= set.now);
-            let base = if set.waits(&lot.account) {
-                expired.map(|l| i128::from(l.remaining)).sum()
+/// Expires what is due in the loaded accounts, at the cut-off of each window that is closed and not netted, so that whatever is applied afterwards finds it
+/// done. What comes of it are messages of the clearinghouse's own: one for a window, and one for each account where money moves, so that a statement
+/// counts the same messages however many accounts are looked at at once. Returns how many lots gave points.
+pub fn expire_due(set: &mut WorkingSet) -> Rejected<usize> {
+    let mut count = 0;
+    for (window, cut_off) in set.due.clone() {
+        let due = |lot: &&Lot| lot.remaining > 0 && lot.due_at <= cut_off;
+        let loaded = |account: &AccountKey| set.accounts.get(account).is_some_and(|a| a.loaded);
+        let mut accounts: Vec<AccountKey> = set
+            .lots
+            .values()
+            .filter(due)
+            .map(|lot| lot.account.clone())
+            .filter(loaded)
+            .collect();
+        accounts.sort();
+        accounts.dedup();
+        let mut all = vec![];
+        for account in accounts {
+            let effects = at_cut_off(set, &account, cut_off)?;
+            count += effects
+                .iter()
+                .filter(|e| matches!(e, Effect::Expire { .. } | Effect::Repay { .. }))
+                .count();
+            if effects.iter().any(|effect| matches!(effect, Effect::Money(_))) {
+                set.check_sums(&effects)?;
+                post_own(set, window, "expiry", effects)?;
             } else {
-                i128::from(points)
-            };
-            ((base - set.held(&lot.account)).max(0), debt)
-        });
-        let points = i64::try_from(*spare).unwrap_or(i64::MAX).min(lot.remaining);
-        if points == 0 {
-            continue;
+                all.extend(effects);
+            }
         }
-        *spare -= i128::from(points);
-        count += 1;
-        let repay = points.min(*debt);
-        *debt -= repay;
-        if repay > 0 {
-            let at = LotRef::Known(*key);
-            effects.push(Effect::Repay { lot: at, points: repay });
-            effects.extend(set.charge(lot, at, repay)?);
+        if all.iter().any(|effect| !matches!(effect, Effect::Defer { .. })) {
+            post_own(set, window, "expiry", all)?;
+        } else {
+            // Nothing to post: the lots wait.
+            set.commit(0, window, all);
         }
-        if points > repay {
-            // Where the funder pays at redemption, nothing was paid.
-            let price = if lot.at_redemption { 0 } else { lot.price.0 };
-            effects.push(Effect::Take {
-                line: Line::Expiry,
-                lot: *key,
-                points: points - repay,
-                price,
-            });
-        }
-    }
-    set.check_sums(&effects)?;
-    if count > 0 {
-        set.post_own("expiry", id, Moved::default(), effects);
     }
     Ok(count)
 }
 
+/// What one account's lots lose at a cut-off.
+fn at_cut_off(set: &WorkingSet, account: &AccountKey, cut_off: i64) -> Rejected<Vec<Effect>> {
+    let held = set.held_at(account, cut_off);
+    let mut debt = set.accounts.get(account).map_or(0, |a| a.debt);
+    let issuer = set.issuer_of(account)?;
+    let mut effects = vec![];
+    for lot in set.lots_of(account).filter(|lot| lot.due_at <= cut_off) {
+        let points = lot.remaining - held.get(&lot.key).copied().unwrap_or(0);
+        let repay = points.min(debt);
+        debt -= repay;
+        if repay > 0 {
+            let at = LotRef::Known(lot.key);
+            effects.push(Effect::Repay { lot: at, points: repay });
+            effects.extend(set.charge(lot, at, repay)?);
+        }
+        let expire = points - repay;
+        let paid = if lot.at_redemption || lot.funder == issuer {
+            0
+        } else {
+            expire.min(lot.charged - lot.expired_paid).max(0)
+        };
+        for (points, paid) in [(paid, true), (expire - paid, false)] {
+            let lot = lot.key;
+            effects.extend((points > 0).then_some(Effect::Expire { lot, points, paid }));
+        }
+        if points < lot.remaining {
+            effects.push(Effect::Defer {
+                lot: lot.key,
+                due_at: cut_off.saturating_add(1),
+            });
+        }
+    }
+    Ok(effects)
+}
+
+/// Keeps what the clearinghouse does by itself as an accepted message of its own, with an id made of its kind, window and number.
+fn post_own(set: &mut WorkingSet, window: Date, kind: &str, effects: Vec<Effect>) -> Rejected<()> {
+    let id = MessageId::new(format!("{kind}-{window}-{}", set.next_seq)).map_err(|_| super::Reject::new(partner_sdk::Code::Internal))?;
+    set.post_own(kind, id, window, Moved::default(), effects);
+    Ok(())
+}
+
 impl WorkingSet {
-    /// Keeps what the clearinghouse does by itself as an accepted message of its own. Every check of the effects was made before.
-    pub(super) fn post_own(&mut self, kind: &str, id: MessageId, moved: Moved, effects: Vec<Effect>) {
+    /// Keeps what the clearinghouse does by itself as an accepted message of its own in a window. Every check of the effects was made before.
+    pub(super) fn post_own(&mut self, kind: &str, id: MessageId, window: Date, moved: Moved, effects: Vec<Effect>) {
         let seq = self.next_seq;
         self.next_seq += 1;
         let posted = Posted {
@@ -73,7 +104,7 @@ impl WorkingSet {
             sender: PartnerId::clearing(),
             id,
             kind: kind.to_owned(),
-            window: self.window,
+            window,
             posted_at: self.now,
             code: None,
             field: None,
@@ -81,7 +112,7 @@ impl WorkingSet {
             sha256: String::new(),
             moved,
         };
-        self.commit(seq, effects);
-        self.changes.messages.push((Arc::new(posted), Signed::default()));
+        self.commit(seq, window, effects);
+        self.changes.messages.push((std::sync::Arc::new(posted), Signed::default()));
     }
 }

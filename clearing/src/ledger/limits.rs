@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use partner_sdk::agreement::Agreement;
-use partner_sdk::change::Status;
 use partner_sdk::{Code, Currency, MemberNumber, PartnerId, Points};
 
 use super::plan::Effect;
@@ -49,7 +48,7 @@ impl WorkingSet {
         }
         for ((partner, currency), (up, down)) in swings {
             // Whoever is gone was settled for good: nothing is owed to it or by it any more.
-            if self.directory.partners.get(partner).is_some_and(|p| p.status == Status::Gone) {
+            if self.is_gone(partner) {
                 return Err(Reject::new(Code::PartnerSuspended));
             }
             let exposure = i128::from(self.exposure.get(&(partner.clone(), currency)).copied().unwrap_or(0));

@@ -11,6 +11,7 @@
 //! Messages of one batch go through one after the other, so each sees the effects of those before it, limits and caps included (DESIGN section 9).
 
 mod burn;
+mod clawback;
 mod custody;
 mod earn;
 mod exchange;
@@ -34,7 +35,7 @@ use partner_sdk::amount::AmountError;
 use partner_sdk::{Amount, Body, Code, PartnerId, Points, ProgrammeCode};
 
 pub use custody::{Answered, Pending, Reserved, instruction};
-pub use expiry::expire;
+pub use expiry::expire_due;
 pub use life::answers;
 pub use plan::Effect;
 pub use prepaid::Block;
@@ -141,7 +142,7 @@ pub fn apply(set: &mut WorkingSet, verified: &Verified) -> Outcome {
         Ok(plan) => {
             posted.moved = plan.moved;
             posted.facts = plan.facts;
-            set.commit(seq, plan.effects);
+            set.commit(seq, set.window, plan.effects);
         }
         Err(reject) => {
             posted.code = Some(reject.code);

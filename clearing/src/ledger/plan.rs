@@ -1,11 +1,12 @@
 //! What a message will do, worked out before anything changes; and the moves that several kinds share.
 
+use partner_sdk::change::Status;
 use partner_sdk::{Code, Currency, MemberNumber, Money, PartnerId, Points};
 
 use super::custody::Pending;
 use super::types::{AccountKey, Hold, Line, Lot, LotKey, Quote, Told};
 use super::working_set::WorkingSet;
-use super::{Reject, Rejected, prepaid};
+use super::{Reject, Rejected};
 
 /// A lot that is there already, or one that this message issues.
 #[derive(Debug, Clone, Copy)]
@@ -65,8 +66,31 @@ pub enum Effect {
         lot: LotKey,
         /// How many.
         points: i64,
-        /// What the funder had paid for each; stated only where the statement shows it (expiry).
-        price: i64,
+    },
+    /// Points of a lot expire unspent.
+    Expire {
+        /// The lot.
+        lot: LotKey,
+        /// How many.
+        points: i64,
+        /// Whether the issuer keeps what was paid for them, or will be.
+        paid: bool,
+    },
+    /// Points that expired unspent come back, to be taken back.
+    Unexpire {
+        /// The lot.
+        lot: LotKey,
+        /// How many.
+        points: i64,
+        /// Whether they had counted as paid.
+        paid: bool,
+    },
+    /// A cut-off has looked at a lot that keeps points: the next one looks again.
+    Defer {
+        /// The lot.
+        lot: LotKey,
+        /// From when on.
+        due_at: i64,
     },
     /// Points come back to a lot and the member.
     Restore {
@@ -217,10 +241,16 @@ impl WorkingSet {
         Ok(programme.terms.issuer.clone())
     }
 
-    /// The funder pays for points of a lot that are being used up, if it hasn't paid at issue: for what it issued and hasn't taken back, once.
+    /// Whether a partner was settled for good: it comes to owe nothing, and nothing is owed to it any more.
+    pub(super) fn is_gone(&self, partner: &PartnerId) -> bool {
+        self.directory.partners.get(partner).is_some_and(|p| p.status == Status::Gone)
+    }
+
+    /// The funder pays for points of a lot that are being used up, if it hasn't paid at issue: for what it issued and hasn't taken back, once. For one that
+    /// is gone the issuer bears them.
     pub(super) fn charge(&self, lot: &Lot, at: LotRef, points: i64) -> Rejected<Vec<Effect>> {
         let points = points.min(lot.issued - lot.reversed - lot.charged);
-        if !lot.at_redemption || points <= 0 {
+        if !lot.at_redemption || points <= 0 || self.is_gone(&lot.funder) {
             return Ok(vec![]);
         }
         let issuer = self.issuer_of(&lot.account)?;
@@ -236,32 +266,41 @@ impl WorkingSet {
         Ok([Some(Effect::Charge { lot: at, points }), money].into_iter().flatten().collect())
     }
 
-    /// Takes points from lots that hadn't expired at `alive_at`, oldest expiry first. The caller has checked that there are enough.
-    pub(super) fn spend(&self, line: Line, account: &AccountKey, points: i64, alive_at: i64) -> Rejected<Vec<Effect>> {
-        self.take(line, self.lots_of(account).filter(|l| l.expires_at > alive_at), points)
-    }
-
-    /// The same for points that were held since `alive_at`: where some of those lots were taken back meanwhile, what the hold kept back instead.
-    pub(super) fn spend_held(&self, line: Line, account: &AccountKey, points: i64, alive_at: i64) -> Rejected<Vec<Effect>> {
-        let alive = self.lots_of(account).filter(|l| l.expires_at > alive_at);
-        let expired = self.lots_of(account).filter(|l| l.expires_at <= alive_at);
-        self.take(line, alive.chain(expired), points)
-    }
-
-    fn take<'a>(&self, line: Line, lots: impl Iterator<Item = &'a Lot>, points: i64) -> Rejected<Vec<Effect>> {
-        let (mut effects, mut left) = (vec![], points);
-        for lot in lots {
+    /// Which points are spent, or held: alive, not held, oldest expiry first, and of the same expiry the lot of the earlier message first. The caller
+    /// has checked that there are enough.
+    pub(super) fn oldest(&self, account: &AccountKey, points: i64) -> Rejected<Vec<(LotKey, i64)>> {
+        let held = self.held_at(account, self.now);
+        let (mut lots, mut left) = (vec![], points);
+        for lot in self.lots_of(account).filter(|l| l.expires_at > self.now) {
             if left == 0 {
                 break;
             }
-            let taken = left.min(lot.remaining);
+            let taken = left.min(lot.remaining - held.get(&lot.key).copied().unwrap_or(0));
+            lots.extend((taken > 0).then_some((lot.key, taken)));
+            left -= taken;
+        }
+        if left > 0 {
+            Err(Reject::at(Code::InsufficientBalance, "points"))
+        } else {
+            Ok(lots)
+        }
+    }
+
+    /// Takes so many points from lots, in their order; funders that pay at redemption are charged.
+    pub(super) fn spend(&self, line: Line, lots: &[(LotKey, i64)], points: i64) -> Rejected<Vec<Effect>> {
+        let (mut effects, mut left) = (vec![], points);
+        for (key, most) in lots {
+            let taken = left.min(*most);
+            if taken == 0 {
+                break;
+            }
+            let lot = self.lots.get(key).ok_or(Reject::new(Code::Internal))?;
             effects.push(Effect::Take {
                 line,
-                lot: lot.key,
+                lot: *key,
                 points: taken,
-                price: 0,
             });
-            effects.extend(self.charge(lot, LotRef::Known(lot.key), taken)?);
+            effects.extend(self.charge(lot, LotRef::Known(*key), taken)?);
             left -= taken;
         }
         if left > 0 {
@@ -287,155 +326,5 @@ impl WorkingSet {
             effects.extend(charges);
         }
         Ok(repay)
-    }
-
-    /// Points that no open hold needs: (in lots that have not expired, in lots that have). A hold lives on the first, and on the second for what it lacks.
-    fn spare(&self, account: &AccountKey) -> (i128, i128) {
-        let (mut alive, mut expired) = (0i128, 0i128);
-        for lot in self.lots_of(account) {
-            *(if lot.expires_at > self.now { &mut alive } else { &mut expired }) += i128::from(lot.remaining);
-        }
-        let held = self.held(account);
-        ((alive - held).max(0), (expired - (held - alive).max(0)).max(0))
-    }
-
-    /// How many points a reversal can take from the member, as far below zero as the programme allows.
-    pub(super) fn recoverable(&self, account: &AccountKey) -> i128 {
-        let debt = self.accounts.get(account).map_or(0, |a| a.debt);
-        let limit = self.directory.programmes.get(&account.programme).map_or(0, |p| p.negative_limit.0);
-        let (alive, expired) = self.spare(account);
-        alive + expired + i128::from(limit.saturating_sub(debt).max(0))
-    }
-
-    /// Takes issued points back: from their own lots first, then from the member's others, then as debt; the funder gets its money back at the price of
-    /// the own lot, or the points back in the block that they were drawn from. The caller has checked [`WorkingSet::recoverable`].
-    pub(super) fn claw_back(&self, account: &AccountKey, own: &[(LotKey, i64, Line)]) -> Rejected<Vec<Effect>> {
-        let issuer = self.issuer_of(account)?;
-        let (mut alive, mut expired) = self.spare(account);
-        // Takes from a lot what is wanted, as far as no hold needs it.
-        let mut take_from = |lot: &Lot, wanted: i64, rest: i64| {
-            let spare = if lot.expires_at > self.now { &mut alive } else { &mut expired };
-            let take = i64::try_from(*spare).unwrap_or(i64::MAX).min(wanted).min(rest);
-            *spare -= i128::from(take);
-            take
-        };
-        let (mut effects, mut missing, mut taken_from) = (vec![], 0i64, std::collections::HashMap::new());
-        for (key, points, line) in own {
-            let lot = self.lots.get(key).ok_or(Reject::new(Code::Internal))?;
-            let take = take_from(lot, *points, lot.remaining);
-            if take > 0 {
-                effects.push(Effect::Take {
-                    line: *line,
-                    lot: *key,
-                    points: take,
-                    price: 0,
-                });
-                taken_from.insert(*key, take);
-            }
-            missing += points - take;
-            let refund = if lot.at_redemption {
-                (points - take).min(lot.charged)
-            } else {
-                *points
-            };
-            if lot.at_redemption {
-                effects.push(Effect::TakenBack {
-                    lot: *key,
-                    points: *points,
-                });
-            }
-            if refund > 0 {
-                effects.push(Effect::Charge {
-                    lot: LotRef::Known(*key),
-                    points: -refund,
-                });
-            }
-            if lot.prepaid {
-                effects.extend(prepaid::put_back(lot, &issuer, refund));
-            } else {
-                effects.extend(owe(*line, &issuer, &lot.funder, refund, lot.price, lot.currency, lot.agreement)?);
-            }
-        }
-        let (seq, line) = own.first().map_or((0, Line::EarnReversal), |o| (o.0.seq, o.2));
-        // Its other lots come before the member's others, so that pieces take from the same lots as the whole.
-        let mut lots: Vec<&Lot> = self.lots_of(account).collect();
-        lots.sort_by_key(|lot| lot.key.seq != seq);
-        for lot in lots {
-            let rest = lot.remaining - taken_from.get(&lot.key).copied().unwrap_or(0);
-            let take = take_from(lot, missing, rest);
-            if take > 0 {
-                effects.push(Effect::Take {
-                    line,
-                    lot: lot.key,
-                    points: take,
-                    price: 0,
-                });
-                // An own lot that comes to stand in for another was taken back in full.
-                if lot.key.seq != seq {
-                    effects.extend(self.charge(lot, LotRef::Known(lot.key), take)?);
-                }
-            }
-            missing -= take;
-        }
-        if missing > 0 {
-            effects.push(Effect::Owe {
-                line,
-                account: account.clone(),
-                points: missing,
-            });
-        }
-        Ok(effects)
-    }
-
-    /// Gives spent points back to the lots that they came from, those taken last first: `points` of them, after `before` were given back. Debt is repaid
-    /// first, and funders that paid at redemption get their money back for what the member gets.
-    pub(super) fn give_back(&self, line: Line, account: &AccountKey, target: i64, before: i64, points: i64) -> Rejected<Vec<Effect>> {
-        let issuer = self.issuer_of(account)?;
-        let (mut skip, mut left) = (before, points);
-        let mut debt = self.accounts.get(account).map_or(0, |a| a.debt);
-        let held = self.accounts.get(account).map_or(0, |a| a.points);
-        held.checked_add(points).ok_or(Reject::at(Code::Overflow, "points"))?;
-        let mut effects = vec![];
-        for (key, taken) in self.takes.get(&target).into_iter().flatten().rev() {
-            let passed = skip.min(*taken);
-            skip -= passed;
-            let back = left.min(taken - passed);
-            if back == 0 {
-                continue;
-            }
-            left -= back;
-            let lot = self.lots.get(key).ok_or(Reject::new(Code::Internal))?;
-            effects.push(Effect::Restore {
-                line,
-                lot: *key,
-                points: back,
-            });
-            let repay = debt.min(back);
-            debt -= repay;
-            if repay > 0 {
-                effects.push(Effect::Repay {
-                    lot: LotRef::Known(*key),
-                    points: repay,
-                });
-            }
-            // What was refunded when the earn itself was taken back isn't refunded again.
-            let refund = (back - repay).min(lot.charged);
-            if lot.at_redemption && refund > 0 {
-                effects.push(Effect::Charge {
-                    lot: LotRef::Known(*key),
-                    points: -refund,
-                });
-                effects.extend(owe(
-                    Line::RedemptionReversal,
-                    &issuer,
-                    &lot.funder,
-                    refund,
-                    lot.price,
-                    lot.currency,
-                    lot.agreement,
-                )?);
-            }
-        }
-        if left > 0 { Err(Reject::new(Code::Internal)) } else { Ok(effects) }
     }
 }

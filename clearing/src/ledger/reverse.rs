@@ -110,12 +110,12 @@ fn by_spend(target: &Posted, spend: Amount, before: i64, minor_digits: u32) -> R
 
 /// The lot that was owed for in money gives first, then those drawn from blocks, the last one first: what is left is as if only that had been earned.
 fn of_earn(set: &WorkingSet, target: &Posted, account: &AccountKey, before: i64, points: i64) -> Rejected<Vec<Effect>> {
-    let recoverable = set.recoverable(account);
+    let legs = (0..).map_while(|leg| set.lots.get(&LotKey { seq: target.seq, leg }));
+    let legs: Vec<&Lot> = legs.collect();
+    let recoverable = set.recoverable(account, &legs.iter().map(|lot| lot.key).collect::<Vec<_>>());
     if recoverable < i128::from(points) {
         return Err(limited(set, &account.programme, recoverable));
     }
-    let legs = (0..).map_while(|leg| set.lots.get(&LotKey { seq: target.seq, leg }));
-    let legs: Vec<&Lot> = legs.collect();
     let (mut skip, mut left, mut own) = (before, points, vec![]);
     for lot in legs.into_iter().rev() {
         let passed = skip.min(lot.issued);
@@ -127,16 +127,17 @@ fn of_earn(set: &WorkingSet, target: &Posted, account: &AccountKey, before: i64,
     set.claw_back(account, &own)
 }
 
-/// `before` and `all` count the giving programme's points; base and bonus come back in proportion, floored over the running total.
+/// `before` and `all` count the giving programme's points; base and bonus come back in proportion, rounded up over the running total: in any number of
+/// pieces as much as at once, and never a point for nothing.
 fn of_exchange(set: &WorkingSet, target: &Posted, from: &AccountKey, before: i64, all: i64) -> Rejected<Vec<Effect>> {
     // What an issuer has credited in its own books, only it can take back.
     let to = target.moved.to_account.clone().filter(|to| set.hosts(&to.programme));
     let to = to.ok_or(Reject::at(Code::NotReversible, "message"))?;
     let moved = &target.moved;
-    let up_to = |total: i64, part: i64| Points(total).share(part, moved.points).map_or(0, |p| p.0);
+    let up_to = |total: i64, part: i64| total - Points(total).share(moved.points - part, moved.points).map_or(0, |kept| kept.0);
     let back = |total: i64, all: i64| up_to(total, all) - up_to(total, before);
     let needed = |all: i64| i128::from(back(moved.credited, all)) + i128::from(back(moved.bonus, all));
-    let recoverable = set.recoverable(&to);
+    let recoverable = set.recoverable(&to, &[0, 1].map(|leg| LotKey { seq: target.seq, leg }));
     if recoverable < needed(all) {
         return Err(limited(
             set,

@@ -51,28 +51,43 @@ pub struct Lot {
     pub charged: i64,
     /// Where the funder pays at redemption: how many of its earn were taken back. It is liable for `issued - reversed`.
     pub reversed: i64,
+    /// How many expired unspent, and weren't taken back since.
+    pub expired: i64,
+    /// How many of those had been paid for: what breakage is worth.
+    pub expired_paid: i64,
     /// When they expire, in microseconds since 1970; `i64::MAX` for never.
     pub expires_at: i64,
+    /// The first cut-off at or after this looks whether points of it expire: `expires_at`, and later once one has looked, or points came back after it.
+    pub due_at: i64,
 }
 
-/// Points set aside by an authorise message.
+/// Points set aside by an authorise message, or by an exchange that waits for an issuer's answer.
 #[derive(Debug, Clone)]
 pub struct Hold {
-    /// The authorise message.
+    /// The message.
     pub seq: i64,
     /// Whose points.
     pub account: AccountKey,
     /// How many.
     pub points: i64,
+    /// Which: what could be spent when it was made, oldest first. They stay these, whatever comes between (DESIGN section 3.8).
+    pub lots: Vec<(LotKey, i64)>,
     /// When the hold ends by itself, in microseconds since 1970.
     pub expires_at: i64,
-    /// Neither captured nor voided.
+    /// Neither captured nor voided, and no night has noted its end.
     pub open: bool,
+    /// It ended by itself.
+    pub lapsed: bool,
 }
 
 impl Hold {
     /// The end of a hold that doesn't end by itself: that of an exchange which waits for an issuer's answer.
     pub const UNTIL_ANSWERED: i64 = i64::MAX;
+
+    /// Whether it keeps its points at an instant.
+    pub fn is_live(&self, at: i64) -> bool {
+        self.open && self.expires_at > at
+    }
 }
 
 /// A firm offer, made by a quote message.
@@ -111,7 +126,11 @@ pub struct Account {
     pub points: i64,
     /// Points owed after a clawback that found too few; later earns repay it first.
     pub debt: i64,
-    /// Lots with points left, in the order in which they are spent.
+    /// How many lots have points left.
+    pub open_lots: i64,
+    /// Whether what is due of its lots is loaded, and its holds.
+    pub loaded: bool,
+    /// Those lots that are loaded, in the order in which they are spent.
     pub lots: BTreeSet<(i64, LotKey)>,
     /// Open holds.
     pub holds: Vec<i64>,
@@ -231,6 +250,8 @@ pub enum Line {
     BonusReversal,
     /// Points whose time was over.
     Expiry,
+    /// Points whose time was over, and whose earn was taken back afterwards: they are no breakage any more.
+    ExpiryReversal,
     /// Points that a member owed are given up.
     WriteOff,
     /// The price of points bought in advance.
@@ -258,6 +279,7 @@ impl Line {
             Self::ExchangeReversal => "exchange_reversal",
             Self::BonusReversal => "bonus_reversal",
             Self::Expiry => "expiry",
+            Self::ExpiryReversal => "expiry_reversal",
             Self::WriteOff => "write_off",
             Self::Prepaid => "prepaid",
             Self::PrepaidReversal => "prepaid_reversal",
@@ -290,6 +312,8 @@ pub struct Posting {
     pub seq: i64,
     /// Its place among the message's postings.
     pub leg: i32,
+    /// The message's window.
+    pub window: Date,
     /// What it is about.
     pub line: Line,
     /// A programme for points, a currency for money.

@@ -12,7 +12,7 @@ use super::custody::{Answered, Pending};
 use super::paths::Routes;
 use super::plan::Effect;
 use super::prepaid::Block;
-use super::types::{Account, AccountKey, Hold, Lot, LotKey, MEMBER, Posted, Posting, Quote, Signed, Told};
+use super::types::{Account, AccountKey, Hold, Line, Lot, LotKey, MEMBER, Posted, Posting, Quote, Signed, Told};
 use crate::directory::Directory;
 
 /// Rows by key, and which of them changed.
@@ -22,13 +22,15 @@ pub struct WorkingSet {
     pub directory: Arc<Directory>,
     /// The window that takes what is posted.
     pub window: Date,
+    /// Windows that are closed and not netted, oldest first, each with its cut-off: what expires there may still be to be posted.
+    pub due: Vec<(Date, i64)>,
     /// The clearinghouse's time, in microseconds since 1970.
     pub now: i64,
     /// The next message's place in the ledger.
     pub next_seq: i64,
     /// Every account that the batch names, or its targets do; one that isn't here is empty.
     pub accounts: HashMap<AccountKey, Account>,
-    /// Their lots with points left, and those of targets.
+    /// Their lots that may give points, and those of targets and holds.
     pub lots: HashMap<LotKey, Lot>,
     /// Their open holds, and those of targets.
     pub holds: HashMap<i64, Hold>,
@@ -80,6 +82,8 @@ pub struct Changes {
     pub exposure: BTreeSet<(PartnerId, Currency)>,
     /// Pairs whose position changed.
     pub positions: BTreeSet<(PartnerId, PartnerId, Currency)>,
+    /// What positions of windows that are closed grow by, in micros.
+    pub late: BTreeMap<(Date, PartnerId, PartnerId, Currency), i64>,
     /// Pending exchanges that were answered or are new.
     pub pending: BTreeSet<i64>,
     /// Blocks of points that were bought, drawn or put back.
@@ -94,6 +98,7 @@ impl WorkingSet {
         Self {
             directory,
             window,
+            due: vec![],
             now,
             next_seq,
             accounts: HashMap::new(),
@@ -153,53 +158,58 @@ impl WorkingSet {
         lots.filter_map(|(_, lot)| self.lots.get(lot))
     }
 
-    /// Points under holds that have not ended.
-    pub fn held(&self, key: &AccountKey) -> i128 {
+    /// The account's holds that keep their points at an instant.
+    pub fn holds_at(&self, key: &AccountKey, at: i64) -> impl Iterator<Item = &Hold> {
         let holds = self.accounts.get(key).into_iter().flat_map(|a| a.holds.iter());
-        holds
-            .filter_map(|seq| self.holds.get(seq))
-            .filter(|h| h.open && h.expires_at > self.now)
-            .map(|h| i128::from(h.points))
-            .sum()
+        holds.filter_map(|seq| self.holds.get(seq)).filter(move |h| h.is_live(at))
     }
 
-    /// Whether an exchange from this account waits for an issuer's answer.
-    pub(super) fn waits(&self, key: &AccountKey) -> bool {
-        let holds = self.accounts.get(key).into_iter().flat_map(|a| a.holds.iter());
-        holds
-            .filter_map(|seq| self.holds.get(seq))
-            .any(|h| h.open && h.expires_at == Hold::UNTIL_ANSWERED)
+    /// How many points of each lot are held at an instant.
+    pub(super) fn held_at(&self, key: &AccountKey, at: i64) -> HashMap<LotKey, i64> {
+        let mut held = HashMap::new();
+        for (lot, points) in self.holds_at(key, at).flat_map(|h| &h.lots) {
+            *held.entry(*lot).or_default() += points;
+        }
+        held
+    }
+
+    /// Points in lots that haven't expired and that no hold keeps.
+    pub(super) fn free(&self, key: &AccountKey) -> i128 {
+        let Some(account) = self.accounts.get(key) else { return 0 };
+        // Of a member with very many lots not all are loaded: those that have expired are, and those that are held.
+        let expired = self
+            .lots_of(key)
+            .filter(|l| l.expires_at <= self.now)
+            .map(|l| i128::from(l.remaining));
+        let alive = |lot: &LotKey| self.lots.get(lot).is_none_or(|l| l.expires_at > self.now);
+        let held = self.holds_at(key, self.now).flat_map(|h| &h.lots).filter(|(lot, _)| alive(lot));
+        i128::from(account.points) - expired.sum::<i128>() - held.map(|(_, points)| i128::from(*points)).sum::<i128>()
     }
 
     /// Points that may be spent now: in lots that haven't expired, not held, after debt. Below zero where the member owes.
     pub fn available(&self, key: &AccountKey) -> i128 {
-        let unexpired: i128 = self
-            .lots_of(key)
-            .filter(|l| l.expires_at > self.now)
-            .map(|l| i128::from(l.remaining))
-            .sum();
-        let debt = self.accounts.get(key).map_or(0, |a| a.debt);
-        unexpired - self.held(key) - i128::from(debt)
+        self.free(key) - i128::from(self.accounts.get(key).map_or(0, |a| a.debt))
     }
 
     /// Makes a plan's effects true. Every check was made before: sums are known to fit, rows to be there.
-    pub(super) fn commit(&mut self, seq: i64, effects: Vec<Effect>) {
+    pub(super) fn commit(&mut self, seq: i64, window: Date, effects: Vec<Effect>) {
         let mut leg = 0;
         for effect in effects {
-            if let Some(posting) = self.posting(seq, leg, &effect) {
+            if let Some(posting) = self.posting((seq, leg, window), &effect) {
                 self.changes.postings.push(posting);
                 leg += 1;
             }
-            self.change(seq, effect);
+            self.change(seq, window, effect);
         }
     }
 
-    fn change(&mut self, seq: i64, effect: Effect) {
+    fn change(&mut self, seq: i64, window: Date, effect: Effect) {
         match effect {
             Effect::Issue { mut lot, .. } => {
                 lot.key.seq = seq;
                 let account = self.accounts.entry(lot.account.clone()).or_default();
                 account.points += lot.remaining;
+                account.open_lots += 1;
                 account.lots.insert((lot.expires_at, lot.key));
                 self.changes.accounts.insert(lot.account.clone());
                 self.changes.lots.insert(lot.key);
@@ -209,7 +219,27 @@ impl WorkingSet {
                 self.move_lot(lot, -points);
                 self.takes.entry(seq).or_default().push((lot, points));
             }
-            Effect::Restore { lot, points, .. } => self.move_lot(lot, points),
+            Effect::Restore { lot, points, .. } => {
+                // Where its time is over already, the next cut-off takes it.
+                if let Some(lot) = self.lots.get_mut(&lot) {
+                    lot.due_at = lot.due_at.max(self.now);
+                }
+                self.move_lot(lot, points);
+            }
+            Effect::Expire { lot, points, paid } => {
+                self.count_expired(lot, points, if paid { points } else { 0 });
+                self.move_lot(lot, -points);
+            }
+            Effect::Unexpire { lot, points, paid } => {
+                self.count_expired(lot, -points, if paid { -points } else { 0 });
+                self.move_lot(lot, points);
+            }
+            Effect::Defer { lot, due_at } => {
+                if let Some(lot) = self.lots.get_mut(&lot) {
+                    lot.due_at = due_at;
+                }
+                self.changes.lots.insert(lot);
+            }
             Effect::Repay { lot, points } => {
                 let lot = lot.of(seq);
                 self.move_lot(lot, -points);
@@ -288,9 +318,14 @@ impl WorkingSet {
             Effect::Block { agreement, bought, left } => self.change_block(agreement, bought, left),
             Effect::Tell(told) => self.changes.told.push(told),
             Effect::Money(money) => {
-                let pair = (money.debtor.clone(), money.creditor.clone(), money.currency);
-                *self.positions.entry(pair.clone()).or_default() += money.amount;
-                self.changes.positions.insert(pair);
+                if window == self.window {
+                    let pair = (money.debtor.clone(), money.creditor.clone(), money.currency);
+                    *self.positions.entry(pair.clone()).or_default() += money.amount;
+                    self.changes.positions.insert(pair);
+                } else {
+                    let pair = (window, money.debtor.clone(), money.creditor.clone(), money.currency);
+                    *self.changes.late.entry(pair).or_default() += money.amount;
+                }
                 for (partner, amount) in [(money.debtor, money.amount), (money.creditor, -money.amount)] {
                     let key = (partner, money.currency);
                     *self.exposure.entry(key.clone()).or_default() += amount;
@@ -306,11 +341,20 @@ impl WorkingSet {
         *self.reserved.entry(pair).or_default() += micros;
     }
 
+    fn count_expired(&mut self, key: LotKey, points: i64, paid: i64) {
+        if let Some(lot) = self.lots.get_mut(&key) {
+            lot.expired += points;
+            lot.expired_paid += paid;
+        }
+    }
+
     fn move_lot(&mut self, key: LotKey, points: i64) {
         let Some(lot) = self.lots.get_mut(&key) else { return };
+        let had = i64::from(lot.remaining > 0);
         lot.remaining += points;
         let account = self.accounts.entry(lot.account.clone()).or_default();
         account.points += points;
+        account.open_lots += i64::from(lot.remaining > 0) - had;
         if lot.remaining > 0 {
             account.lots.insert((lot.expires_at, key));
         } else {
@@ -333,13 +377,14 @@ impl WorkingSet {
             .map_or_else(String::new, |p| p.terms.issuer.to_string())
     }
 
-    fn posting(&self, seq: i64, leg: i32, effect: &Effect) -> Option<Posting> {
+    fn posting(&self, (seq, leg, window): (i64, i32, Date), effect: &Effect) -> Option<Posting> {
         let of_points = |line, account: &AccountKey, points: i64, price: i64, lot: Option<LotKey>, agreement, to_member: bool| {
             let (issuer, member) = (self.issuer(account), MEMBER.to_owned());
             let (debit, credit) = if to_member { (issuer, member) } else { (member, issuer) };
             Posting {
                 seq,
                 leg,
+                window,
                 line,
                 unit: account.programme.to_string(),
                 debit,
@@ -361,10 +406,26 @@ impl WorkingSet {
                 Some(lot.agreement),
                 true,
             )),
-            Effect::Take { line, lot, points, price } => self
+            Effect::Take { line, lot, points } => self
                 .lots
                 .get(lot)
-                .map(|l| of_points(*line, &l.account, *points, *price, Some(*lot), Some(l.agreement), false)),
+                .map(|l| of_points(*line, &l.account, *points, 0, Some(*lot), Some(l.agreement), false)),
+            Effect::Expire { lot, points, paid } => self.lots.get(lot).map(|l| {
+                let price = if *paid { l.price.0 } else { 0 };
+                of_points(Line::Expiry, &l.account, *points, price, Some(*lot), Some(l.agreement), false)
+            }),
+            Effect::Unexpire { lot, points, paid } => self.lots.get(lot).map(|l| {
+                let price = if *paid { l.price.0 } else { 0 };
+                of_points(
+                    Line::ExpiryReversal,
+                    &l.account,
+                    *points,
+                    price,
+                    Some(*lot),
+                    Some(l.agreement),
+                    true,
+                )
+            }),
             Effect::Restore { line, lot, points } => self
                 .lots
                 .get(lot)
@@ -380,6 +441,7 @@ impl WorkingSet {
             Effect::Money(m) => Some(Posting {
                 seq,
                 leg,
+                window,
                 line: m.line,
                 unit: m.currency.to_string(),
                 debit: m.debtor.to_string(),

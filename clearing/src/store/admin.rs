@@ -21,6 +21,7 @@ pub fn init(conn: &mut Conn, sandbox: bool) -> anyhow::Result<()> {
     let row = (
         head::id.eq(1),
         head::next_seq.eq(1i64),
+        head::last_at.eq(0i64),
         head::next_event.eq(1i64),
         head::directory_version.eq(1i64),
         head::sandbox.eq(sandbox),

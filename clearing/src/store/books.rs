@@ -1,9 +1,14 @@
 //! The books must balance: what the balances say is what the postings sum to. Run after every test, and by `clearing check`.
 
+use std::collections::BTreeMap;
+
 use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{BigInt, Text};
+use migrations::schema::{head, hold, lot};
 use migrations::{Conn, DbError, each_backend};
+
+use super::rows::held_lots;
 
 #[derive(QueryableByName)]
 struct Finding {
@@ -24,6 +29,22 @@ const RULES: &[(&str, &str)] = &[
          ON l.programme = a.programme AND l.member = a.member WHERE a.points <> COALESCE(l.sum, 0)",
     ),
     (
+        "an account counts its lots with points left",
+        "SELECT a.programme AS subject, a.open_lots AS books, CAST(COALESCE(l.n, 0) AS BIGINT) AS postings FROM account a \
+         LEFT JOIN (SELECT programme, member, COUNT(*) AS n FROM lot WHERE remaining > 0 GROUP BY programme, member) l \
+         ON l.programme = a.programme AND l.member = a.member WHERE a.open_lots <> COALESCE(l.n, 0)",
+    ),
+    (
+        "what expired of a lot is what its postings say",
+        "SELECT l.programme AS subject, l.expired AS books, CAST(COALESCE(p.sum, 0) AS BIGINT) AS postings FROM lot l LEFT JOIN \
+         (SELECT lot_seq, lot_leg, SUM(CASE kind WHEN 'expiry' THEN amount ELSE -amount END) AS sum FROM posting WHERE kind IN ('expiry', 'expiry_reversal') \
+         GROUP BY lot_seq, lot_leg) p ON p.lot_seq = l.seq AND p.lot_leg = l.leg WHERE l.expired <> COALESCE(p.sum, 0)",
+    ),
+    (
+        "time doesn't run back against the numbers",
+        "SELECT m.kind AS subject, m.posted_at AS books, h.last_at AS postings FROM message m, head h WHERE m.posted_at > h.last_at",
+    ),
+    (
         "a lot belongs to an account",
         "SELECT l.programme AS subject, l.remaining AS books, CAST(0 AS BIGINT) AS postings FROM lot l WHERE NOT EXISTS \
          (SELECT 1 FROM account a WHERE a.programme = l.programme AND a.member = l.member)",
@@ -31,6 +52,7 @@ const RULES: &[(&str, &str)] = &[
     (
         "nothing is below zero, and no lot holds more than it issued",
         "SELECT programme AS subject, remaining AS books, issued AS postings FROM lot WHERE remaining < 0 OR remaining > issued OR charged < 0 OR reversed < 0 OR charged + reversed > issued \
+         OR expired < 0 OR expired_paid < 0 OR expired_paid > expired OR remaining + expired > issued \
          UNION ALL SELECT programme, points, debt FROM account WHERE points < 0 OR debt < 0 \
          UNION ALL SELECT partner, remaining, bought FROM prepaid WHERE remaining < 0 OR remaining > bought",
     ),
@@ -210,6 +232,36 @@ pub fn check(conn: &mut Conn) -> Result<Vec<String>, DbError> {
                 ));
             }
         }
+        findings.extend(held_twice(conn)?);
         Ok(findings)
     })
+}
+
+/// What the holds that are open keep of lots is there: no point is held twice, or held and gone.
+fn held_twice(conn: &mut Conn) -> Result<Option<String>, DbError> {
+    // One that was over by the last entry keeps nothing, whether a night has noted that or not.
+    let last_at: i64 = each_backend!(conn, |c| head::table.select(head::last_at).first(c))?;
+    let open = hold::table
+        .select((hold::points, hold::lots))
+        .filter(hold::is_open)
+        .filter(hold::expires_at.gt(last_at));
+    let (mut held, mut broken) = (BTreeMap::<(i64, i32), i64>::new(), 0);
+    for (points, lots) in each_backend!(conn, |c| open.load::<(i64, String)>(c))? {
+        let lots = held_lots(&lots)?;
+        broken += usize::from(lots.iter().map(|(_, points)| points).sum::<i64>() != points);
+        for (lot, points) in lots {
+            *held.entry((lot.seq, lot.leg)).or_default() += points;
+        }
+    }
+    let seqs: Vec<i64> = held.keys().map(|(seq, _)| *seq).collect();
+    for seqs in seqs.chunks(conn.bind_limit() / 2) {
+        let lots = lot::table
+            .select((lot::seq, lot::leg, lot::remaining))
+            .filter(lot::seq.eq_any(seqs));
+        for (seq, leg, remaining) in each_backend!(conn, |c| lots.load::<(i64, i32, i64)>(c))? {
+            broken += usize::from(held.remove(&(seq, leg)).is_some_and(|held| held > remaining));
+        }
+    }
+    broken += held.len();
+    Ok((broken > 0).then(|| format!("what holds keep is left in its lots: broken {broken} times")))
 }

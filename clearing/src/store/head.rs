@@ -3,14 +3,89 @@
 use diesel::prelude::*;
 use migrations::schema::head;
 use migrations::{Conn, DbError, each_backend};
+use partner_sdk::Code;
+use settlement::SettlementError;
 
-/// Locks the ledger for this transaction and returns (next sequence number, directory version). SQLite's transaction holds the write lock already.
-pub fn lock_head(conn: &mut Conn) -> Result<(i64, i64), DbError> {
-    let row = head::table.select((head::next_seq, head::directory_version)).filter(head::id.eq(1));
-    Ok(match conn {
+/// Windows that close by themselves at once; more would rather be a clock that jumped (a week, and a day for the night to come).
+pub const MOST_AT_ONCE: usize = 7;
+
+/// How far a clock may stand before the last entry, in microseconds: so far those of several machines differ. The entry then takes the last one's time.
+const MAX_BEHIND: i64 = 1_000_000;
+
+/// Why nothing can be posted.
+#[derive(Debug, thiserror::Error)]
+pub enum Unready {
+    /// The database failed.
+    #[error(transparent)]
+    Db(#[from] DbError),
+    /// The clock stands before the last entry.
+    #[error("the clock stands {0} ms before the last entry: put it right; nothing is posted until then")]
+    ClockBehind(i64),
+    /// Too many windows are due: the clock may have jumped.
+    #[error("{0} windows or more are due at once: if the clock is right, run `clearing night --catch-up`; nothing is posted until then")]
+    Overdue(usize),
+}
+
+impl Unready {
+    /// What a partner is told.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Db(DbError::Commit(_)) => Code::OutcomeUnknown,
+            Self::Db(_) => Code::Internal,
+            Self::ClockBehind(_) => Code::ClockBehind,
+            Self::Overdue(_) => Code::WindowsOverdue,
+        }
+    }
+}
+
+impl From<SettlementError> for Unready {
+    fn from(error: SettlementError) -> Self {
+        match error {
+            SettlementError::Db(error) => Self::Db(error),
+            SettlementError::Overdue(count) => Self::Overdue(count),
+            other => Self::Db(DbError::Corrupt(format!("windows can't be closed: {other}"))),
+        }
+    }
+}
+
+/// What the row of `head` says.
+pub(super) struct Head {
+    /// The next message's number.
+    pub(super) next_seq: i64,
+    /// The version of the reference data.
+    pub(super) version: i64,
+    last_at: i64,
+}
+
+impl Head {
+    /// The time of what is posted now: never before the last entry's.
+    pub(super) fn time(&self, clock: i64) -> Result<i64, Unready> {
+        if clock < self.last_at - MAX_BEHIND {
+            return Err(Unready::ClockBehind((self.last_at - clock) / 1000));
+        }
+        Ok(clock.max(self.last_at))
+    }
+}
+
+/// Locks the ledger for this transaction. SQLite's transaction holds the write lock already.
+pub(super) fn lock(conn: &mut Conn) -> Result<Head, DbError> {
+    let row = head::table
+        .select((head::next_seq, head::directory_version, head::last_at))
+        .filter(head::id.eq(1));
+    let (next_seq, version, last_at) = match conn {
         Conn::Sqlite(c) => row.first(c)?,
         Conn::Postgres(c) => row.for_update().first(c)?,
+    };
+    Ok(Head {
+        next_seq,
+        version,
+        last_at,
     })
+}
+
+/// Locks the ledger for this transaction and returns (next sequence number, directory version).
+pub fn lock_head(conn: &mut Conn) -> Result<(i64, i64), DbError> {
+    lock(conn).map(|head| (head.next_seq, head.version))
 }
 
 /// The version of the reference data, without a lock.

@@ -1,26 +1,29 @@
 //! Loads what a batch may touch, by a handful of statements whatever the batch's size.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::Bool;
-use migrations::schema::{account, exposure, hold, limit_use, lot, message, position, posting, quote, reversal, settlement_window};
+use migrations::schema::{exposure, hold, limit_use, message, position, posting, quote, reversal, settlement_window};
 use migrations::{Conn, DbError, each_backend};
-use partner_sdk::{Body, Currency, MemberNumber, MessageId, PartnerId, ProgrammeCode};
+use partner_sdk::{Body, Currency, MessageId, PartnerId};
 
+use super::accounts::{accounts_of, load_accounts};
 use super::directory::load_directory;
-use super::head::lock_head;
+use super::head::{MOST_AT_ONCE, Unready, lock};
 use super::pending::load_pending;
 use super::prepaid::load_blocks;
-use super::rows::{HoldRow, LotRow, POSTED, PostedRow, QuoteRow, read};
+use super::rows::{HoldRow, POSTED, PostedRow, QuoteRow, read};
+use crate::clock::timestamp;
 use crate::directory::Directory;
-use crate::ledger::{AccountKey, LotKey, MEMBER, Verified, WorkingSet};
+use crate::ledger::{LotKey, MEMBER, Verified, WorkingSet, expire_due};
 
-/// Locks the ledger and loads the working set of a batch. `known` is the reference data as last seen; the set has the data as of this transaction.
-pub fn load(conn: &mut Conn, known: &Arc<Directory>, batch: &[Verified], now: i64) -> Result<WorkingSet, DbError> {
-    let mut set = empty_set(conn, known, now)?;
+/// Locks the ledger, reads the clock and loads the working set of a batch. `known` is the reference data as last seen; the set has the data as of this
+/// transaction. What the windows that are closed take from the accounts of the batch is posted before it.
+pub fn load(conn: &mut Conn, known: &Arc<Directory>, batch: &[Verified], clock: impl FnOnce() -> i64) -> Result<WorkingSet, Unready> {
+    let mut set = empty_set(conn, known, clock)?;
     let targets = load_messages(conn, &mut set, batch)?;
     load_quotes(conn, &mut set, batch)?;
     let lots_of_targets = load_targets(conn, &mut set, &targets)?;
@@ -30,35 +33,55 @@ pub fn load(conn: &mut Conn, known: &Arc<Directory>, batch: &[Verified], now: i6
     load_blocks(conn, &mut set, batch)?;
     load_positions(conn, &mut set, batch)?;
     load_pending(conn, &mut set, &targets)?;
+    expire(&mut set)?;
     Ok(set)
 }
 
-/// Locks the ledger and starts a working set without any rows.
-pub(super) fn empty_set(conn: &mut Conn, known: &Arc<Directory>, now: i64) -> Result<WorkingSet, DbError> {
-    let (next_seq, version) = lock_head(conn)?;
-    let directory = if known.version == version {
+/// Expires what is due in the loaded accounts; returns how many lots gave points.
+pub(super) fn expire(set: &mut WorkingSet) -> Result<usize, DbError> {
+    expire_due(set).map_err(|reject| DbError::Corrupt(format!("lots can't expire: {}", reject.code)))
+}
+
+/// Locks the ledger, reads the clock, closes the windows whose time is over, and starts a working set without any rows: so nothing is ever posted into a
+/// window whose cut-off has passed (DESIGN section 3.9).
+pub(super) fn empty_set(conn: &mut Conn, known: &Arc<Directory>, clock: impl FnOnce() -> i64) -> Result<WorkingSet, Unready> {
+    let head = lock(conn)?;
+    // Read after the lock: who waited for it has the time at which it posts.
+    let now = head.time(clock())?;
+    let directory = if known.version == head.version {
         known.clone()
     } else {
         Arc::new(load_directory(conn)?)
     };
-    let window = open_window(conn)?;
-    Ok(WorkingSet::new(directory, window, now, next_seq))
+    let mut windows = unnetted(conn)?;
+    if windows.last().is_some_and(|(_, cut_off)| *cut_off <= now) {
+        settlement::close_due(conn, timestamp(now), Some(MOST_AT_ONCE))?;
+        windows = unnetted(conn)?;
+    }
+    let (window, _) = windows.pop().ok_or_else(|| DbError::Corrupt("no window is open".into()))?;
+    let mut set = WorkingSet::new(directory, window, now, head.next_seq);
+    set.due = windows;
+    Ok(set)
 }
 
-/// The open window, locked against being closed while this transaction posts into it.
-fn open_window(conn: &mut Conn) -> Result<jiff::civil::Date, DbError> {
-    let row = settlement_window::table
-        .select(settlement_window::business_date)
-        .filter(settlement_window::state.eq("open"));
-    let date: String = match conn {
-        Conn::Sqlite(c) => row.first(c)?,
-        Conn::Postgres(c) => row.for_share().first(c)?,
+/// The windows that are closed and not netted, oldest first, and last the open one, each with its cut-off; locked against being closed while this
+/// transaction posts into them.
+fn unnetted(conn: &mut Conn) -> Result<Vec<(jiff::civil::Date, i64)>, DbError> {
+    let rows = settlement_window::table
+        .select((settlement_window::business_date, settlement_window::cut_off_at))
+        // As text, so that the partial index is used.
+        .filter(sql::<Bool>("state IN ('open', 'closed')"))
+        .order(settlement_window::business_date);
+    let rows: Vec<(String, i64)> = match conn {
+        Conn::Sqlite(c) => rows.load(c)?,
+        Conn::Postgres(c) => rows.for_share().load(c)?,
     };
-    read(&date, "settlement_window.business_date")
+    let read = |(date, cut_off): (String, i64)| Ok((read(&date, "settlement_window.business_date")?, cut_off));
+    rows.into_iter().map(read).collect()
 }
 
 /// The earlier message that a message refers to.
-fn target(verified: &Verified) -> Option<(PartnerId, MessageId)> {
+pub(super) fn target(verified: &Verified) -> Option<(PartnerId, MessageId)> {
     let (sender, id) = match &verified.message.body {
         Body::Capture { authorisation, .. } | Body::Void { authorisation } => (&verified.message.sender, authorisation),
         Body::Reverse { message, .. } => (&verified.message.sender, message),
@@ -69,7 +92,7 @@ fn target(verified: &Verified) -> Option<(PartnerId, MessageId)> {
 }
 
 /// The quote that an exchange names.
-fn quote_of(verified: &Verified) -> Option<&MessageId> {
+pub(super) fn quote_of(verified: &Verified) -> Option<&MessageId> {
     match &verified.message.body {
         Body::Exchange { quote, .. } => Some(quote),
         _ => None,
@@ -145,104 +168,6 @@ fn load_targets(conn: &mut Conn, set: &mut WorkingSet, targets: &[i64]) -> Resul
         }
     }
     Ok(lots)
-}
-
-/// The accounts that a batch touches, and for each whether points may leave it: only then are its lots and holds needed.
-fn accounts_of(set: &WorkingSet, batch: &[Verified]) -> BTreeMap<AccountKey, bool> {
-    let (mut accounts, mut own_target) = (BTreeMap::new(), false);
-    let mut add = |account: AccountKey, spends: bool| *accounts.entry(account).or_default() |= spends;
-    let key = |programme: &ProgrammeCode, member: &MemberNumber| AccountKey {
-        programme: programme.clone(),
-        member: member.clone(),
-    };
-    for verified in batch {
-        match &verified.message.body {
-            Body::Earn { programme, member, .. } => add(key(programme, member), false),
-            Body::Burn { programme, member, .. } | Body::Authorise { programme, member, .. } => add(key(programme, member), true),
-            Body::Exchange {
-                programme,
-                member,
-                to_programme,
-                to_member,
-                ..
-            } => {
-                add(key(programme, member), true);
-                add(key(to_programme, to_member), false);
-            }
-            Body::Capture { .. } | Body::Void { .. } | Body::Quote { .. } | Body::Prepay { .. } | Body::Reverse { .. } => {}
-            Body::Acknowledge { .. } | Body::Refuse { .. } => {}
-        }
-        let Some(name) = target(verified) else { continue };
-        match set.messages.get(&name) {
-            Some(target) => {
-                let both = [&target.moved.account, &target.moved.to_account];
-                both.into_iter().flatten().for_each(|account| add(account.clone(), true));
-            }
-            None => own_target = true,
-        }
-    }
-    if own_target {
-        // What is taken back may stand in this very batch: points may leave any of its accounts.
-        accounts.values_mut().for_each(|spends| *spends = true);
-    }
-    accounts
-}
-
-/// Loads accounts; of those from which points may leave, the lots with points left and the open holds too; and the given lots.
-pub(super) fn load_accounts(
-    conn: &mut Conn,
-    set: &mut WorkingSet,
-    accounts: &BTreeMap<AccountKey, bool>,
-    lots: &BTreeSet<LotKey>,
-) -> Result<(), DbError> {
-    let mut by_programme: BTreeMap<&str, (Vec<&str>, Vec<&str>)> = BTreeMap::new();
-    for (key, spends) in accounts {
-        let (members, spenders) = by_programme.entry(key.programme.as_str()).or_default();
-        members.push(key.member.as_str());
-        spenders.extend(Some(key.member.as_str()).filter(|_| *spends));
-    }
-    for (programme, (members, spenders)) in by_programme {
-        let query = account::table
-            .filter(account::programme.eq(programme))
-            .filter(account::member.eq_any(members));
-        for (programme, member, points, debt) in each_backend!(conn, |c| query.load::<(String, String, i64, i64)>(c))? {
-            let key = AccountKey {
-                programme: read(&programme, "account.programme")?,
-                member: read(&member, "account.member")?,
-            };
-            let account = set.accounts.entry(key).or_default();
-            (account.points, account.debt) = (points, debt);
-        }
-        if spenders.is_empty() {
-            continue;
-        }
-        // The condition stands as text, not as a value: only so the partial index is used.
-        let query = lot::table
-            .filter(lot::programme.eq(programme))
-            .filter(lot::member.eq_any(&spenders))
-            .filter(sql::<Bool>("remaining > 0"));
-        for row in each_backend!(conn, |c| query.load::<LotRow>(c))? {
-            set.load_lot(row.lot()?);
-        }
-        let query = hold::table
-            .filter(hold::programme.eq(programme))
-            .filter(hold::member.eq_any(&spenders))
-            .filter(sql::<Bool>("is_open"))
-            .filter(hold::expires_at.gt(set.now));
-        for row in each_backend!(conn, |c| query.load::<HoldRow>(c))? {
-            set.load_hold(row.hold()?);
-        }
-    }
-    let missing: Vec<LotKey> = lots.iter().copied().filter(|key| !set.lots.contains_key(key)).collect();
-    let seqs: Vec<i64> = missing.iter().map(|key| key.seq).collect::<BTreeSet<_>>().into_iter().collect();
-    // Burns of many small lots, reversed together, may name more lots than one statement can bind.
-    for seqs in seqs.chunks(conn.bind_limit() / 2) {
-        let query = lot::table.filter(lot::seq.eq_any(seqs));
-        for row in each_backend!(conn, |c| query.load::<LotRow>(c))? {
-            set.load_lot(row.lot()?);
-        }
-    }
-    Ok(())
 }
 
 /// What stands in `limit_use.member` for all members together: no member's number.

@@ -1,5 +1,6 @@
 //! Every SQL statement of the service: loading a working set, persisting its changes, and the operator's reference data.
 
+mod accounts;
 pub mod admin;
 pub mod books;
 mod directory;
@@ -23,7 +24,7 @@ mod write_off;
 
 pub use directory::{check_agreement, check_bonus, check_rate, load_directory, parties};
 pub use expire::expire_lots;
-pub use head::{directory_version, lock_head};
+pub use head::{MOST_AT_ONCE, Unready, directory_version, lock_head};
 pub use load::load;
 pub use migrations::{Conn, DbError, Url};
 pub use persist::persist;

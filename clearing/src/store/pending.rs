@@ -257,6 +257,10 @@ pub fn ask_again(conn: &mut Conn, directory: &Directory, now: i64) -> Result<usi
     while is_due(conn, now)? {
         let more = conn.transaction(|conn| -> Result<usize, DbError> {
             lock_head(conn)?;
+            // Another process, or the answer, may have come before the lock.
+            if !is_due(conn, now)? {
+                return Ok(0);
+            }
             let open = pending_exchange::state.eq(INSTRUCTED);
             // In the order of the index of those that are due, however many others there are.
             let order = (pending_exchange::next_query_at, pending_exchange::seq);
@@ -273,11 +277,14 @@ pub fn ask_again(conn: &mut Conn, directory: &Directory, now: i64) -> Result<usi
                     .execute(c))?;
                 told.push(query(&one, directory, now));
             }
+            if told.is_empty() {
+                return Err(DbError::Corrupt("an exchange that is due has no message".into()));
+            }
             events::append(conn, now, &told)?;
             Ok(told.len())
         })?;
         if more == 0 {
-            return Err(DbError::Corrupt("an exchange that is due has no message".into()));
+            break;
         }
         asked += more;
     }

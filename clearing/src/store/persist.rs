@@ -4,22 +4,24 @@ use std::collections::BTreeMap;
 
 use diesel::prelude::*;
 use diesel::upsert::excluded;
+use jiff::civil::Date;
 use migrations::schema::{account, exposure, head, hold, limit_use, lot, message, position, posting, quote, reversal, signed_batch};
 use migrations::{Conn, DbError, each_backend};
+use partner_sdk::{Currency, PartnerId};
 
 use super::events::{self, NewEvent};
 use super::load::ALL;
 use super::rows::{HoldRow, LotRow, NewMessage, NewPosting, QuoteRow};
-use crate::ledger::{Posted, Signed, WorkingSet};
+use crate::ledger::{Posted, Posting, Signed, WorkingSet};
 
 /// Persists the changes of a working set in the transaction that loaded it.
 pub fn persist(conn: &mut Conn, set: &WorkingSet) -> Result<(), DbError> {
     let changes = &set.changes;
-    if changes.messages.is_empty() && changes.postings.is_empty() {
+    if changes.messages.is_empty() && changes.lots.is_empty() {
         return Ok(());
     }
     each_backend!(conn, |c| diesel::update(head::table.filter(head::id.eq(1)))
-        .set(head::next_seq.eq(set.next_seq))
+        .set((head::next_seq.eq(set.next_seq), head::last_at.eq(set.now)))
         .execute(c))?;
     write_messages(conn, &changes.messages)?;
     write_postings(conn, set)?;
@@ -104,15 +106,16 @@ fn new_message<'a>(posted: &'a Posted, signed: &'a Signed, business_date: &'a st
 }
 
 fn write_postings(conn: &mut Conn, set: &WorkingSet) -> Result<(), DbError> {
-    let date = set.window.to_string();
-    let row = |p| NewPosting::of(p, &date);
-    let rows: Vec<NewPosting<'_>> = set.changes.postings.iter().map(row).collect();
+    let windows = set.due.iter().map(|(window, _)| *window).chain([set.window]);
+    let dates: BTreeMap<Date, String> = windows.map(|window| (window, window.to_string())).collect();
+    let postings = set.changes.postings.iter();
+    let rows: Vec<NewPosting<'_>> = postings.filter_map(|p| Some(NewPosting::of(p, dates.get(&p.window)?))).collect();
     in_chunks!(conn, rows, 13, |c, chunk| diesel::insert_into(posting::table).values(chunk));
     Ok(())
 }
 
 impl<'a> NewPosting<'a> {
-    fn of(posting: &'a crate::ledger::Posting, business_date: &'a str) -> Self {
+    fn of(posting: &'a Posting, business_date: &'a str) -> Self {
         Self {
             business_date,
             seq: posting.seq,
@@ -141,16 +144,18 @@ fn write_points(conn: &mut Conn, set: &WorkingSet) -> Result<(), DbError> {
                 account::member.eq(key.member.as_str()),
                 account::points.eq(a.points),
                 account::debt.eq(a.debt),
+                account::open_lots.eq(a.open_lots),
             )
         })
         .collect();
-    in_chunks!(conn, rows, 4, |c, chunk| {
+    in_chunks!(conn, rows, 5, |c, chunk| {
         let insert = diesel::insert_into(account::table)
             .values(chunk.to_vec())
             .on_conflict((account::programme, account::member));
         insert.do_update().set((
             account::points.eq(excluded(account::points)),
             account::debt.eq(excluded(account::debt)),
+            account::open_lots.eq(excluded(account::open_lots)),
         ))
     });
     let rows: Vec<LotRow> = set
@@ -160,12 +165,15 @@ fn write_points(conn: &mut Conn, set: &WorkingSet) -> Result<(), DbError> {
         .filter_map(|key| set.lots.get(key))
         .map(LotRow::of)
         .collect();
-    in_chunks!(conn, rows, 15, |c, chunk| {
+    in_chunks!(conn, rows, 18, |c, chunk| {
         let insert = diesel::insert_into(lot::table).values(chunk).on_conflict((lot::seq, lot::leg));
         insert.do_update().set((
             lot::remaining.eq(excluded(lot::remaining)),
             lot::charged.eq(excluded(lot::charged)),
             lot::reversed.eq(excluded(lot::reversed)),
+            lot::expired.eq(excluded(lot::expired)),
+            lot::expired_paid.eq(excluded(lot::expired_paid)),
+            lot::due_at.eq(excluded(lot::due_at)),
         ))
     });
     let rows: Vec<HoldRow> = set
@@ -175,7 +183,7 @@ fn write_points(conn: &mut Conn, set: &WorkingSet) -> Result<(), DbError> {
         .filter_map(|seq| set.holds.get(seq))
         .map(HoldRow::of)
         .collect();
-    in_chunks!(conn, rows, 6, |c, chunk| {
+    in_chunks!(conn, rows, 8, |c, chunk| {
         diesel::insert_into(hold::table)
             .values(chunk)
             .on_conflict(hold::seq)
@@ -249,6 +257,7 @@ fn write_money(conn: &mut Conn, set: &WorkingSet) -> Result<(), DbError> {
         let conflict = insert.on_conflict((position::business_date, position::debtor, position::creditor, position::currency));
         conflict.do_update().set(position::micros.eq(excluded(position::micros)))
     });
+    write_late(conn, set)?;
     let changed = set.changes.exposure.iter().filter_map(|key| Some((key, set.exposure.get(key)?)));
     let rows: Vec<_> = changed
         .map(|((partner, currency), micros)| {
@@ -264,6 +273,28 @@ fn write_money(conn: &mut Conn, set: &WorkingSet) -> Result<(), DbError> {
             .values(chunk.to_vec())
             .on_conflict((exposure::partner, exposure::currency));
         insert.do_update().set(exposure::micros.eq(excluded(exposure::micros)))
+    });
+    Ok(())
+}
+
+/// What the expiry of lots adds to positions of windows that are closed and not netted.
+fn write_late(conn: &mut Conn, set: &WorkingSet) -> Result<(), DbError> {
+    let row = |((date, debtor, creditor, currency), micros): (&(Date, PartnerId, PartnerId, Currency), &i64)| {
+        (
+            position::business_date.eq(date.to_string()),
+            position::debtor.eq(debtor.to_string()),
+            position::creditor.eq(creditor.to_string()),
+            position::currency.eq(currency.to_string()),
+            position::micros.eq(*micros),
+        )
+    };
+    let rows: Vec<_> = set.changes.late.iter().map(row).collect();
+    in_chunks!(conn, rows, 5, |c, chunk| {
+        let insert = diesel::insert_into(position::table).values(chunk.to_vec());
+        let conflict = insert.on_conflict((position::business_date, position::debtor, position::creditor, position::currency));
+        conflict
+            .do_update()
+            .set(position::micros.eq(position::micros + excluded(position::micros)))
     });
     Ok(())
 }

@@ -1,10 +1,14 @@
 //! What partners may ask: balances and live positions.
 
+use std::collections::HashSet;
+
 use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::Bool;
 use migrations::schema::{account, exposure, hold, lot, position, settlement_window};
 use migrations::{Conn, DbError, each_backend};
+
+use super::rows::held_lots;
 
 /// A member's points in one programme, in smallest units.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -29,19 +33,34 @@ pub fn balance(conn: &mut Conn, programme: &str, member: &str, now: i64) -> Resu
         .filter(lot::programme.eq(programme))
         .filter(lot::member.eq(member))
         .filter(sql::<Bool>("remaining > 0"))
-        .filter(lot::expires_at.gt(now));
-    let unexpired: i64 = each_backend!(conn, |c| query.load::<i64>(c))?.into_iter().sum();
+        .filter(lot::expires_at.le(now));
+    let expired: i64 = each_backend!(conn, |c| query.load::<i64>(c))?.into_iter().sum();
     let query = hold::table
-        .select(hold::points)
+        .select((hold::points, hold::lots))
         .filter(hold::programme.eq(programme))
         .filter(hold::member.eq(member))
         .filter(sql::<Bool>("is_open"))
         .filter(hold::expires_at.gt(now));
-    let held: i64 = each_backend!(conn, |c| query.load::<i64>(c))?.into_iter().sum();
+    let (mut held, mut lots) = (0, vec![]);
+    for (points, of) in each_backend!(conn, |c| query.load::<(i64, String)>(c))? {
+        held += points;
+        lots.extend(held_lots(&of)?);
+    }
+    // Points that a hold keeps beyond their expiry are among those that have expired.
+    let query = lot::table
+        .select((lot::seq, lot::leg))
+        .filter(lot::seq.eq_any(lots.iter().map(|(lot, _)| lot.seq)))
+        .filter(lot::expires_at.le(now));
+    let kept: HashSet<(i64, i32)> = match lots.is_empty() {
+        true => HashSet::new(),
+        false => each_backend!(conn, |c| query.load(c))?.into_iter().collect(),
+    };
+    let alive = lots.iter().filter(|(lot, _)| !kept.contains(&(lot.seq, lot.leg)));
+    let held_alive: i64 = alive.map(|(_, points)| points).sum();
     Ok(Balance {
         balance: points - debt,
         held,
-        available: unexpired - held - debt,
+        available: points - expired - held_alive - debt,
     })
 }
 

@@ -145,7 +145,10 @@ pub(super) struct LotRow {
     remaining: i64,
     charged: i64,
     reversed: i64,
+    expired: i64,
+    expired_paid: i64,
     expires_at: i64,
+    due_at: i64,
 }
 
 impl LotRow {
@@ -169,7 +172,10 @@ impl LotRow {
             remaining: self.remaining,
             charged: self.charged,
             reversed: self.reversed,
+            expired: self.expired,
+            expired_paid: self.expired_paid,
             expires_at: self.expires_at,
+            due_at: self.due_at,
         })
     }
 
@@ -189,7 +195,10 @@ impl LotRow {
             remaining: lot.remaining,
             charged: lot.charged,
             reversed: lot.reversed,
+            expired: lot.expired,
+            expired_paid: lot.expired_paid,
             expires_at: lot.expires_at,
+            due_at: lot.due_at,
         }
     }
 }
@@ -201,8 +210,28 @@ pub(super) struct HoldRow {
     programme: String,
     member: String,
     points: i64,
+    lots: String,
     expires_at: i64,
     is_open: bool,
+    lapsed: bool,
+}
+
+/// The lots of a hold as stored: `seq.leg:points`, one space between them.
+pub(super) fn held_lots(text: &str) -> Result<Vec<(LotKey, i64)>, DbError> {
+    let one = |part: &str| {
+        let (key, points) = part.split_once(':')?;
+        let (seq, leg) = key.split_once('.')?;
+        let (seq, leg) = (seq.parse().ok()?, leg.parse().ok()?);
+        Some((LotKey { seq, leg }, points.parse().ok()?))
+    };
+    let lots = text.split(' ').filter(|part| !part.is_empty());
+    lots.map(|part| one(part).ok_or_else(|| DbError::Corrupt("hold.lots".into())))
+        .collect()
+}
+
+fn text_of_lots(lots: &[(LotKey, i64)]) -> String {
+    let one = |(lot, points): &(LotKey, i64)| format!("{}.{}:{points}", lot.seq, lot.leg);
+    lots.iter().map(one).collect::<Vec<_>>().join(" ")
 }
 
 impl HoldRow {
@@ -215,8 +244,10 @@ impl HoldRow {
             seq: self.seq,
             account,
             points: self.points,
+            lots: held_lots(&self.lots)?,
             expires_at: self.expires_at,
             open: self.is_open,
+            lapsed: self.lapsed,
         })
     }
 
@@ -226,8 +257,10 @@ impl HoldRow {
             programme: hold.account.programme.as_str().to_owned(),
             member: hold.account.member.as_str().to_owned(),
             points: hold.points,
+            lots: text_of_lots(&hold.lots),
             expires_at: hold.expires_at,
             is_open: hold.open,
+            lapsed: hold.lapsed,
         }
     }
 }

@@ -9,7 +9,9 @@ use migrations::schema::account;
 use migrations::{Conn, DbError, each_backend};
 use partner_sdk::{MessageId, Points};
 
-use super::load::{empty_set, load_accounts};
+use super::accounts::{Need, load_accounts};
+use super::head::Unready;
+use super::load::{empty_set, expire, load_positions};
 use super::persist;
 use crate::directory::Directory;
 use crate::ledger::{self, AccountKey};
@@ -33,11 +35,15 @@ pub fn write_off(
     points: Points,
     change: &str,
     now: Timestamp,
-) -> Result<(), DbError> {
-    let mut set = empty_set(conn, &Arc::new(directory.clone()), now.as_microsecond())?;
-    load_accounts(conn, &mut set, &BTreeMap::from([(key.clone(), false)]), &BTreeSet::new())?;
+) -> Result<(), Unready> {
+    let mut set = empty_set(conn, &Arc::new(directory.clone()), || now.as_microsecond())?;
+    let need = Need { lots: true, points: 0 };
+    load_accounts(conn, &mut set, &BTreeMap::from([(key.clone(), need)]), &BTreeSet::new())?;
+    load_positions(conn, &mut set, &[])?;
+    // What its lots lose at a cut-off that has passed repays the debt first.
+    expire(&mut set)?;
     let id = MessageId::new(change).map_err(|e| DbError::Corrupt(e.to_string()))?;
     ledger::write_off(&mut set, key, points, id)
         .map_err(|reject| DbError::Corrupt(format!("points can't be written off: {}", reject.code)))?;
-    persist(conn, &set)
+    Ok(persist(conn, &set)?)
 }

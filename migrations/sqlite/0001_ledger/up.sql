@@ -47,10 +47,12 @@ CREATE TABLE rate (
     terms TEXT NOT NULL
 );
 
--- One row (id 1). Whoever writes the ledger locks it first: it hands out sequence numbers, so they have no gaps and follow the commits.
+-- One row (id 1). Whoever writes the ledger locks it first: it hands out sequence numbers, so they have no gaps and follow the commits. `last_at` is the
+-- latest time of a message: time never runs back against the numbers.
 CREATE TABLE head (
     id INTEGER NOT NULL PRIMARY KEY,
     next_seq BIGINT NOT NULL,
+    last_at BIGINT NOT NULL,
     next_event BIGINT NOT NULL,
     directory_version BIGINT NOT NULL,
     sandbox BOOLEAN NOT NULL
@@ -76,6 +78,7 @@ CREATE TABLE settlement_window (
     settled_at BIGINT,
     settled_by TEXT
 );
+CREATE INDEX window_unnetted ON settlement_window (business_date) WHERE state IN ('open', 'closed');
 
 -- Every message that was answered with a sequence number, accepted or rejected, with the exact bytes that were signed. Never updated.
 CREATE TABLE signed_batch (
@@ -130,7 +133,8 @@ CREATE TABLE posting (
 ) WITHOUT ROWID;
 
 -- Points issued together. `prepaid` ones were drawn from a block. `charged` counts those that the funder has paid for or owes; `reversed`, where it pays at redemption, those of its earn
--- that were taken back: it is liable for issued - reversed.
+-- that were taken back: it is liable for issued - reversed. `expired` counts those that expired unspent, `expired_paid` those of them that had been paid for. The first cut-off at or
+-- after `due_at` looks whether what no hold keeps of them expires: that is `expires_at`, and later once one has looked or points came back.
 CREATE TABLE lot (
     seq BIGINT NOT NULL,
     leg INTEGER NOT NULL,
@@ -146,29 +150,37 @@ CREATE TABLE lot (
     remaining BIGINT NOT NULL,
     charged BIGINT NOT NULL,
     reversed BIGINT NOT NULL,
+    expired BIGINT NOT NULL,
+    expired_paid BIGINT NOT NULL,
     expires_at BIGINT NOT NULL,
+    due_at BIGINT NOT NULL,
     PRIMARY KEY (seq, leg)
 ) WITHOUT ROWID;
-CREATE INDEX lot_open ON lot (member, programme) WHERE remaining > 0;
-CREATE INDEX lot_expiry ON lot (expires_at) WHERE remaining > 0 AND expires_at < 9223372036854775807;
+CREATE INDEX lot_open ON lot (member, programme, expires_at, seq, leg) WHERE remaining > 0;
+CREATE INDEX lot_due ON lot (due_at, seq, leg) WHERE remaining > 0 AND due_at < 9223372036854775807;
 
--- points = the sum of remaining over the member's lots; debt = points owed after a clawback; the balance is points - debt.
+-- points = the sum of remaining over the member's lots, open_lots = how many of them have any; debt = points owed after a clawback; the balance is points - debt.
 CREATE TABLE account (
     programme TEXT NOT NULL,
     member TEXT NOT NULL,
     points BIGINT NOT NULL,
     debt BIGINT NOT NULL,
+    open_lots BIGINT NOT NULL,
     PRIMARY KEY (member, programme)
 ) WITHOUT ROWID;
+-- Points set aside, and which: `lots` names them as `seq.leg:points`, in the order in which they are spent. `lapsed` ones ended by themselves.
 CREATE TABLE hold (
     seq BIGINT NOT NULL PRIMARY KEY,
     programme TEXT NOT NULL,
     member TEXT NOT NULL,
     points BIGINT NOT NULL,
+    lots TEXT NOT NULL,
     expires_at BIGINT NOT NULL,
-    is_open BOOLEAN NOT NULL
+    is_open BOOLEAN NOT NULL,
+    lapsed BOOLEAN NOT NULL
 );
 CREATE INDEX hold_open ON hold (member, programme) WHERE is_open;
+CREATE INDEX hold_ends ON hold (expires_at) WHERE is_open AND expires_at < 9223372036854775807;
 
 -- How much of a message has been reversed, in points and in micros of spend.
 CREATE TABLE reversal (

@@ -17,8 +17,8 @@ use crate::book::{Book, Expired, Gross};
 
 /// In place of a party, the member whom the message names: such postings move points.
 const MEMBER: &str = "member";
-/// Points that a member lost by not spending them.
-const EXPIRY: &str = "expiry";
+/// Points that a member lost by not spending them, and those of them whose earn was taken back.
+const EXPIRY: [&str; 2] = ["expiry", "expiry_reversal"];
 
 /// The postings of one kind, agreement, pair, unit and price.
 pub struct Group {
@@ -46,7 +46,7 @@ pub fn groups(conn: &mut Conn, date: Date) -> Result<Vec<Group>, DbError> {
     let money = p::debit.ne(MEMBER).and(p::credit.ne(MEMBER));
     let query = p::posting
         .filter(p::business_date.eq(date.to_string()))
-        .filter(money.or(p::kind.eq(EXPIRY)))
+        .filter(money.or(p::kind.eq_any(EXPIRY)))
         .group_by(keys)
         .select((
             p::kind,
@@ -146,15 +146,17 @@ pub fn read_book(conn: &mut Conn, window: &Window) -> Result<Book, DbError> {
                 .ok_or_else(|| DbError::Corrupt(format!("a posting names the unknown agreement {no}")))
         });
         let agreed = agreed.transpose()?;
-        if group.kind == EXPIRY {
+        if EXPIRY.contains(&group.kind.as_str()) {
+            let expires = group.kind == EXPIRY[0];
             let programme = read("a programme", ProgrammeCode::new(&group.unit))?;
             expired.push(Expired {
-                issuer: party(&group.credit)?,
+                issuer: party(if expires { &group.credit } else { &group.debit })?,
                 scale: scale(&programme)?,
                 programme,
                 agreement: agreed.map(|a| (a.hash.clone(), a.terms.partner.clone(), a.terms.currency)),
-                points: Points(group.amount),
+                points: Points(if expires { group.amount } else { -group.amount }),
                 price: Money(group.price),
+                kind: group.kind,
             });
         } else if group.debit != group.credit {
             let agreed = agreed.ok_or_else(|| DbError::Corrupt(format!("money of kind {} without an agreement", group.kind)))?;

@@ -31,10 +31,12 @@ pub fn post_fees(conn: &mut Conn, date: Date, fees: &[Fee], next_seq: i64, now: 
     let next = next_seq
         .checked_add(1)
         .ok_or_else(|| DbError::Corrupt("there are no more sequence numbers".into()))?;
+    let last_at: i64 = each_backend!(conn, |c| head::table.select(head::last_at).first(c))?;
+    let posted_at = last_at.max(now.as_microsecond());
     each_backend!(conn, |c| diesel::update(head::table.find(1))
-        .set(head::next_seq.eq(next))
+        .set((head::next_seq.eq(next), head::last_at.eq(posted_at)))
         .execute(c))?;
-    insert_message(conn, date, next_seq, now)?;
+    insert_message(conn, date, next_seq, posted_at)?;
     for (leg, (no, fee)) in (0..).zip(fees) {
         insert_posting(conn, date, (next_seq, leg), *no, fee)?;
         add_position(conn, date, fee)?;
@@ -94,14 +96,14 @@ pub fn fees(conn: &mut Conn, date: Date) -> Result<Vec<Fee>, SettlementError> {
     Ok(fees.into_iter().map(|(_, no, fee)| (no, fee)).collect())
 }
 
-fn insert_message(conn: &mut Conn, date: Date, seq: i64, now: Timestamp) -> Result<(), DbError> {
+fn insert_message(conn: &mut Conn, date: Date, seq: i64, posted_at: i64) -> Result<(), DbError> {
     let row = (
         message::seq.eq(seq),
         message::sender.eq(PartnerId::clearing().as_str().to_owned()),
         message::id.eq(format!("fees-{date}")),
         message::kind.eq(FEE),
         message::business_date.eq(date.to_string()),
-        message::posted_at.eq(now.as_microsecond()),
+        message::posted_at.eq(posted_at),
         message::facts.eq("[]"),
         message::points.eq(0),
         message::credited.eq(0),

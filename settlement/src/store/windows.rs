@@ -1,9 +1,11 @@
 //! Windows and their states.
 
+use diesel::dsl::sql;
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
 use jiff::Timestamp;
 use jiff::civil::Date;
-use migrations::schema::settlement_window as w;
+use migrations::schema::{head, lot, settlement_window as w};
 use migrations::{Conn, DbError, each_backend};
 
 use super::read;
@@ -130,6 +132,22 @@ pub fn unnetted_before(conn: &mut Conn, date: Date) -> Result<Option<Date>, DbEr
         .into_iter()
         .map(|window| window.business_date);
     Ok(earlier.filter(|earlier| *earlier < date).min())
+}
+
+/// Whether points are left that a cut-off still has to look at.
+pub fn any_due(conn: &mut Conn, cut_off_at: Timestamp) -> Result<bool, DbError> {
+    let due = lot::table
+        .select(lot::seq)
+        // As text, so that the partial index is used.
+        .filter(sql::<Bool>("remaining > 0 AND due_at < 9223372036854775807"))
+        .filter(lot::due_at.le(cut_off_at.as_microsecond()))
+        .limit(1);
+    Ok(!each_backend!(conn, |c| due.load::<i64>(c))?.is_empty())
+}
+
+/// Whether the database was made as a sandbox.
+pub fn is_sandbox(conn: &mut Conn) -> Result<bool, DbError> {
+    Ok(each_backend!(conn, |c| head::table.select(head::sandbox).first(c))?)
 }
 
 /// Adds a window in state open.
