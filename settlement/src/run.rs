@@ -59,7 +59,7 @@ pub enum SettlementError {
         needed: State,
     },
     /// More windows would close at once than do so by themselves.
-    #[error("{0} windows or more are due at once: the clock may have jumped")]
+    #[error("{0} windows or more are due at once, and none was closed: if the clock is right, run `clearing night --catch-up`")]
     Overdue(usize),
     /// Points of the window still have to expire.
     #[error("points that are due in the window of {0} haven't expired yet")]

@@ -443,7 +443,7 @@ fn what_was_reserved_outlives_its_expiry(backend: Backend) {
     assert_eq!(net(&night), [""; 0]);
     assert_eq!(
         world.balance("bank", "BANK", "m1"),
-        ("100".into(), "100".into(), "-100".into()),
+        ("100".into(), "100".into(), "0".into()),
         "50 have expired"
     );
     world.post("airline", credited("bank", &taken)).expect("captured");

@@ -127,8 +127,8 @@ fn what_is_spent_meanwhile_is_something_else(backend: Backend) {
     assert_eq!(
         world.breakage("2026-11-22", "pool"),
         [
-            ("expiry".into(), "70".into(), "0.385000".into()),
-            ("expiry".into(), "100".into(), "0.800000".into())
+            ("expiry".into(), "100".into(), "0.800000".into()),
+            ("expiry".into(), "70".into(), "0.385000".into())
         ]
     );
 }

@@ -127,10 +127,12 @@ impl World {
         serde_json::from_slice(&std::fs::read(file).expect("a statement's file")).expect("a statement")
     }
 
-    /// What a window says of points that expired: (kind, points, value) of each line of an issuer's statement.
+    /// What a window says of points that expired: (kind, points, value) of each line of an issuer's statement, sorted.
     pub fn breakage(&self, date: &str, issuer: &str) -> Vec<(String, String, String)> {
         let lines = self.statement(date, issuer).breakage.into_iter();
-        lines.map(|line| (line.kind, line.points, line.value)).collect()
+        let mut lines: Vec<_> = lines.map(|line| (line.kind, line.points, line.value)).collect();
+        lines.sort();
+        lines
     }
 
     /// A message of a partner, issued now, with an id that no other has.

@@ -36,7 +36,7 @@ pub async fn play(sandbox: &mut Sandbox, network: &Network, seed: u64) -> anyhow
     let opening = sandbox.clock.now();
     for step in 0..STEPS {
         let now = opening.checked_add((step * 30).cast_signed().minutes())?;
-        sandbox.clock.set(now);
+        sandbox.pass(now)?;
         let mut by_sender: BTreeMap<PartnerId, Vec<Message>> = BTreeMap::new();
         for event in 0..EVENTS_A_STEP {
             let id = MessageId::new(format!("day-{step:02}-{event:03}"))?;
@@ -60,7 +60,7 @@ pub async fn play(sandbox: &mut Sandbox, network: &Network, seed: u64) -> anyhow
     bar.finish_and_clear();
     let calendar = &network.calendar;
     let date = calendar.business_date(opening)?;
-    sandbox.clock.set(calendar.cut_off_at(date)?);
+    sandbox.pass(calendar.cut_off_at(date)?)?;
     report.close(sandbox)?;
     report.sum_up(sandbox, date, date)?;
     Ok(report)

@@ -40,7 +40,7 @@ pub async fn replay(sandbox: &mut Sandbox, network: &Network, rows: &[Row]) -> a
         let (day, later) = rest.split_at(today);
         rest = later;
         for chunk in day.chunks(CHUNK) {
-            sandbox.clock.set(chunk[chunk.len() - 1].occurred_at);
+            sandbox.pass(chunk[chunk.len() - 1].occurred_at)?;
             for wave in waves(chunk, &brands)? {
                 let posts = wave.iter().map(|(sender, messages)| traffic.post(sandbox, sender, messages));
                 try_join_all(posts).await?.iter().for_each(|(tally, _)| report.tally.merge(tally));
@@ -48,9 +48,9 @@ pub async fn replay(sandbox: &mut Sandbox, network: &Network, rows: &[Row]) -> a
             bar.inc(chunk.len() as u64);
         }
         // Days without rows close too: all whose time is over when the next row comes, or the last row's day.
-        sandbox.clock.set(rest.first().map_or(Ok(cut_off), |next| {
+        sandbox.pass(rest.first().map_or(Ok(cut_off), |next| {
             calendar.business_date(next.occurred_at).and_then(|d| window_start(calendar, d))
-        })?);
+        })?)?;
         report.close(sandbox)?;
     }
     bar.finish_and_clear();

@@ -13,7 +13,7 @@ use partner_sdk::client::{Client, Identity};
 use partner_sdk::jws::{SigningKey, VerifyingKey};
 use partner_sdk::{KeyId, PartnerId};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, timestamp};
 use crate::config::Config;
 use crate::install::{self, Setup};
 use crate::network::Network;
@@ -91,6 +91,13 @@ impl Sandbox {
     pub fn statements_in(&mut self, folder: &Path) {
         self.config.statements = folder.to_owned();
         self.night.out = folder.to_owned();
+    }
+
+    /// Lets time pass up to an instant; where a run before this one has come further, up to there: time never runs back.
+    pub fn pass(&self, to: Timestamp) -> anyhow::Result<()> {
+        let last = timestamp(store::last_at(&mut self.database()?)?);
+        self.clock.set(to.max(last));
+        Ok(())
     }
 
     /// Starts the service on a free port. On a sandbox clock nothing closes by itself: see [`Sandbox::close_due`].

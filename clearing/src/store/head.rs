@@ -22,7 +22,7 @@ pub enum Unready {
     #[error("the clock stands {0} ms before the last entry: put it right; nothing is posted until then")]
     ClockBehind(i64),
     /// Too many windows are due: the clock may have jumped.
-    #[error("{0} windows or more are due at once: if the clock is right, run `clearing night --catch-up`; nothing is posted until then")]
+    #[error("{0} windows or more are due at once, and nothing is posted: if the clock is right, run `clearing night --catch-up`")]
     Overdue(usize),
 }
 
@@ -86,6 +86,11 @@ pub(super) fn lock(conn: &mut Conn) -> Result<Head, DbError> {
 /// Locks the ledger for this transaction and returns (next sequence number, directory version).
 pub fn lock_head(conn: &mut Conn) -> Result<(i64, i64), DbError> {
     lock(conn).map(|head| (head.next_seq, head.version))
+}
+
+/// The time of the last entry, in microseconds since 1970; 0 if there is none.
+pub fn last_at(conn: &mut Conn) -> Result<i64, DbError> {
+    Ok(each_backend!(conn, |c| head::table.select(head::last_at).first(c))?)
 }
 
 /// The version of the reference data, without a lock.

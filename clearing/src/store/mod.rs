@@ -24,7 +24,7 @@ mod write_off;
 
 pub use directory::{check_agreement, check_bonus, check_rate, load_directory, parties};
 pub use expire::expire_lots;
-pub use head::{MOST_AT_ONCE, Unready, directory_version, lock_head};
+pub use head::{MOST_AT_ONCE, Unready, directory_version, last_at, lock_head};
 pub use load::load;
 pub use migrations::{Conn, DbError, Url};
 pub use persist::persist;
