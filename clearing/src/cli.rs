@@ -35,7 +35,7 @@ use crate::{out, say, server, telemetry};
     version,
     about,
     after_help = "A first look: `clearing demo`. A clearinghouse of your own: `clearing init DIR`, \
-`clearing network apply FILE`, `clearing partner add`, `clearing person add`, `clearing serve`. See README.md and docs/."
+`clearing network apply FILE`, `clearing partner add`, `clearing network found`, `clearing serve`. See README.md and docs/."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -170,15 +170,17 @@ enum Command {
         #[arg(long)]
         catch_up: bool,
     },
-    /// Record that all payments of a window were made; its debts no longer count against net debit caps.
+    /// Propose that all payments of a window were made; once another person approves, its debts no longer count against net debit caps.
     Settle {
         #[command(flatten)]
         at: At,
         /// The window's business date, e.g. 2026-11-21.
         date: Date,
-        /// Who confirms it, for the record.
-        #[arg(long)]
-        by: String,
+        #[command(flatten)]
+        who: office::Who,
+        /// Why, for who approves it.
+        #[arg(long, default_value = "all payments were made")]
+        why: Why,
     },
     /// Measure the service: messages a second, beside what this machine's verification, writes and requests allow.
     Bench(crate::bench::Options),
@@ -206,9 +208,9 @@ enum PartnerCommand {
         #[command(flatten)]
         at: At,
     },
-    /// Print a token with which a partner enrols by itself, once and within 24 hours. Where there are two people, one proposes it and another approves.
+    /// Print a token with which a partner enrols by itself, once and within 24 hours. Once the network is founded, one person proposes it and another approves.
     Invite(keys::Invite),
-    /// Sign a partner's certificate request and register its keys, before there are two people. Prints the certificate.
+    /// Sign a partner's certificate request and register its keys, before the network is founded. Prints the certificate.
     Add {
         #[command(flatten)]
         at: At,
@@ -307,11 +309,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             sandbox_clock,
             catch_up,
         } => night(&at.config, sandbox_clock, catch_up),
-        Command::Settle { at, date, by } => {
-            let (_, mut conn) = open(&at.config)?;
-            settlement::settle(&mut conn, date, Timestamp::now(), &by)?;
-            out::done(say!("window {date} is settled"))
-        }
+        Command::Settle { at, date, who, why } => office::settle(&at, date, &who, &why),
         Command::Bench(options) => {
             not_in_ps(&options.database)?;
             crate::bench::run(&options)
@@ -327,9 +325,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             findings.extend(trail::check(&mut conn, key.kid(), &key.verifying_key())?);
             findings.iter().try_for_each(out::line)?;
             ensure!(findings.is_empty(), "the books do not balance, or the trail has a hole");
-            Ok(say!(
-                "the books balance, and every agreement, rate and bonus in force is what was signed"
-            )?)
+            Ok(say!("the books balance, and whatever is in force is what was signed")?)
         }
     }
 }
@@ -362,7 +358,8 @@ fn init(setup: Setup) -> anyhow::Result<()> {
   1. write a founding file (see docs/examples/founding.toml) and run: clearing network apply --config {config} FILE
   2. for each of the first partners: clearing partner add --config {config} ID --csr FILE --kid KID --key PUBLIC_KEY
      give it the certificate, {} and {}
-  3. for each of two people: clearing person key FILE, and with what it prints: clearing person add --config {config} NAME --kid KID --key PUBLIC_KEY
+  3. each of three people (or more): clearing person key FILE; then all together, with the files of their keys:
+     clearing network found --config {config} --person NAME:KID:FILE --person NAME:KID:FILE --person NAME:KID:FILE
      from then on nobody decides alone, and partners come by clearing partner invite
   4. clearing serve --config {config}",
         folder.display(),

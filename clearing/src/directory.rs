@@ -170,6 +170,8 @@ pub struct Directory {
     rates_by_no: HashMap<i32, Arc<Numbered<Rate>>>,
     bonuses: HashMap<Pair, Vec<Arc<Numbered<Bonus>>>>,
     bonuses_by_no: HashMap<i32, Arc<Numbered<Bonus>>>,
+    /// The highest number of one that was taken back.
+    last_rate_no: i32,
 }
 
 impl Directory {
@@ -187,6 +189,7 @@ impl Directory {
             rates_by_no: HashMap::new(),
             bonuses: HashMap::new(),
             bonuses_by_no: HashMap::new(),
+            last_rate_no: 0,
         }
     }
 
@@ -237,6 +240,15 @@ impl Directory {
         let bonus = Arc::new(bonus);
         self.bonuses.entry(pair).or_default().push(bonus.clone());
         self.bonuses_by_no.insert(bonus.no, bonus);
+    }
+
+    /// Takes a rate or bonus out; its number isn't given again.
+    pub fn remove_published(&mut self, no: i32) {
+        self.last_rate_no = self.last_rate_no.max(no);
+        self.rates_by_no.remove(&no);
+        self.bonuses_by_no.remove(&no);
+        self.rates.values_mut().for_each(|versions| versions.retain(|rate| rate.no != no));
+        self.bonuses.values_mut().for_each(|all| all.retain(|bonus| bonus.no != no));
     }
 
     /// The agreement in force at an instant: the one with the latest start, unless it has ended.
@@ -319,6 +331,7 @@ impl Directory {
 
     /// The next number of a rate or bonus: they are numbered in one sequence.
     pub fn next_rate_no(&self) -> i32 {
-        1 + self.rates_by_no.keys().chain(self.bonuses_by_no.keys()).max().unwrap_or(&0)
+        let used = self.rates_by_no.keys().chain(self.bonuses_by_no.keys()).max();
+        1 + used.copied().unwrap_or(0).max(self.last_rate_no)
     }
 }

@@ -28,6 +28,7 @@ diesel::table! {
         revoked_at -> Nullable<BigInt>,
         revoked_by -> Nullable<Text>,
         revoked_why -> Nullable<Text>,
+        revocation -> Nullable<Text>,
     }
 }
 
@@ -57,6 +58,7 @@ diesel::table! {
         agreement -> Integer,
         published_at -> BigInt,
         terms -> Text,
+        taken_back_by -> Nullable<Text>,
     }
 }
 
@@ -68,6 +70,7 @@ diesel::table! {
         next_event -> BigInt,
         directory_version -> BigInt,
         sandbox -> Bool,
+        founding -> Text,
     }
 }
 
@@ -284,7 +287,9 @@ diesel::table! {
         kid -> Text,
         public_key -> Text,
         added_at -> BigInt,
+        added_by -> Text,
         left_at -> Nullable<BigInt>,
+        left_by -> Nullable<Text>,
     }
 }
 
@@ -345,6 +350,7 @@ diesel::table! {
         revoked_at -> Nullable<BigInt>,
         revoked_by -> Nullable<Text>,
         revoked_why -> Nullable<Text>,
+        revocation -> Nullable<Text>,
     }
 }
 

@@ -1,10 +1,11 @@
 //! What the operator's people change, always two of them: one proposes, another approves the same bytes (four eyes). And the life of a partner.
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use crate::amount::Amount;
-use crate::calendar::CalendarTerms;
+use crate::calendar::{Calendar, CalendarTerms};
 use crate::ids::{Currency, KeyId, MemberNumber, MessageId, PartnerId, ProgrammeCode};
 use crate::rate::{BonusTerms, RateTerms};
 use crate::salt::Salt;
@@ -104,6 +105,22 @@ pub struct ProgrammeTerms {
     pub negative_limit: Option<Amount>,
 }
 
+/// How many people there are at least, from the founding on: with two, a lost key would stop every change.
+pub const FOUNDERS: usize = 3;
+
+/// One of the operator's people, who propose and approve.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PersonTerms {
+    /// The person's name, as it stands in the trail.
+    #[serde(deserialize_with = "text::name")]
+    pub name: String,
+    /// The id of the signing key.
+    pub kid: KeyId,
+    /// The Ed25519 public key: 32 bytes as unpadded base64url.
+    pub public_key: String,
+}
+
 /// One change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -157,16 +174,25 @@ pub enum Change {
         /// How many points.
         points: Amount,
     },
-    /// A further person who proposes and approves.
-    Person {
-        /// The person's name, as it stands in the trail.
-        #[serde(deserialize_with = "text::name")]
-        name: String,
-        /// The id of the signing key.
-        kid: KeyId,
-        /// The Ed25519 public key: 32 bytes as unpadded base64url.
-        public_key: String,
+    /// A rate or bonus that hasn't begun is taken back: it never begins.
+    TakeBack {
+        /// Its hash.
+        published: String,
     },
+    /// All payments of a window were made: its debts no longer count against net debit caps.
+    Settle {
+        /// The window.
+        business_date: Date,
+    },
+    /// The network's first people and its calendar; made once, and signed by all of them at once.
+    Found {
+        /// At least [`FOUNDERS`].
+        people: Vec<PersonTerms>,
+        /// When windows end.
+        calendar: Calendar,
+    },
+    /// A further person who proposes and approves.
+    Person(PersonTerms),
     /// A person who proposes and approves no more.
     PersonLeaves {
         /// The person's name.

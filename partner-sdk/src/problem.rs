@@ -95,6 +95,7 @@ catalogue! {
     NotParty = "not_party", 403, false, "This isn't yours to do: only another party of the document may.", "See docs/PROTOCOL.md for who may do what, and when.";
     TooManyProposals = "too_many_proposals", 409, false, "Too many of your proposals aren't in force yet.", "Withdraw what is no longer wanted.";
     NotApproved = "not_approved", 409, false, "The document lacks a signature that has to be there before it is countersigned.", "Have the missing party sign first.";
+    AlreadySettled = "already_settled", 409, false, "The window is settled already.", "Look at who has confirmed its payments: clearing document show HASH.";
     FourEyes = "four_eyes", 403, false, "Who has proposed something doesn't approve it.", "Ask another of the operator's people.";
     Superseded = "superseded", 409, false, "Another version is in force, or starts then or later.", "Propose a version that names the one in force in `supersedes` and starts later.";
     NoticeTooShort = "notice_too_short", 422, false, "The notice that was agreed on isn't kept.", "Choose a later date.";

@@ -25,8 +25,11 @@ mod testing;
 
 pub use calendar::{Calendar, CalendarError, Calendars, Weekday};
 pub use netting::NettingError;
-pub use run::{SettlementError, advise, close_due, closed, net, open_first, open_window, pending, settle, settlement, statement};
+pub use run::{
+    SettlementError, advise, close_due, closed, may_settle, net, open_first, open_window, pending, settle, settle_locked, settlement,
+    statement,
+};
 pub use statement::{
     BreakageLine, Direction, Line, NetLine, NetPosition, NetResult, PairLine, Payment, ReductionLine, Settlement, SettlementPair, Statement,
 };
-pub use store::{State, Window, add_calendar, calendars, found_calendar, founding_calendar, next_window};
+pub use store::{State, Window, add_calendar, calendars, found_calendar, founding_calendar, next_window, parties};

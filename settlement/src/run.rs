@@ -64,6 +64,9 @@ pub enum SettlementError {
     /// Points of the window still have to expire.
     #[error("points that are due in the window of {0} haven't expired yet")]
     NotExpired(Date),
+    /// Its payments were confirmed before.
+    #[error("the window of {0} is settled already")]
+    Settled(Date),
     /// Windows are netted in order, because residues are carried from one to the next.
     #[error("the window of {earlier} must be netted before that of {date}")]
     OutOfOrder {
@@ -189,18 +192,28 @@ fn render_all(book: &Book, partners: Vec<PartnerId>) -> Result<Vec<(String, Vec<
     Ok(files)
 }
 
-/// Confirms an advised window's payments: what it made the partners owe no longer counts against their net debit caps. Does nothing to a
-/// window that is settled already.
+/// Confirms an advised window's payments: what it made the partners owe no longer counts against their net debit caps. A second time is refused.
 pub fn settle(conn: &mut Conn, date: Date, now: Timestamp, by: &str) -> Result<(), SettlementError> {
     conn.transaction(|conn| {
         store::lock_head(conn)?;
-        if reached(conn, date, State::Advised)?.state > State::Advised {
-            return Ok(());
-        }
-        store::reduce_exposures(conn, date)?;
-        store::mark(conn, date, Mark::Settled(by), now)?;
-        Ok(())
+        settle_locked(conn, date, now, by)
     })
+}
+
+/// The same in a transaction that has locked the ledger.
+pub fn settle_locked(conn: &mut Conn, date: Date, now: Timestamp, by: &str) -> Result<(), SettlementError> {
+    may_settle(conn, date)?;
+    store::reduce_exposures(conn, date)?;
+    store::mark(conn, date, Mark::Settled(by), now)?;
+    Ok(())
+}
+
+/// Whether a window's payments can be confirmed: it is advised, and they weren't before.
+pub fn may_settle(conn: &mut Conn, date: Date) -> Result<(), SettlementError> {
+    match reached(conn, date, State::Advised)?.state > State::Advised {
+        true => Err(SettlementError::Settled(date)),
+        false => Ok(()),
+    }
 }
 
 /// A partner's view of a window; `None` if it isn't netted yet. Empty for a partner that took no part.

@@ -147,6 +147,7 @@ impl Ledger {
             head::next_event.eq(1),
             head::directory_version.eq(1),
             head::sandbox.eq(true),
+            head::founding.eq(""),
         );
         each_backend!(&mut conn, |c| diesel::insert_into(head::table).values(first).execute(c)).expect("head");
         crate::found_calendar(&mut conn, &calendar).expect("a calendar");

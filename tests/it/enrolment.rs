@@ -10,7 +10,7 @@ use diesel::prelude::*;
 use jiff::ToSpan;
 use migrations::each_backend;
 use migrations::schema::{clearing_key, person};
-use partner_sdk::change::{Change, Status};
+use partner_sdk::change::{Change, PersonTerms, Status};
 use partner_sdk::client::ClientError;
 use partner_sdk::client::keys::enrol;
 use partner_sdk::document::State;
@@ -150,14 +150,16 @@ fn named(kid: &KeyId, key: &SigningKey) -> SigningKey {
 fn a_kid_and_a_key_are_one_partys(backend: Backend) {
     let world = World::new(backend, POOL);
     let office = Office::found(&world.sandbox);
-    let person = |name: &str, kid: &KeyId, key: &VerifyingKey| Change::Person {
-        name: name.to_owned(),
-        kid: kid.clone(),
-        public_key: key.to_base64url(),
+    let person = |name: &str, kid: &KeyId, key: &VerifyingKey| {
+        Change::Person(PersonTerms {
+            name: name.to_owned(),
+            kid: kid.clone(),
+            public_key: key.to_base64url(),
+        })
     };
     let left = new_key("left-1");
     let comes = person("left", left.kid(), &left.verifying_key());
-    office.change(&world.sandbox, comes).expect("a third");
+    office.change(&world.sandbox, comes).expect("a fourth");
     let goes = Change::PersonLeaves { name: "left".into() };
     office.change(&world.sandbox, goes).expect("gone");
     let secret = std::fs::read_to_string(&world.sandbox.config.operator.key).expect("there");
@@ -277,10 +279,15 @@ fn each_signs_in_its_own_role(backend: Backend) {
             person::kid.eq(kid),
             person::public_key.eq(new_key("x").verifying_key().to_base64url()),
             person::added_at.eq(0i64),
+            person::added_by.eq(""),
         );
         each_backend!(&mut conn, |c| diesel::insert_into(person::table).values(row).execute(c)).expect("written");
     }
-    assert_eq!(market.world.check_trail(), Vec::<String>::new());
+    // But no document brought them in, and that is found.
+    let slipped = ["nobody-0", "nobody-1"].map(|name| format!("person {name} is in the table, and no signed document says so"));
+    assert_eq!(market.world.check_trail(), slipped);
+    let nobody = person::table.filter(person::added_by.eq(""));
+    each_backend!(&mut conn, |c| diesel::delete(nobody).execute(c)).expect("written");
     // What another key of the clearinghouse's has countersigned before holds too, as long as that key is known.
     let new = new_key("clearing-2");
     let holds = |conn: &mut migrations::Conn| {
@@ -292,15 +299,20 @@ fn each_signs_in_its_own_role(backend: Backend) {
     let unknown = clearing_key::kid.eq("unknown");
     each_backend!(&mut conn, |c| diesel::update(clearing_key::table).set(unknown).execute(c)).expect("written");
     assert!(!holds(&mut conn));
-    // Without the approver there is nobody who has approved.
+    // Who approves is in the table, too.
     let approver = person::table.filter(person::kid.eq(market.office.second.kid().as_str()));
+    let founding: String = each_backend!(&mut conn, |c| approver.select(person::added_by).first(c)).expect("there");
     each_backend!(&mut conn, |c| diesel::delete(approver).execute(c)).expect("written");
-    assert_eq!(market.world.check_trail().len(), 1, "the approver is nobody");
+    assert_eq!(
+        market.world.check_trail(),
+        ["person second is missing, and a signed document says so"]
+    );
     let back = (
         person::name.eq("second"),
         person::kid.eq(market.office.second.kid().as_str()),
         person::public_key.eq(market.office.second.verifying_key().to_base64url()),
         person::added_at.eq(0i64),
+        person::added_by.eq(founding),
     );
     each_backend!(&mut conn, |c| diesel::insert_into(person::table).values(back).execute(c)).expect("written");
 }

@@ -77,11 +77,17 @@ fn from_nothing_to_the_first_message() {
         &public,
     ];
     assert!(fails(folder, &add).contains("network"), "a partner comes from the network file");
+    let early = keys_of(folder, &["early-1", "early-2", "early-3"]);
+    let early: Vec<&str> = ["network", "found"].into_iter().chain(early.iter().map(String::as_str)).collect();
+    assert!(
+        fails(folder, &early).contains("network apply"),
+        "nobody is named before there is a network"
+    );
     works(folder, &["network", "apply", &path("founding.toml")]);
     let weak = "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
     assert!(fails(folder, &["partner", "add", "wellcome", "--csr", &csr, "--kid", "k", "--key", weak]).contains("weak"));
     let cert_pem = works(folder, &add);
-    let people = two_people(folder);
+    let people = three_people(folder);
     assert!(fails(folder, &["network", "apply", &path("founding.toml")]).contains("clearing propose"));
     // From here on nobody brings in keys alone, not even the same again.
     std::fs::rename(path("ca.key"), path("ca.key.away")).expect("moved");
@@ -159,22 +165,28 @@ fn from_nothing_to_the_first_message() {
     }
 }
 
-/// Registers Ann and Ben, as the two first people do; returns their names.
-fn two_people(folder: &Path) -> [String; 2] {
-    let file = |name: &str| folder.join(format!("{name}.key")).to_string_lossy().into_owned();
-    for name in ["ann", "ben", "cid"] {
-        let said = works(folder, &["person", "key", &file(name)]);
-        let public = said
-            .lines()
-            .find_map(|line| line.strip_prefix("public key: "))
-            .expect("a key")
-            .to_owned();
-        let add = ["person", "add", name, "--kid", &format!("{name}-1"), "--key", &public];
-        match name {
-            "cid" => assert!(fails(folder, &add).contains("four_eyes"), "a third takes two"),
-            _ => drop(works(folder, &add)),
-        }
+/// A key for each; returns what names each at the founding.
+fn keys_of(folder: &Path, names: &[&str]) -> Vec<String> {
+    let founder = |name: &&str| {
+        let file = folder.join(format!("{name}.key")).to_string_lossy().into_owned();
+        assert!(works(folder, &["person", "key", &file]).contains("public key: "));
+        format!("--person={name}:{name}-1:{file}")
+    };
+    names.iter().map(founder).collect()
+}
+
+/// Ann, Ben and Cid found the network, all at once; returns the names of the first two.
+fn three_people(folder: &Path) -> [String; 2] {
+    let founders = keys_of(folder, &["ann", "ben", "cid"]);
+    fn found<'a>(people: &[&'a str]) -> Vec<&'a str> {
+        [&["network", "found"], people].concat()
     }
+    let [ann, ben, cid] = [&founders[0], &founders[1], &founders[2]].map(String::as_str);
+    assert!(fails(folder, &found(&[ann, ben])).contains("3 to 20 people"), "two are too few");
+    assert!(fails(folder, &found(&[ann, ben, ben])).contains("of its own"));
+    assert!(fails(folder, &found(&["--person=ann"])).contains("NAME:KID:FILE"));
+    assert!(works(folder, &found(&[ann, ben, cid])).contains("signed as founder-3 by cid"));
+    assert!(fails(folder, &found(&[ann, ben, cid])).contains("is founded"), "once");
     assert!(works(folder, &["person", "list"]).contains("ben-1"));
     ["ann".into(), "ben".into()]
 }
@@ -185,6 +197,7 @@ fn changes_by_command(folder: &Path, [ann, ben]: &[String; 2]) {
     let draft = "reason = \"late with its payments\"\n[change.status]\npartner = \"ikea\"\nstatus = \"suspended\"\n";
     std::fs::write(path("draft.toml"), draft).expect("written");
     let said = works(folder, &["propose", &path("draft.toml"), "--as", ann, "--key", &path("ann.key")]);
+    assert!(said.contains("in force from its approval"), "{said}");
     let hash = said
         .lines()
         .find_map(|line| line.strip_prefix("now another person: clearing approve "))
@@ -249,10 +262,22 @@ fn keys_and_certificates_by_the_command_line() {
     assert!(fails(folder, &invite("nobody")).contains("no partner"));
     assert!(fails(folder, &["partner", "invite", "wellcome"]).contains("--sandbox-clock"));
 
-    let mut revoke = vec!["key", "revoke", "--why", "a test", "--by", "A. Chan"];
+    let founders = keys_of(folder, &["ann", "ben", "cid"]);
+    let found: Vec<&str> = ["network", "found"]
+        .into_iter()
+        .chain(founders.iter().map(String::as_str))
+        .collect();
+    works(folder, &found);
+    let (ann, ben) = (path("ann.key"), path("ben.key"));
+    let mut revoke = vec!["key", "revoke", "--why", "a test"];
+    assert!(fails(folder, &revoke).contains("--as"), "a name without its key is nobody's");
+    revoke.extend(["--as", "ann", "--key", &ben]);
     assert!(fails(folder, &revoke).contains("--kid"));
     revoke.extend(["--kid", "wellcome-1"]);
+    assert!(fails(folder, &revoke).contains("isn't the key of ann"));
+    revoke[7] = &ann;
     works(folder, &revoke);
+    works(folder, &["check"]);
     let listed = works(folder, &["key", "list", "--partner", "wellcome"]);
     assert!(listed.contains("wellcome sign wellcome-1 Revoked"), "{listed}");
     assert!(listed.contains("wellcome tls ") && listed.contains(" Valid "), "{listed}");

@@ -2,7 +2,7 @@
 
 use clearing::store::events;
 use jiff::ToSpan;
-use partner_sdk::change::{Change, Status};
+use partner_sdk::change::{Change, PersonTerms, Status};
 use partner_sdk::client::ClientError;
 use partner_sdk::{Body, Code};
 use tests::market::terms;
@@ -257,7 +257,7 @@ fn no_single_person_passes(backend: Backend) {
         code_of(office.approve_change(sandbox, &office.first, &proposed)).err(),
         Some(Code::FourEyes)
     );
-    let stranger = partner_sdk::jws::SigningKey::from_bytes("third-1".parse().expect("a kid"), &[9; 32]);
+    let stranger = partner_sdk::jws::SigningKey::from_bytes("fourth-1".parse().expect("a kid"), &[9; 32]);
     assert_eq!(
         code_of(office.approve_change(sandbox, &stranger, &proposed)).err(),
         Some(Code::UnknownKey)
@@ -273,22 +273,22 @@ fn no_single_person_passes(backend: Backend) {
         code_of(office.approve_change(sandbox, &office.second, &mixed)).err(),
         Some(Code::BadSignature)
     );
-    // One of the two can't be made to leave, and a third comes only by both.
+    // None of the three can be made to leave, and a fourth comes only by two.
     let leaves = Change::PersonLeaves { name: "first".into() };
     assert_eq!(code_of(office.propose(sandbox, &office.second, leaves)).err(), Some(Code::BadTerms));
-    let third = Change::Person {
-        name: "third".into(),
-        kid: "third-1".parse().expect("a kid"),
+    let fourth = Change::Person(PersonTerms {
+        name: "fourth".into(),
+        kid: "fourth-1".parse().expect("a kid"),
         public_key: stranger.verifying_key().to_base64url(),
-    };
-    office.change(sandbox, third).expect("added");
-    let done = office.approve_change(sandbox, &stranger, &proposed).expect("the third approves");
+    });
+    office.change(sandbox, fourth).expect("added");
+    let done = office.approve_change(sandbox, &stranger, &proposed).expect("the fourth approves");
     let signers: Vec<_> = done.signatures.iter().map(|s| (s.role.as_str(), s.signer.as_str())).collect();
-    assert_eq!(signers, [("proposer", "first"), ("approver", "third"), ("clearing", "clearing")]);
+    assert_eq!(signers, [("proposer", "first"), ("approver", "fourth"), ("clearing", "clearing")]);
     for signed in &done.signatures {
         let key = match signed.signer.as_str() {
             "first" => office.first.verifying_key(),
-            "third" => stranger.verifying_key(),
+            "fourth" => stranger.verifying_key(),
             _ => world.sandbox.clearing_key.clone(),
         };
         signed.signature.verify(done.payload.as_bytes(), &key).expect("it verifies");
@@ -298,7 +298,9 @@ fn no_single_person_passes(backend: Backend) {
         Some(Code::DocumentState)
     );
     // Who has left doesn't count: the first one's other proposal lapses with it.
-    office.change(sandbox, Change::PersonLeaves { name: "third".into() }).expect("left");
+    office
+        .change(sandbox, Change::PersonLeaves { name: "fourth".into() })
+        .expect("left");
     assert_eq!(code_of(office.propose(sandbox, &stranger, suspend())).err(), Some(Code::UnknownKey));
     let mut conn = sandbox.database().expect("a connection");
     let all = events::after(&mut conn, &[events::OPERATOR, events::EVERYBODY], 0, 1000).expect("events");

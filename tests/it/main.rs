@@ -12,6 +12,7 @@ mod custody;
 mod cycles;
 mod enrolment;
 mod expiry;
+mod founding;
 mod holds;
 mod install;
 mod interop;

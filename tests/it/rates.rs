@@ -13,6 +13,7 @@ on_both!(
     now_as_of_and_history,
     notice_is_kept,
     no_cycle_gains,
+    what_has_not_begun_is_taken_back,
     limits_of_an_agreement,
     the_operators_word_opens_no_cycle_either,
 );
@@ -200,6 +201,55 @@ fn no_cycle_gains(backend: Backend) {
     // A bonus that is over before the cheaper way back opens is none that gains; one that reaches into it is.
     let ends = |seconds: i64| bonus("BANK", "MILES", "5", later(change, 10.seconds()), later(change, seconds.seconds()));
     assert_eq!(network.publish(ends(30)), Err(Code::CycleGains));
+}
+
+fn what_has_not_begun_is_taken_back(backend: Backend) {
+    let mut network = Exchange::new(backend);
+    let start = network.at(48.hours());
+    // A typing error in `valid_from`: a year too late, and no rate can start before it.
+    let wrong = rate("BANK", "MILES", "900", "100", network.at(9000.hours()));
+    network.publish(Change::Rate(wrong.clone())).expect("published");
+    let right = Change::Rate(rate("BANK", "MILES", "900", "100", start));
+    assert_eq!(network.publish(right.clone()), Err(Code::Superseded));
+    let hash = network.history(2)[1].hash.clone();
+    let back = |hash: &str| Change::TakeBack { published: hash.into() };
+    assert_eq!(network.publish(back(&"ab".repeat(32))), Err(Code::BadTerms));
+    let begun = network.history(2)[0].hash.clone();
+    assert_eq!(network.publish(back(&begun)), Err(Code::BadTerms), "in force already");
+    network.publish(back(&hash)).expect("two agree");
+    assert_eq!(network.history(1)[0].in_force_until, None, "the one before goes on");
+    assert_eq!(network.publish(back(&hash)), Err(Code::BadTerms), "once");
+    network.publish(right).expect("the pair isn't blocked");
+    // The same again is another publication, and takes its own number.
+    network.publish(Change::Rate(wrong)).expect("published");
+    network.history(3);
+    // A bonus too; everybody is told.
+    let reward = bonus("BANK", "MILES", "10", start, network.at(60.hours()));
+    network.publish(reward.clone()).expect("published");
+    let bonus_hash = network.history(4)[3].hash.clone();
+    network.publish(back(&bonus_hash)).expect("two agree");
+    network.history(3);
+    let client = network.world.client("hotel");
+    let feed = network
+        .world
+        .runtime
+        .block_on(client.events(0, std::time::Duration::ZERO))
+        .expect("events");
+    let told: Vec<_> = feed.iter().filter(|event| event.kind.ends_with(".taken_back")).collect();
+    let facts: Vec<_> = told.iter().map(|event| (event.kind.as_str(), event.subject.as_str())).collect();
+    assert_eq!(facts, [("rate.taken_back", "BANK>MILES"), ("bonus.taken_back", "BANK>MILES")]);
+    assert_eq!(
+        (told[0].fact("rate"), told[1].fact("bonus")),
+        (Some(hash.as_str()), Some(bonus_hash.as_str()))
+    );
+    // What is exchanged meanwhile is by the rate that is in force.
+    network.world.post("bank", earn("BANK", "m1", "1000")).expect("accepted");
+    network.world.wait(49.hours());
+    let receipt = network
+        .world
+        .exchange_at_quote("bank", "BANK", "MILES", "m1", "100")
+        .expect("accepted");
+    assert_eq!((receipt.fact("credited"), receipt.fact("bonus")), (Some("900"), Some("0")));
 }
 
 /// The step, the partner's day and the cap of the agreement itself.

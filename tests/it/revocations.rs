@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use clearing::store::keys::{self, By};
 use jiff::Timestamp;
 use migrations::{Conn, Url};
-use partner_sdk::client::{Client, ClientError};
+use partner_sdk::client::{Client, ClientError, new_message_id};
 use partner_sdk::jws::SigningKey;
-use partner_sdk::wire::keys::{KeyName, Keys};
+use partner_sdk::wire::keys::{Issued, KeyName, Keys, Revocation};
 use partner_sdk::{Code, Message, PartnerId};
+use tests::office::Office;
 use tests::{Backend, World, earn, on_both};
 
 const PARTNERS: usize = 100;
@@ -36,6 +37,8 @@ struct Shop {
     id: PartnerId,
     client: Client,
     key: SigningKey,
+    /// One of the operator's people.
+    person: SigningKey,
     at: Timestamp,
 }
 
@@ -67,10 +70,18 @@ impl Shop {
     /// Revokes a key behind the service's back; how long after that the first refusal was answered, on the connection that was there before.
     async fn until_refused(&self, name: KeyName, url: String) -> Duration {
         let (posts, now) = (matches!(name, KeyName::Kid(_)), self.at);
+        let revocation = Revocation {
+            issued: Issued {
+                id: new_message_id(),
+                issued_at: now,
+            },
+            key: name,
+            reason: "stolen".parse().expect("a reason"),
+        };
+        let signed = revocation.sign(&self.person);
         let revoke = move || {
             let mut conn = Conn::open(&Url::new(url)).expect("a connection of its own");
-            let why = "stolen".parse().expect("a reason");
-            keys::revoke(&mut conn, &name, &why, &By::Operator("A. Chan"), now).expect("revoked");
+            keys::revoke(&mut conn, &revocation.key, &revocation.reason, &By::Person(&signed), now).expect("revoked");
         };
         tokio::task::spawn_blocking(revoke).await.expect("revoked");
         let start = Instant::now();
@@ -125,11 +136,13 @@ fn revoke_all(world: &World, what: &str, shops: &[Shop], name: impl Fn(&Keys) ->
 
 fn a_hundred_of_a_hundred_are_refused_in_time(backend: Backend) {
     let world = World::new(backend, &network());
+    let office = Office::found(&world.sandbox);
     let shop = |no: usize| {
         let id: PartnerId = format!("shop-{no}").parse().expect("a partner");
         let shop = Shop {
             client: world.client(id.as_str()),
             key: world.sandbox.parties.get(&id).expect("of the network").key.clone(),
+            person: office.first.clone(),
             at: world.now(),
             id,
         };

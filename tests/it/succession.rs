@@ -19,7 +19,7 @@ on_both!(
     parties_still_have_to_be_there,
     who_is_gone_owes_nothing,
     nobody_fills_the_trail,
-    one_person_puts_nothing_in_force,
+    before_the_founding_nothing_is_put_in_force,
 );
 
 /// The pool exchanges P0 for the grocer's G0, by an agreement that both signed.
@@ -271,9 +271,9 @@ fn who_is_gone_owes_nothing(backend: Backend) {
     assert_eq!(world.points("ikea", "YUU", "m1"), "0");
 }
 
-/// Who is alone may have enrolled both partners' keys.
-fn one_person_puts_nothing_in_force(backend: Backend) {
-    let market = Market::with(backend, 1, tests::office::Office::alone);
+/// Whoever founds the network may have enrolled both partners' keys.
+fn before_the_founding_nothing_is_put_in_force(backend: Backend) {
+    let market = Market::with(backend, 1, tests::office::Office::nobody);
     let (filed, _) = market.agreement_in(State::Signed);
     assert_eq!(market.approve(&filed.hash), Err(Code::FourEyes));
 }

@@ -29,7 +29,7 @@ pub struct Market {
 }
 
 impl Market {
-    /// Starts it, with two people.
+    /// Starts it, with three people.
     pub fn new(backend: Backend, programmes: u32) -> Self {
         Self::with(backend, programmes, Office::found)
     }

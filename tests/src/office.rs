@@ -1,9 +1,9 @@
 //! The operator's people, as `clearing propose` and `clearing approve` have them work: on the database, beside the running service.
 
-use clearing::documents::{Fault, agreements, changes};
-use clearing::store::documents::{Document, Person};
+use clearing::documents::{Fault, agreements, changes, people};
+use clearing::store::documents::Document;
 use jiff::Timestamp;
-use partner_sdk::change::{Change, Proposal};
+use partner_sdk::change::{Change, PersonTerms, Proposal};
 use partner_sdk::document::{Act, Action};
 use partner_sdk::jws::general::{General, Signature};
 use partner_sdk::jws::{SigningKey, TYP_AGREEMENT, TYP_CHANGE};
@@ -11,13 +11,16 @@ use partner_sdk::{Code, KeyId, MessageId, document};
 
 use clearing::demo::sandbox::Sandbox;
 
-/// Two people, `first` and `second`.
+/// Three people, `first`, `second` and `third`.
 pub struct Office {
     /// The one who proposes.
     pub first: SigningKey,
     /// The one who approves.
     pub second: SigningKey,
-    clearing: SigningKey,
+    /// One more, so that a lost key stops nothing.
+    pub third: SigningKey,
+    /// The clearinghouse's, which countersigns.
+    pub clearing: SigningKey,
     drafts: std::cell::Cell<u32>,
 }
 
@@ -30,37 +33,42 @@ pub fn code_of<T>(done: Result<T, Fault>) -> Result<T, Code> {
 }
 
 impl Office {
-    /// Registers the two people.
+    /// The three found the network.
     pub fn found(sandbox: &Sandbox) -> Self {
-        Self::of(sandbox, &["first", "second"])
+        let office = Self::nobody(sandbox);
+        let names = ["first", "second", "third"];
+        let keys = [&office.first, &office.second, &office.third];
+        let founding = founding(sandbox, names.into_iter().zip(keys));
+        office.found_by(sandbox, &founding, &keys).expect("founded");
+        office
     }
 
-    /// Registers one of them.
-    pub fn alone(sandbox: &Sandbox) -> Self {
-        Self::of(sandbox, &["second"])
-    }
-
-    fn of(sandbox: &Sandbox, names: &[&str]) -> Self {
+    /// Nobody answers for the network yet.
+    pub fn nobody(sandbox: &Sandbox) -> Self {
         let key = |name: &str, secret| SigningKey::from_bytes(KeyId::new(name).expect("a kid"), &[secret; 32]);
-        let mut conn = sandbox.database().expect("a connection");
         let secret = std::fs::read_to_string(&sandbox.config.operator.key).expect("the operator's key");
         let kid = KeyId::new(&sandbox.config.operator.kid).expect("a kid");
-        let office = Self {
+        Self {
             first: key("first-1", 101),
             second: key("second-1", 102),
+            third: key("third-1", 103),
             clearing: SigningKey::from_base64url(kid, &secret).expect("a key"),
             drafts: 0.into(),
-        };
-        let people = [("first", &office.first), ("second", &office.second)];
-        for (name, key) in people.into_iter().filter(|(name, _)| names.contains(name)) {
-            let person = Person {
-                name: name.into(),
-                kid: key.kid().to_string(),
-                key: key.verifying_key(),
-            };
-            changes::found(&mut conn, sandbox.clock.now(), &person).expect("one of the first two");
         }
-        office
+    }
+
+    /// A founding, signed by these keys.
+    pub fn found_by(&self, sandbox: &Sandbox, founding: &Proposal, keys: &[&SigningKey]) -> Result<Document, Fault> {
+        let payload = document::write(founding);
+        let general = General {
+            signatures: keys.iter().map(|key| Signature::new(key, TYP_CHANGE, payload.as_bytes())).collect(),
+            payload: payload.into_bytes(),
+        };
+        let mut conn = sandbox.database().expect("a connection");
+        // As the command does: what is countersigned verifies by a key that is known.
+        clearing::store::keys::own(&mut conn, self.clearing.kid(), &self.clearing.verifying_key(), sandbox.clock.now())
+            .expect("its own key");
+        people::found(&mut conn, sandbox.clock.now(), &self.clearing, &general.to_json())
     }
 
     /// The second person approves an agreement.
@@ -116,6 +124,26 @@ impl Office {
     pub fn change(&self, sandbox: &Sandbox, change: Change) -> Result<Document, Fault> {
         let proposed = self.propose(sandbox, &self.first, change)?;
         self.approve_change(sandbox, &self.second, &proposed)
+    }
+}
+
+/// The founding by these people, of the calendar that was applied.
+pub fn founding<'a>(sandbox: &Sandbox, people: impl IntoIterator<Item = (&'a str, &'a SigningKey)>) -> Proposal {
+    let mut conn = sandbox.database().expect("a connection");
+    let terms = |(name, key): (&str, &SigningKey)| PersonTerms {
+        name: name.into(),
+        kid: key.kid().clone(),
+        public_key: key.verifying_key().to_base64url(),
+    };
+    Proposal {
+        id: partner_sdk::client::new_message_id(),
+        proposed_at: sandbox.clock.now(),
+        reason: "a test".into(),
+        salt: partner_sdk::client::new_salt(),
+        change: Change::Found {
+            people: people.into_iter().map(terms).collect(),
+            calendar: settlement::founding_calendar(&mut conn).expect("read").expect("applied"),
+        },
     }
 }
 

@@ -13,7 +13,7 @@ use crate::clock::timestamp;
 use crate::documents::changes::OPEN_FOR;
 use crate::store::documents::{self, Document};
 use crate::store::listing::{self, Listed};
-use crate::store::load_directory;
+use crate::store::{load_directory, people};
 use crate::{out, say};
 
 #[derive(Subcommand)]
@@ -73,7 +73,7 @@ pub fn run(command: DocumentCommand) -> anyhow::Result<()> {
 
 fn inbox(at: &At, name: &str) -> anyhow::Result<()> {
     let (_, mut conn) = open(&at.config)?;
-    let is_person = documents::people(&mut conn)?.iter().any(|one| one.name == name);
+    let is_person = people::people(&mut conn)?.iter().any(|one| one.name == name);
     let is_partner = load_directory(&mut conn)?.partners.keys().any(|id| id.as_str() == name);
     ensure!(
         is_person || is_partner,

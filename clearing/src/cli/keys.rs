@@ -2,16 +2,16 @@
 
 use std::path::PathBuf;
 
-use anyhow::ensure;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use partner_sdk::change::Change;
+use partner_sdk::client::new_message_id;
 use partner_sdk::jws::sha256_hex;
 use partner_sdk::text::Why;
-use partner_sdk::wire::keys::{KeyName, Reason, SigningKeyEntry, Spki};
+use partner_sdk::wire::keys::{Issued, KeyName, Reason, Revocation, SigningKeyEntry, Spki};
 use partner_sdk::{KeyId, PartnerId};
 
-use super::office::{Who, put_forward};
+use super::office::{Who, put_forward, signing_key};
 use super::{At, clock, open};
 use crate::store::keys::{self, By};
 use crate::store::load_directory;
@@ -24,7 +24,7 @@ pub(super) struct Invite {
     /// The partner's id in the network.
     id: PartnerId,
     /// Your name, as `clearing person list` shows it: proposes the invitation, for another person to approve. Without it the invitation is good at once, which
-    /// is possible in a sandbox and until there are two people.
+    /// is possible in a sandbox and until the network is founded.
     #[arg(long = "as", requires = "key")]
     name: Option<String>,
     /// The file with your signing key.
@@ -48,7 +48,7 @@ pub(super) enum KeyCommand {
         #[arg(long)]
         partner: Option<PartnerId>,
     },
-    /// Revoke a key, at once and for good. One person is enough for this.
+    /// Revoke a key, at once and for good. One person is enough for this, who signs it.
     Revoke(Revoke),
 }
 
@@ -65,9 +65,8 @@ pub(super) struct Revoke {
     /// Why, for the record.
     #[arg(long)]
     why: Reason,
-    /// Who revokes it, for the record.
-    #[arg(long)]
-    by: String,
+    #[command(flatten)]
+    who: Who,
 }
 
 /// Prints the invitation's token, which is kept nowhere.
@@ -103,9 +102,17 @@ pub(super) fn run(command: &KeyCommand) -> anyhow::Result<()> {
                 (None, Some(spki)) => KeyName::Spki(spki),
                 (None, None) => anyhow::bail!("--kid or --spki is needed"),
             };
-            ensure!(!revoke.by.trim().is_empty(), "--by needs a name");
             let (_, mut conn) = open(&revoke.at.config)?;
-            keys::revoke(&mut conn, &name, &revoke.why, &By::Operator(&revoke.by), Timestamp::now())?;
+            let (key, now) = (signing_key(&mut conn, &revoke.who)?, Timestamp::now());
+            let revocation = Revocation {
+                issued: Issued {
+                    id: new_message_id(),
+                    issued_at: now,
+                },
+                key: name.clone(),
+                reason: revoke.why.clone(),
+            };
+            keys::revoke(&mut conn, &name, &revoke.why, &By::Person(&revocation.sign(&key)), now)?;
             out::done(say!("the {name} is revoked: a service that runs refuses it within seconds"))
         }
     }

@@ -12,10 +12,11 @@ use partner_sdk::text::{counted, quoted};
 use partner_sdk::{Amount, Money};
 use serde::Serialize;
 
+use super::office::{self, Founder};
 use super::{At, open};
 use crate::directory::{Directory, Numbered, Partner};
 use crate::network::{Network, PartnerEntry};
-use crate::store::{admin, documents, listing, load_directory};
+use crate::store::{admin, listing, load_directory, people};
 use crate::{out, say};
 
 #[derive(Subcommand)]
@@ -28,6 +29,14 @@ pub(super) enum NetworkCommand {
         /// The configuration; without it `clearing.toml`, if there is one here.
         #[arg(long, env = "CLEARING_CONFIG")]
         config: Option<PathBuf>,
+    },
+    /// Name the people who answer for the network, at least three, once: each signs with its own key. From then on nobody decides alone.
+    Found {
+        #[command(flatten)]
+        at: At,
+        /// A person: NAME:KID:FILE, the file as `clearing person key` made it. Given for each of them.
+        #[arg(long = "person", required = true)]
+        people: Vec<Founder>,
     },
     /// Make the database hold what the file states. Agreements and rates are only ever added.
     Apply {
@@ -56,6 +65,7 @@ pub(super) fn run(command: NetworkCommand) -> anyhow::Result<()> {
             admin::apply_network(&mut conn, &network).map_err(refused)?;
             out::done(say!("the database holds the network of {}", file.display()))
         }
+        NetworkCommand::Found { at, people } => office::found(&at, &people),
         NetworkCommand::Show { at } => show(&at),
     }
 }
@@ -98,8 +108,8 @@ fn closed_to_files(conn: &mut Conn, network: &Network) -> anyhow::Result<Option<
     if admin::is_sandbox(conn)? {
         return Ok(None);
     }
-    let reason = if documents::people(conn)?.len() >= 2 {
-        "the network is founded, and two people answer for it: from now on partners, caps and programmes change by clearing propose and clearing approve"
+    let reason = if people::is_founded(conn)? {
+        "the network is founded, and people answer for it: from now on partners, caps and programmes change by clearing propose and clearing approve"
     } else if !(network.agreements.is_empty() && network.rates.is_empty() && network.bonuses.is_empty()) {
         "agreements are proposed and signed by the partners themselves, and rates and bonuses published by two people (clearing propose, clearing approve): \
          leave them out of the file; only a sandbox takes them from it"

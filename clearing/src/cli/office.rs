@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, ensure};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
+use jiff::civil::Date;
 use migrations::Conn;
 use partner_sdk::KeyId;
-use partner_sdk::change::{Change, Proposal};
+use partner_sdk::agreement::Terms;
+use partner_sdk::change::{Change, PersonTerms, Proposal};
 use partner_sdk::client::{new_message_id, new_salt};
 use partner_sdk::document::{self, Act, Action, Kind};
 use partner_sdk::jws::general::{General, Signature};
-use partner_sdk::jws::{SigningKey, TYP_AGREEMENT, TYP_CHANGE, VerifyingKey};
+use partner_sdk::jws::{SigningKey, TYP_AGREEMENT, TYP_CHANGE};
 use partner_sdk::text::{self, Why, quoted};
 use serde::Deserialize;
 
@@ -20,9 +22,9 @@ use super::{At, open};
 use crate::clock::timestamp;
 use crate::config::Config;
 use crate::documents::{agreements, changes};
-use crate::store::documents::{self, Document, Person};
+use crate::store::documents::Document;
 use crate::store::events::{self, EVERYBODY, OPERATOR};
-use crate::store::keys;
+use crate::store::{keys, people};
 use crate::{out, pki, say};
 
 /// Who acts.
@@ -36,25 +38,35 @@ pub struct Who {
     pub(super) key: PathBuf,
 }
 
+/// One of the first people: NAME:KID:FILE.
+#[derive(Debug, Clone)]
+pub struct Founder {
+    name: String,
+    kid: KeyId,
+    file: PathBuf,
+}
+
+impl std::str::FromStr for Founder {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut parts = text.splitn(3, ':');
+        let (Some(name), Some(kid), Some(file)) = (parts.next(), parts.next(), parts.next()) else {
+            return Err("must be NAME:KID:FILE, such as ann:ann-1:ann.key".to_owned());
+        };
+        Ok(Self {
+            name: name.to_owned(),
+            kid: KeyId::new(kid).map_err(|e| e.to_string())?,
+            file: file.into(),
+        })
+    }
+}
+
 #[derive(Subcommand)]
 pub enum PersonCommand {
-    /// Make a signing key for yourself: writes the secret to a file and prints what to register.
+    /// Make a signing key for yourself: writes the secret to a file and prints the public key.
     Key {
         /// The file for the secret; it is never overwritten.
         file: PathBuf,
-    },
-    /// Register one of the first two people. From then on a further person takes a proposal and an approval.
-    Add {
-        #[command(flatten)]
-        at: At,
-        /// The name that stands in the trail.
-        name: String,
-        /// The id of the signing key.
-        #[arg(long)]
-        kid: KeyId,
-        /// The Ed25519 public key: 32 bytes as unpadded base64url.
-        #[arg(long, allow_hyphen_values = true)]
-        key: String,
     },
     /// Who proposes and approves.
     List {
@@ -81,19 +93,9 @@ pub fn person(command: PersonCommand) -> anyhow::Result<()> {
             let public = say!("public key: {}", key.verifying_key().to_base64url());
             out::done(public.and_then(|()| say!("the secret is in {}: keep it to yourself", file.display())))?;
         }
-        PersonCommand::Add { at, name, kid, key } => {
-            let (_, mut conn) = open(&at.config)?;
-            let person = Person {
-                name: name.clone(),
-                kid: kid.to_string(),
-                key: VerifyingKey::from_base64url(&key).context("--key")?,
-            };
-            changes::found(&mut conn, Timestamp::now(), &person)?;
-            out::done(say!("{name} proposes and approves"))?;
-        }
         PersonCommand::List { at } => {
             let (_, mut conn) = open(&at.config)?;
-            for person in documents::people(&mut conn)? {
+            for person in people::people(&mut conn)? {
                 say!("{}  {}  {}", quoted(&person.name), person.kid, person.key.to_base64url())?;
             }
         }
@@ -101,8 +103,8 @@ pub fn person(command: PersonCommand) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn signing_key(conn: &mut Conn, who: &Who) -> anyhow::Result<SigningKey> {
-    let person = documents::people(conn)?.into_iter().find(|one| one.name == who.name);
+pub(super) fn signing_key(conn: &mut Conn, who: &Who) -> anyhow::Result<SigningKey> {
+    let person = people::people(conn)?.into_iter().find(|one| one.name == who.name);
     let person = person.with_context(|| format!("there is no person `{}`; see: clearing person list", who.name))?;
     let secret = pki::read_secret(&who.key)?;
     let key = SigningKey::from_base64url(KeyId::new(&person.kid)?, &secret).with_context(|| who.key.display().to_string())?;
@@ -121,8 +123,9 @@ pub fn propose(at: &At, file: &Path, who: &Who) -> anyhow::Result<()> {
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     let draft: Draft = toml::from_str(&text).with_context(|| format!("in {}", file.display()))?;
     let filed = put_forward(&mut conn, who, draft.reason, draft.change, Timestamp::now())?;
-    let told = print(&filed).and_then(|()| say!("now another person: clearing approve {}", filed.hash));
-    out::done(told)
+    let when = from_when(&mut conn, &filed, Timestamp::now())?;
+    let told = print(&filed).and_then(|()| say!("in force {when}"));
+    out::done(told.and_then(|()| say!("now another person: clearing approve {}", filed.hash)))
 }
 
 /// Proposes a change in somebody's name.
@@ -145,6 +148,7 @@ pub fn approve(at: &At, hash: &str, who: &Who) -> anyhow::Result<()> {
     let key = signing_key(&mut conn, who)?;
     let document = named(&mut conn, hash)?;
     print(&document)?;
+    say!("in force {}", from_when(&mut conn, &document, Timestamp::now())?)?;
     let (clearing, now) = (clearing_key(&config)?, Timestamp::now());
     keys::own(&mut conn, clearing.kid(), &clearing.verifying_key(), now)?;
     let payload = document.payload.as_bytes();
@@ -159,6 +163,75 @@ pub fn approve(at: &At, hash: &str, who: &Who) -> anyhow::Result<()> {
         }
     };
     out::done(say!("{} is {}", document.hash, approved?.state))
+}
+
+/// From when on a document is in force, if it is approved now.
+fn from_when(conn: &mut Conn, document: &Document, now: Timestamp) -> anyhow::Result<String> {
+    let at = |from: Timestamp| match from > now {
+        true => format!("from {from}"),
+        false => format!("from its approval: its own start, {from}, is over"),
+    };
+    let payload = document.payload.as_bytes();
+    if document.kind == Kind::Agreement {
+        return Ok(at(document::read::<Terms>(payload)?.valid_from));
+    }
+    Ok(match document::read::<Proposal>(payload)?.change {
+        Change::Rate(terms) => at(terms.valid_from),
+        Change::Bonus(terms) => format!("{}, until {}", at(terms.valid_from), terms.valid_until),
+        Change::Calendar(terms) => {
+            let calendars = settlement::calendars(conn)?.with(terms.first_date, terms.calendar())?;
+            let (first, ends) = calendars.next(terms.first_date.yesterday()?)?;
+            format!("from the window of {first}, which ends at {ends}")
+        }
+        _ => "from its approval".to_owned(),
+    })
+}
+
+/// `clearing network found`: the first people, each with the file of its key.
+pub fn found(at: &At, people: &[Founder]) -> anyhow::Result<()> {
+    let (config, mut conn) = open(&at.config)?;
+    let (clearing, now) = (clearing_key(&config)?, Timestamp::now());
+    keys::own(&mut conn, clearing.kid(), &clearing.verifying_key(), now)?;
+    let mut signers = vec![];
+    for one in people {
+        let secret = pki::read_secret(&one.file)?;
+        signers.push(SigningKey::from_base64url(one.kid.clone(), &secret).with_context(|| one.file.display().to_string())?);
+    }
+    let terms = people.iter().zip(&signers).map(|(one, key)| PersonTerms {
+        name: one.name.clone(),
+        kid: one.kid.clone(),
+        public_key: key.verifying_key().to_base64url(),
+    });
+    let calendar = settlement::founding_calendar(&mut conn)?;
+    let proposal = Proposal {
+        id: new_message_id(),
+        proposed_at: now,
+        reason: "the founding".to_owned(),
+        salt: new_salt(),
+        change: Change::Found {
+            people: terms.collect(),
+            calendar: calendar.context("the database has no network yet: run `clearing network apply FILE`")?,
+        },
+    };
+    let payload = document::write(&proposal);
+    let general = General {
+        signatures: signers
+            .iter()
+            .map(|key| Signature::new(key, TYP_CHANGE, payload.as_bytes()))
+            .collect(),
+        payload: payload.into_bytes(),
+    };
+    let founded = crate::documents::people::found(&mut conn, now, &clearing, &general.to_json())?;
+    let told = print(&founded);
+    out::done(told.and_then(|()| say!("the network is founded: from now on one of them proposes, and another approves")))
+}
+
+/// `clearing settle`: one person proposes that a window's payments were made.
+pub fn settle(at: &At, business_date: Date, who: &Who, why: &Why) -> anyhow::Result<()> {
+    let (_, mut conn) = open(&at.config)?;
+    let change = Change::Settle { business_date };
+    let filed = put_forward(&mut conn, who, why.to_string(), change, Timestamp::now())?;
+    out::done(say!("now another person: clearing approve {}", filed.hash))
 }
 
 /// `clearing decline` and `clearing withdraw`.

@@ -266,14 +266,6 @@ pub fn approve(conn: &mut Conn, now: Timestamp, key: &SigningKey, hash: &str, si
         let payload = document.payload.clone().into_bytes();
         let person = by_person(conn, signature, TYP_AGREEMENT, &payload)?;
         let next = decide(Kind::Agreement, document.state, Role::Person, Action::Approve)?;
-        // While there is one person, that one may also have enrolled the partners' keys.
-        if documents::people(conn)?.len() < super::changes::FEWEST {
-            return super::refused(
-                Code::FourEyes,
-                "document",
-                "an agreement is put in force once two people answer for the network",
-            );
-        }
         let mut directory = load_directory(conn)?;
         let terms: Terms = document::read(&payload)?;
         check_signatures(&directory, &document, &terms)?;

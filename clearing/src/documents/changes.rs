@@ -6,24 +6,22 @@ use partner_sdk::amount::format_units;
 use partner_sdk::change::{Change, Proposal, Status};
 use partner_sdk::document::{self, Act, Action, Kind, State};
 use partner_sdk::jws::general::Signature;
-use partner_sdk::jws::{SigningKey, TYP_CHANGE, VerifyingKey};
-use partner_sdk::{Amount, Code, KeyId, MemberNumber, PartnerId, Points, Problem, ProgrammeCode};
+use partner_sdk::jws::{SigningKey, TYP_CHANGE};
+use partner_sdk::{Amount, Code, MemberNumber, PartnerId, Points, Problem, ProgrammeCode};
 
 use super::rights::{Role, decide};
-use super::{Done, Fault, add, by_person, calendars, fact, find, fresh, open, publication, refused, step, tell};
+use super::{Done, Fault, add, by_person, calendars, fact, find, fresh, open, people, publication, refused, settled, step, tell};
 use crate::directory::Directory;
 use crate::ledger::AccountKey;
 use crate::network::RESERVED;
 use crate::store::admin::{grow_version, insert_bonus, insert_rate, put_programme};
-use crate::store::documents::{self, Document, Person};
+use crate::store::documents::{self, Document};
 use crate::store::events::EVERYBODY;
+use crate::store::people::Person;
 use crate::store::{self, keys, load_directory, partners, write_off};
 
 /// How long a proposal may be approved.
 pub const OPEN_FOR: SignedDuration = SignedDuration::from_hours(24 * 30);
-
-/// How many people there have to be for two of them to agree.
-pub(super) const FEWEST: usize = 2;
 
 /// A person proposes a change. It is tried out first, so that what couldn't take effect isn't proposed.
 pub fn propose(conn: &mut Conn, now: Timestamp, text: &str) -> Done<Document> {
@@ -132,9 +130,7 @@ fn turn_down(conn: &mut Conn, now: Timestamp, kind: Kind, hash: &str, text: &str
     step(conn, now, &who, action.as_str(), hash, |conn| {
         let mut document = find(conn, kind, hash)?;
         let jws = jws?;
-        let unknown = || Problem::new(Code::UnknownKey, "no person of the operator has this kid").at(Some("kid"));
-        let people = documents::people(conn)?;
-        let person = people.into_iter().find(|one| one.kid == jws.kid.as_str()).ok_or_else(unknown)?;
+        let person = super::person_of(conn, jws.kid.as_str())?;
         jws.verify(&person.key)?;
         let act = Act::parse(&jws.payload).map_err(|e| Problem::new(Code::BadValue, e.to_string()).at(e.field()))?;
         fresh(act.issued_at, now)?;
@@ -206,39 +202,11 @@ fn check(conn: &mut Conn, directory: &Directory, change: &Change, now: Timestamp
         Change::Rate(terms) => publication::rate(directory, terms, now).map(drop),
         Change::Bonus(terms) => publication::bonus(directory, terms, now).map(drop),
         Change::WriteOff { programme, member, points } => owed(conn, directory, programme, member, *points).map(drop),
-        Change::Person { name, kid, public_key } => {
-            let plain = |c: char| c.is_alphanumeric() || " .'-".contains(c);
-            if name.is_empty() || name.len() > 64 || !name.chars().all(plain) || KeyId::new(kid.as_str()).is_err() {
-                return refused(
-                    Code::BadTerms,
-                    "name",
-                    "a person's name has 1 to 64 bytes of letters, digits, spaces and . ' -",
-                );
-            }
-            match VerifyingKey::from_base64url(public_key) {
-                Err(e) => refused(Code::BadTerms, "public_key", e.to_string()),
-                Ok(key) if partners::person_known(conn, name, kid.as_str(), &key.to_base64url())? => refused(
-                    Code::BadTerms,
-                    "name",
-                    "this name, kid or key stands in the trail already: choose another",
-                ),
-                Ok(key) => Ok(directory.keys.admit_other(kid, &key).map_err(Fault::Refused)?),
-            }
-        }
-        Change::PersonLeaves { name } => {
-            let people = documents::people(conn)?;
-            if !people.iter().any(|one| one.name == *name) {
-                return refused(Code::BadTerms, "name", "there is no such person");
-            }
-            if people.len() <= FEWEST {
-                return refused(
-                    Code::BadTerms,
-                    "name",
-                    "two people have to stay, or nothing could be approved any more",
-                );
-            }
-            Ok(())
-        }
+        Change::TakeBack { published } => publication::take_back(directory, published, now).map(drop),
+        Change::Settle { business_date } => settled::check(conn, *business_date),
+        Change::Found { .. } => refused(Code::FourEyes, "change", "the network is founded, which is done once"),
+        Change::Person(terms) => people::check(conn, directory, terms),
+        Change::PersonLeaves { name } => people::check_leaves(conn, name),
     }
 }
 
@@ -366,40 +334,30 @@ fn take_effect(conn: &mut Conn, directory: &mut Directory, change: &Change, hash
             ];
             tell(conn, now, &[issuer.as_str()], "write_off", hash, &facts)?;
         }
-        Change::Person { name, kid, public_key } => {
-            let person = Person {
-                name: name.clone(),
-                kid: kid.to_string(),
-                key: VerifyingKey::from_base64url(public_key).map_err(|_| Code::Internal)?,
-            };
-            documents::add_person(conn, &person, now)?;
-            tell(conn, now, &[], "person.added", name, &[fact("change", hash)])?;
-        }
+        Change::TakeBack { published } => take_back(conn, directory, published, hash, now)?,
+        Change::Settle { business_date } => settled::take_effect(conn, *business_date, hash, now)?,
+        Change::Found { .. } => return Err(Code::Internal.into()),
+        Change::Person(terms) => people::come(conn, terms, hash, now)?,
         Change::PersonLeaves { name } => {
-            documents::person_leaves(conn, name, now)?;
+            store::people::person_leaves(conn, name, hash, now)?;
             tell(conn, now, &[], "person.left", name, &[fact("change", hash)])?;
         }
     }
     Ok(())
 }
 
-/// Adds one of the first people, before there are two: from then on it takes a proposal and an approval.
-pub fn found(conn: &mut Conn, now: Timestamp, person: &Person) -> Done<()> {
-    step(conn, now, &person.name, "found", "", |conn| {
-        if documents::people(conn)?.len() >= FEWEST {
-            return refused(
-                Code::FourEyes,
-                "name",
-                "there are two people: a further one is proposed by one and approved by another",
-            );
-        }
-        let change = Change::Person {
-            name: person.name.clone(),
-            kid: KeyId::new(&person.kid).map_err(|_| Code::BadTerms)?,
-            public_key: person.key.to_base64url(),
-        };
-        let mut directory = load_directory(conn)?;
-        check(conn, &directory, &change, now)?;
-        take_effect(conn, &mut directory, &change, "", now)
-    })
+/// A rate or bonus never begins; the one before it goes on.
+fn take_back(conn: &mut Conn, directory: &Directory, published: &str, hash: &str, now: Timestamp) -> Done<()> {
+    let taken = publication::take_back(directory, published, now)?;
+    store::admin::take_back(conn, taken.no, hash)?;
+    let facts = [
+        fact(taken.what, published),
+        fact("valid_from", taken.from.to_string()),
+        fact("change", hash),
+    ];
+    let kind = match taken.what {
+        "rate" => "rate.taken_back",
+        _ => "bonus.taken_back",
+    };
+    Ok(tell(conn, now, &[EVERYBODY], kind, &taken.pair, &facts)?)
 }

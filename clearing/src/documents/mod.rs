@@ -6,15 +6,19 @@
 //! | [`agreements`] | propose, sign, act, approve |
 //! | [`changes`] | propose, approve, and what a change does |
 //! | `calendars` | when windows end, from one that hasn't opened |
-//! | [`publication`] | when a rate or bonus may be published |
+//! | [`people`] | the founding, and who comes and goes |
+//! | [`publication`] | when a rate or bonus may be published, or taken back |
+//! | `settled` | that a window's payments were made |
 //!
 //! Every step is one transaction that locks the ledger, so it has one place among the messages. A refused step is recorded in the operator's feed.
 
 pub mod agreements;
 mod calendars;
 pub mod changes;
+pub mod people;
 pub mod publication;
 pub mod rights;
+mod settled;
 
 use jiff::{SignedDuration, Timestamp};
 use migrations::{Conn, DbError};
@@ -25,10 +29,11 @@ use partner_sdk::{Code, KeyId, PartnerId, Problem, Salt};
 
 use crate::directory::{Directory, Status};
 use crate::keyring::Key;
-use crate::store::Unready;
-use crate::store::documents::{self, Document, Person, Signed};
+use crate::store::documents::{self, Document, Signed};
 use crate::store::events::{self, EVERYBODY, NewEvent, OPERATOR};
 use crate::store::keys::KeysError;
+use crate::store::people::Person;
+use crate::store::{self, Unready};
 use crate::verify::Refused;
 use rights::Role;
 
@@ -98,7 +103,7 @@ fn step<T>(conn: &mut Conn, now: Timestamp, who: &str, what: &str, about: &str, 
     // Whoever asks may have written anything in a hash's place.
     let about = if is_hash(about) { about } else { "" };
     let done = conn.transaction(|conn| {
-        crate::store::lock_head(conn)?;
+        store::lock_head(conn)?;
         body(conn)
     });
     if let Err(Fault::Refused(problem)) = &done {
@@ -115,7 +120,7 @@ fn step<T>(conn: &mut Conn, now: Timestamp, who: &str, what: &str, about: &str, 
             facts,
         };
         conn.transaction(|conn| -> Result<(), DbError> {
-            crate::store::lock_head(conn)?;
+            store::lock_head(conn)?;
             events::append(conn, now.as_microsecond(), &[refused])
         })?;
     }
@@ -203,14 +208,22 @@ fn verified(signature: &Signature, typ: &str, payload: &[u8], key: &VerifyingKey
 
 /// Verifies that a signature over a payload is that of one of the operator's people, and says whose.
 fn by_person(conn: &mut Conn, signature: &Signature, typ: &str, payload: &[u8]) -> Done<Person> {
-    let unknown = || Problem::new(Code::UnknownKey, "no person of the operator has this kid").at(Some("kid"));
-    let people = documents::people(conn)?;
-    let person = people
-        .into_iter()
-        .find(|one| one.kid == signature.kid.as_str())
-        .ok_or_else(unknown)?;
+    let person = person_of(conn, signature.kid.as_str())?;
     verified(signature, typ, payload, &person.key)?;
     Ok(person)
+}
+
+/// The person with this key, whom documents brought in and who hasn't left.
+fn person_of(conn: &mut Conn, kid: &str) -> Done<Person> {
+    if !store::people::is_founded(conn)? {
+        return refused(Code::FourEyes, "kid", "the network isn't founded: nobody answers for it yet");
+    }
+    let known = store::people::people(conn)?.into_iter().find(|one| one.kid == kid);
+    known.ok_or_else(|| {
+        Problem::new(Code::UnknownKey, "no person of the operator has this kid")
+            .at(Some("kid"))
+            .into()
+    })
 }
 
 /// The partner, if it may enter into agreements.

@@ -47,6 +47,46 @@ pub fn bonus(directory: &Directory, terms: &BonusTerms, now: Timestamp) -> Done<
     Ok((agreement, item))
 }
 
+/// What is taken back.
+pub struct Taken {
+    /// The row's number.
+    pub no: i32,
+    /// `rate` or `bonus`.
+    pub what: &'static str,
+    /// `FROM>TO`.
+    pub pair: String,
+    /// When it would have begun.
+    pub from: Timestamp,
+}
+
+/// The rate or bonus of this hash, where it may be taken back now: it hasn't begun, so nobody has used it, and without it no cycle gains.
+pub fn take_back(directory: &Directory, published: &str, now: Timestamp) -> Done<Taken> {
+    let pair = |from: &ProgrammeCode, to: &ProgrammeCode| format!("{from}>{to}");
+    let rate = directory.rates().find(|r| r.item.hash == published).map(|r| Taken {
+        no: r.no,
+        what: "rate",
+        pair: pair(&r.item.terms.programme, &r.item.terms.to_programme),
+        from: r.from,
+    });
+    let bonus = directory.bonuses().find(|b| b.item.hash == published).map(|b| Taken {
+        no: b.no,
+        what: "bonus",
+        pair: pair(&b.item.terms.programme, &b.item.terms.to_programme),
+        from: b.from,
+    });
+    let Some(taken) = rate.or(bonus) else {
+        return refused(Code::BadTerms, "published", "no rate or bonus has this hash");
+    };
+    if taken.from <= now {
+        let detail = format!("it is in force since {}: publish another in its place", taken.from);
+        return refused(Code::BadTerms, "published", detail);
+    }
+    let mut without = directory.clone();
+    without.remove_published(taken.no);
+    no_gain(&without, now)?;
+    Ok(taken)
+}
+
 fn bad_terms(error: anyhow::Error) -> super::Fault {
     let field = error.downcast_ref::<partner_sdk::agreement::TermsError>().map(|fault| fault.field);
     Problem::new(Code::BadTerms, format!("{error:#}")).at(field).into()

@@ -25,6 +25,7 @@ pub fn init(conn: &mut Conn, sandbox: bool) -> anyhow::Result<()> {
         head::next_event.eq(1i64),
         head::directory_version.eq(1i64),
         head::sandbox.eq(sandbox),
+        head::founding.eq(""),
     );
     each_backend!(conn, |c| diesel::insert_into(head::table)
         .values(row)
@@ -359,5 +360,12 @@ fn insert_row(conn: &mut Conn, (no, kind, hash, agreement, published_at, terms):
         rate::terms.eq(terms),
     );
     each_backend!(conn, |c| diesel::insert_into(rate::table).values(row).execute(c))?;
+    Ok(())
+}
+
+/// A rate or bonus that hasn't begun never does, by a change.
+pub fn take_back(conn: &mut Conn, no: i32, change: &str) -> Result<(), DbError> {
+    let row = diesel::update(rate::table.find(no)).set(rate::taken_back_by.eq(change));
+    each_backend!(conn, |c| row.execute(c))?;
     Ok(())
 }

@@ -53,9 +53,22 @@ pub(super) const BONUS: &str = "bonus";
 /// Rates and bonuses under the agreements that they were published under, whatever has become of those since.
 fn load_rates(conn: &mut Conn, directory: &mut Directory) -> Result<(), DbError> {
     let query = rate::table
-        .select((rate::no, rate::kind, rate::agreement, rate::published_at, rate::terms))
+        .select((
+            rate::no,
+            rate::kind,
+            rate::agreement,
+            rate::published_at,
+            rate::terms,
+            rate::taken_back_by,
+        ))
         .order(rate::no);
-    for (no, kind, under, published_at, text) in each_backend!(conn, |c| query.load::<(i32, String, i32, i64, String)>(c))? {
+    for (no, kind, under, published_at, text, taken_back) in
+        each_backend!(conn, |c| query.load::<(i32, String, i32, i64, String, Option<String>)>(c))?
+    {
+        if taken_back.is_some() {
+            directory.remove_published(no);
+            continue;
+        }
         let corrupt = |why: String| DbError::Corrupt(format!("{kind} {no}: {why}"));
         let agreement = directory
             .agreement_no(under)

@@ -1,11 +1,10 @@
-//! Documents with their signatures, and the operator's people, as rows.
+//! Documents with their signatures, as rows.
 
 use diesel::prelude::*;
 use jiff::Timestamp;
-use migrations::schema::{agreement, document, document_act, document_signature, person};
+use migrations::schema::{agreement, document, document_act, document_signature};
 use migrations::{Conn, DbError, each_backend};
 use partner_sdk::document::{Action, Kind, State};
-use partner_sdk::jws::VerifyingKey;
 use partner_sdk::jws::general::{General, Signature};
 
 use super::rows::read;
@@ -13,7 +12,7 @@ use super::rows::read;
 /// A signature with what it stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signed {
-    /// `proposer`, `counterparty`, `approver` or `clearing`.
+    /// `proposer`, `counterparty`, `approver` or `clearing`; at the founding, `founder-3` and so on beside them.
     pub role: String,
     /// The partner or person that signed.
     pub signer: String,
@@ -79,10 +78,12 @@ fn with_signatures(conn: &mut Conn, row: Row) -> Result<Document, DbError> {
         });
     }
     // Two may come at one instant: the countersignature is the last.
-    let place = |one: &Signed| {
-        ["proposer", "counterparty", "approver", "clearing"]
-            .iter()
-            .position(|role| *role == one.role)
+    let place = |one: &Signed| match one.role.as_str() {
+        "proposer" => 0,
+        "counterparty" => 1,
+        "approver" => 2,
+        "clearing" => 4,
+        _ => 3,
     };
     signatures.sort_by_key(place);
     Ok(Document {
@@ -215,48 +216,4 @@ pub fn end_agreement(conn: &mut Conn, hash: &str, ends_at: Timestamp) -> Result<
     let query = diesel::update(agreement::table.filter(agreement::hash.eq(hash)));
     each_backend!(conn, |c| query.set(agreement::ends_at.eq(ends_at.as_microsecond())).execute(c))?;
     Ok(())
-}
-
-/// One of the operator's people.
-#[derive(Debug, Clone)]
-pub struct Person {
-    /// The name in the trail.
-    pub name: String,
-    /// The id of the signing key.
-    pub kid: String,
-    /// The key.
-    pub key: VerifyingKey,
-}
-
-/// The operator's people who haven't left, by name.
-pub fn people(conn: &mut Conn) -> Result<Vec<Person>, DbError> {
-    let query = person::table
-        .select((person::name, person::kid, person::public_key))
-        .filter(person::left_at.is_null())
-        .order(person::name);
-    let rows = each_backend!(conn, |c| query.load::<(String, String, String)>(c))?;
-    let read = |(name, kid, key): (String, String, String)| {
-        let key = VerifyingKey::from_base64url(&key).map_err(|e| DbError::Corrupt(format!("person.public_key: {e}")))?;
-        Ok(Person { name, kid, key })
-    };
-    rows.into_iter().map(read).collect()
-}
-
-/// Adds a person. A name, kid or key that was there before is refused by the database.
-pub fn add_person(conn: &mut Conn, new: &Person, now: Timestamp) -> Result<(), DbError> {
-    let row = (
-        person::name.eq(&new.name),
-        person::kid.eq(&new.kid),
-        person::public_key.eq(new.key.to_base64url()),
-        person::added_at.eq(now.as_microsecond()),
-    );
-    each_backend!(conn, |c| diesel::insert_into(person::table).values(row).execute(c))?;
-    Ok(())
-}
-
-/// A person leaves; returns whether there was one.
-pub fn person_leaves(conn: &mut Conn, name: &str, now: Timestamp) -> Result<bool, DbError> {
-    let query = diesel::update(person::table.find(name).filter(person::left_at.is_null()));
-    let rows = each_backend!(conn, |c| query.set(person::left_at.eq(now.as_microsecond())).execute(c))?;
-    Ok(rows == 1)
 }

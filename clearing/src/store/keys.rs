@@ -8,25 +8,22 @@ use jiff::{SignedDuration, Timestamp};
 use migrations::schema::{clearing_key, invitation, partner, person, signing_key, tls_key};
 use migrations::{Conn, DbError, each_backend};
 use partner_sdk::change::Status;
-use partner_sdk::jws::{VerifyingKey, sha256_hex};
-use partner_sdk::wire::keys::{FRESH_SECONDS, KeyName, Reason, Spki};
+use partner_sdk::jws::{Compact, VerifyingKey, sha256_hex};
+use partner_sdk::wire::keys::{FRESH_SECONDS, KeyName, Reason, Revocation, Spki, TYP_REVOCATION};
 use partner_sdk::{Code, KeyId, PartnerId, Problem};
 
 use super::admin::{grow_version, is_sandbox};
 use super::directory::load_directory;
-use super::documents::people;
 use super::events::{self, NewEvent, OPERATOR};
 use super::head::lock_head;
+use super::people::{is_founded, people};
 use super::rows::read;
 use crate::clock::timestamp;
 use crate::directory::Directory;
-use crate::keyring::{Admission, Key, Keyring, TlsKey};
+use crate::keyring::{Admission, Key, Keyring, TlsKey, fresh};
 
 /// How long an invitation is good for.
 const INVITED: SignedDuration = SignedDuration::from_hours(24);
-
-/// How many people answer for a network that is founded.
-const FOUNDED: usize = 2;
 
 /// Why keys stay as they are.
 #[derive(Debug, thiserror::Error)]
@@ -48,8 +45,8 @@ impl From<Problem> for KeysError {
 /// Who asks for a change.
 #[derive(Debug, Clone)]
 pub enum By<'a> {
-    /// One of the operator's people, by name.
-    Operator(&'a str),
+    /// One of the operator's people, by a revocation that it signed: a compact JWS. It revokes keys, and does nothing else.
+    Person(&'a str),
     /// A partner, with a key of its own that has to be valid in this transaction too.
     Partner(&'a PartnerId, &'a KeyId, Timestamp),
 }
@@ -138,10 +135,16 @@ pub fn add_tls(conn: &mut Conn, id: &PartnerId, spki: Spki, by: &By, now: Timest
     })
 }
 
-/// Revokes a key at once and for good: a partner only its own. Again it changes nothing; the first reason stays.
+/// Revokes a key at once and for good: a partner only its own, a person anybody's by its signed word. Again it changes nothing; the first reason stays.
 pub fn revoke(conn: &mut Conn, name: &KeyName, why: &Reason, by: &By, now: Timestamp) -> Result<Changed, KeysError> {
     change(conn, |conn, ring| {
-        may(ring, by)?;
+        let person = match by {
+            By::Person(text) => Some(revoker(conn, text, (name, why), now)?),
+            By::Partner(..) => None,
+        };
+        if person.is_none() {
+            may(ring, by)?;
+        }
         let (owner, revoked) = match name {
             KeyName::Kid(kid) => ring.signing(kid).map(|key| (key.partner.clone(), key.revoked_at)),
             KeyName::Spki(spki) => ring.tls(spki).map(|key| (key.partner.clone(), key.revoked_at)),
@@ -151,10 +154,11 @@ pub fn revoke(conn: &mut Conn, name: &KeyName, why: &Reason, by: &By, now: Times
         if revoked.is_some() {
             return Ok(false);
         }
-        let by = match by {
-            By::Operator(person) => format!("operator {person}"),
-            By::Partner(..) => format!("partner {owner}"),
+        let signed = match by {
+            By::Person(text) => Some(*text),
+            By::Partner(..) => None,
         };
+        let by = person.map_or_else(|| format!("partner {owner}"), |person| format!("operator {person}"));
         let (at, why) = (now.as_microsecond(), why.as_str());
         let key = match name {
             KeyName::Kid(kid) => kid.as_str().to_owned(),
@@ -173,16 +177,42 @@ pub fn revoke(conn: &mut Conn, name: &KeyName, why: &Reason, by: &By, now: Times
                 .set((
                     signing_key::revoked_at.eq(at),
                     signing_key::revoked_by.eq(by),
-                    signing_key::revoked_why.eq(why)
+                    signing_key::revoked_why.eq(why),
+                    signing_key::revocation.eq(signed)
                 ))
                 .execute(c),
             KeyName::Spki(spki) => diesel::update(tls_key::table.find(spki.to_string()))
-                .set((tls_key::revoked_at.eq(at), tls_key::revoked_by.eq(by), tls_key::revoked_why.eq(why)))
+                .set((
+                    tls_key::revoked_at.eq(at),
+                    tls_key::revoked_by.eq(by),
+                    tls_key::revoked_why.eq(why),
+                    tls_key::revocation.eq(signed)
+                ))
                 .execute(c),
         })
         .map_err(DbError::from)?;
         Ok(true)
     })
+}
+
+/// The name of the person who signed this revocation, now and of this key.
+fn revoker(conn: &mut Conn, text: &str, (name, why): (&KeyName, &Reason), now: Timestamp) -> Result<String, KeysError> {
+    let refused = |code: Code, why: &str, field: &str| KeysError::from(Problem::new(code, why).at(Some(field)));
+    let jws = Compact::parse_as(text, TYP_REVOCATION).map_err(|e| refused(Code::MalformedJws, &e.to_string(), "revocation"))?;
+    let person = people(conn)?.into_iter().find(|one| one.kid == jws.kid.as_str());
+    let person = person.ok_or_else(|| refused(Code::UnknownKey, "no person of the operator has this kid", "kid"))?;
+    jws.verify(&person.key)
+        .map_err(|e| refused(Code::BadSignature, &e.to_string(), "revocation"))?;
+    let revocation = Revocation::parse(&jws.payload).map_err(|e| refused(e.code, &e.to_string(), "revocation"))?;
+    fresh(revocation.issued.issued_at, now)?;
+    if (&revocation.key, &revocation.reason) != (name, why) {
+        return Err(refused(
+            Code::DocumentChanged,
+            "the revocation is about something else",
+            "revocation",
+        ));
+    }
+    Ok(person.name)
 }
 
 /// Records the clearinghouse's own key, once: a kid or key that is anybody else's, or a kid of its own that named another key, is refused.
@@ -208,10 +238,10 @@ pub fn own(conn: &mut Conn, kid: &KeyId, key: &VerifyingKey, now: Timestamp) -> 
 /// Whether one person may bring in a partner's keys or invite it: only while the network is founded, and in a sandbox. Whoever has keys of two partners has
 /// their agreements.
 pub fn may_alone(conn: &mut Conn) -> Result<(), KeysError> {
-    if is_sandbox(conn)? || people(conn)?.len() < FOUNDED {
+    if is_sandbox(conn)? || !is_founded(conn)? {
         return Ok(());
     }
-    let instead = "two people answer for the network, so a partner brings its keys by an invitation that one proposes and another approves: \
+    let instead = "people answer for the network, so a partner brings its keys by an invitation that one proposes and another approves: \
                    clearing partner invite ID --as NAME --key FILE, then clearing approve HASH";
     Err(Problem::new(Code::FourEyes, instead).into())
 }
@@ -258,6 +288,18 @@ pub fn put_invitation(conn: &mut Conn, id: &PartnerId, token_sha256: &str, now: 
     each_backend!(conn, |c| diesel::insert_into(invitation::table).values(row).execute(c)).map_err(DbError::from)?;
     tell(conn, now, "key.invited", id, id.as_str(), &[("expires_at", expires_at.to_string())])?;
     Ok(expires_at)
+}
+
+/// Voids every invitation that wasn't used: what one person gave before the founding doesn't outlive it. The partners are told.
+pub fn void_invitations(conn: &mut Conn, now: Timestamp) -> Result<(), DbError> {
+    let unused = invitation::table.filter(invitation::used_at.is_null());
+    let partners: Vec<String> = each_backend!(conn, |c| unused.select(invitation::partner).load(c))?;
+    each_backend!(conn, |c| diesel::delete(unused).execute(c))?;
+    for id in partners {
+        let id: PartnerId = read(&id, "invitation.partner")?;
+        tell(conn, now, "key.uninvited", &id, id.as_str(), &[])?;
+    }
+    Ok(())
 }
 
 /// Whether the token is an invitation of the partner that is good now. It is looked up by its hash, so the time that takes tells nothing about it.
@@ -352,7 +394,9 @@ pub(super) fn load_keys(conn: &mut Conn) -> Result<Keyring, DbError> {
 
 /// The key behind a partner's request may have been revoked since the request was verified.
 fn may(ring: &Keyring, by: &By) -> Result<(), KeysError> {
-    let By::Partner(id, kid, issued_at) = by else { return Ok(()) };
+    let By::Partner(id, kid, issued_at) = by else {
+        return Err(Problem::new(Code::FourEyes, "a person alone only revokes keys").into());
+    };
     ring.usable(kid, id, *issued_at)
         .map(drop)
         .map_err(|code| Problem::new(code, code.title()).at(Some("kid")).into())

@@ -13,6 +13,7 @@ pub mod listing;
 mod load;
 pub mod partners;
 pub mod pending;
+pub mod people;
 mod persist;
 mod pool;
 pub mod prepaid;

@@ -3,21 +3,23 @@
 use std::collections::HashMap;
 
 use diesel::prelude::*;
-use migrations::schema::{agreement, calendar, clearing_key, person, rate, signing_key};
+use jiff::civil::Date;
+use migrations::schema::{agreement, calendar, rate, settlement_window, signing_key, tls_key};
 use migrations::{Conn, DbError, each_backend};
 use partner_sdk::agreement::Terms;
 use partner_sdk::change::{Change, Proposal};
 use partner_sdk::document::{Kind, State};
-use partner_sdk::jws::{TYP_AGREEMENT, TYP_CHANGE, VerifyingKey};
+use partner_sdk::jws::{Compact, TYP_AGREEMENT, TYP_CHANGE, VerifyingKey};
+use partner_sdk::wire::keys::{KeyName, Revocation, TYP_REVOCATION};
 use partner_sdk::{KeyId, PartnerId};
+use settlement::Calendar;
+use settlement::calendar::BEGINNING;
 
 use super::admin::is_sandbox;
 use super::directory::{load_directory, parties};
 use super::documents::{self, Document, Signed};
+use super::people::{self, CLEARING, Known};
 use crate::directory::Directory;
-
-/// The clearinghouse, as the role and the name of who countersigns.
-const CLEARING: &str = "clearing";
 
 /// Keys by their id, each with its owner.
 type Owned = HashMap<String, (String, VerifyingKey)>;
@@ -43,86 +45,157 @@ impl Keys {
 /// that countersigns; those before it are in the database.
 pub fn check(conn: &mut Conn, kid: &KeyId, clearing: &VerifyingKey) -> Result<Vec<String>, DbError> {
     conn.snapshot(|conn| {
-        let mut keys = keys(conn)?;
         let directory = load_directory(conn)?;
-        keys.clearing.insert(kid.to_string(), (CLEARING.to_owned(), clearing.clone()));
-        let (mut findings, mut agreed, mut published, mut calendars) = (vec![], HashMap::new(), vec![], HashMap::new());
-        for kind in [Kind::Agreement, Kind::Change] {
-            for document in documents::all(conn, kind)? {
-                findings.extend(fault(&document, &keys, &directory).map(|why| format!("document {}: {why}", document.hash)));
-                if !matches!(document.state, State::InForce | State::Superseded | State::Terminated) {
-                    continue;
-                }
-                match kind {
-                    Kind::Agreement => drop(agreed.insert(document.hash, document.payload)),
-                    Kind::Change => {
-                        published.extend(rate_of(&document.payload));
-                        calendars.extend(calendar_of(&document.payload).map(|one| (document.hash, one)));
-                    }
-                }
-            }
-        }
+        let (agreements, changes) = (documents::all(conn, Kind::Agreement)?, documents::all(conn, Kind::Change)?);
+        let mut own = people::clearing_keys(conn)?;
+        own.insert(kid.to_string(), clearing.clone());
+        let founding = people::founding(conn)?;
+        let known = people::known(&founding, &changes, &own);
+        let keys = keys(conn, &known, own)?;
+        let mut findings: Vec<String> = agreements
+            .iter()
+            .chain(&changes)
+            .filter_map(|document| fault(document, &keys, &directory).map(|why| format!("document {}: {why}", document.hash)))
+            .collect();
+        let in_force = |document: &&Document| matches!(document.state, State::InForce | State::Superseded | State::Terminated);
+        let agreed: HashMap<&str, &str> = agreements
+            .iter()
+            .filter(in_force)
+            .map(|document| (document.hash.as_str(), document.payload.as_str()))
+            .collect();
+        let changed = Changed::of(changes.iter().filter(in_force));
         // Only in a sandbox is the network file's word enough, whose documents have no time of publication.
         let sandbox = is_sandbox(conn)?;
         let query = agreement::table.select((agreement::hash, agreement::published_at, agreement::terms));
         for (hash, published_at, terms) in each_backend!(conn, |c| query.load::<(String, i64, String)>(c))? {
             let by_file = sandbox && published_at == 0;
-            if !by_file && agreed.get(&hash) != Some(&terms) {
+            if !by_file && agreed.get(hash.as_str()) != Some(&terms.as_str()) {
                 findings.push(format!("agreement {hash} is in force, and no signed document says so"));
             }
         }
-        let query = rate::table.select((rate::hash, rate::published_at, rate::terms));
-        for (hash, published_at, terms) in each_backend!(conn, |c| query.load::<(String, i64, String)>(c))? {
+        let query = rate::table.select((rate::hash, rate::published_at, rate::terms, rate::taken_back_by));
+        for (hash, published_at, terms, taken_back) in each_backend!(conn, |c| query.load::<(String, i64, String, Option<String>)>(c))? {
             let by_file = sandbox && published_at == 0;
-            if !by_file && !published.contains(&terms) {
+            if !by_file && !changed.published.contains(&terms) {
                 findings.push(format!("rate or bonus {hash} is in force, and no signed document says so"));
             }
+            if taken_back.is_some_and(|by| changed.taken_back.get(&by) != Some(&hash)) {
+                findings.push(format!("rate or bonus {hash} is taken back, and no signed document says so"));
+            }
         }
-        findings.extend(unsigned_calendars(conn, &calendars)?);
+        findings.extend(unsigned_calendars(conn, &changed.calendars, &founding)?);
+        findings.extend(people::findings(conn, &known)?);
+        findings.extend(unsigned_revocations(conn, &known)?);
+        if !sandbox {
+            findings.extend(unsigned_settlements(conn, &changed.settled)?);
+        }
         Ok(findings)
     })
 }
 
-/// The canonical terms of the rate or bonus that a change publishes.
-fn rate_of(payload: &str) -> Option<String> {
-    let proposal: Proposal = partner_sdk::document::read(payload.as_bytes()).ok()?;
-    match proposal.change {
-        Change::Rate(terms) => Some(partner_sdk::document::write(&terms)),
-        Change::Bonus(terms) => Some(partner_sdk::document::write(&terms)),
-        _ => None,
+/// What the changes in force say, by the hash of the document.
+#[derive(Default)]
+struct Changed {
+    published: Vec<String>,
+    taken_back: HashMap<String, String>,
+    /// First date and canonical terms.
+    calendars: HashMap<String, (String, String)>,
+    settled: HashMap<String, String>,
+}
+
+impl Changed {
+    fn of<'a>(documents: impl Iterator<Item = &'a Document>) -> Self {
+        let mut changed = Self::default();
+        for document in documents {
+            let hash = document.hash.clone();
+            let Ok(proposal) = partner_sdk::document::read::<Proposal>(document.payload.as_bytes()) else {
+                continue;
+            };
+            let calendar = |first: Date, calendar: &Calendar| (first.to_string(), serde_json::to_string(calendar).unwrap_or_default());
+            match proposal.change {
+                Change::Rate(terms) => changed.published.push(partner_sdk::document::write(&terms)),
+                Change::Bonus(terms) => changed.published.push(partner_sdk::document::write(&terms)),
+                Change::TakeBack { published } => drop(changed.taken_back.insert(hash, published)),
+                Change::Calendar(terms) => drop(changed.calendars.insert(hash, calendar(terms.first_date, &terms.calendar()))),
+                Change::Found { calendar: first, .. } => drop(changed.calendars.insert(hash, calendar(BEGINNING, &first))),
+                Change::Settle { business_date } => drop(changed.settled.insert(hash, business_date.to_string())),
+                _ => {}
+            }
+        }
+        changed
     }
 }
 
-/// First date and canonical terms of the calendar that a change puts in force.
-fn calendar_of(payload: &str) -> Option<(String, String)> {
-    let proposal: Proposal = partner_sdk::document::read(payload.as_bytes()).ok()?;
-    match proposal.change {
-        Change::Calendar(terms) => Some((terms.first_date.to_string(), serde_json::to_string(&terms.calendar()).ok()?)),
-        _ => None,
-    }
-}
-
-/// Calendars that the documents which they name don't put in force. The first founded the network.
-fn unsigned_calendars(conn: &mut Conn, signed: &HashMap<String, (String, String)>) -> Result<Vec<String>, DbError> {
-    let query = calendar::table.filter(calendar::no.gt(1)).order(calendar::no);
+/// Calendars that the documents which they name don't put in force. The first is the founding's, and before that the network file's.
+fn unsigned_calendars(conn: &mut Conn, signed: &HashMap<String, (String, String)>, founding: &str) -> Result<Vec<String>, DbError> {
+    let query = calendar::table.order(calendar::no);
     let mut findings = vec![];
-    for (no, first, document, terms) in each_backend!(conn, |c| query.load::<(i32, String, String, String)>(c))? {
-        if signed.get(&document) != Some(&(first.clone(), terms)) {
+    for (no, first, mut document, terms) in each_backend!(conn, |c| query.load::<(i32, String, String, String)>(c))? {
+        if no == 1 {
+            document = founding.to_owned();
+        }
+        if !(no == 1 && founding.is_empty()) && signed.get(&document) != Some(&(first.clone(), terms)) {
             findings.push(format!("calendar {no} (from {first}) is in force, and no signed document says so"));
         }
     }
     Ok(findings)
 }
 
-fn keys(conn: &mut Conn) -> Result<Keys, DbError> {
+/// Keys that a person is said to have revoked, without its signature.
+fn unsigned_revocations(conn: &mut Conn, known: &[Known]) -> Result<Vec<String>, DbError> {
+    type Row = (String, Option<String>, Option<String>);
+    let signing = signing_key::table.select((signing_key::kid, signing_key::revoked_by, signing_key::revocation));
+    let tls = tls_key::table.select((tls_key::spki_sha256, tls_key::revoked_by, tls_key::revocation));
+    let mut rows: Vec<Row> = each_backend!(conn, |c| signing.load(c))?;
+    rows.extend(each_backend!(conn, |c| tls.load::<Row>(c))?);
+    let mut findings = vec![];
+    for (key, by, text) in rows {
+        let Some(name) = by.as_deref().and_then(|by| by.strip_prefix("operator ")) else {
+            continue;
+        };
+        if !text.is_some_and(|text| revoked(&text, &key, name, known)) {
+            findings.push(format!("key {key} is revoked by {name}, and no signature says so"));
+        }
+    }
+    Ok(findings)
+}
+
+/// Whether this is the person's signed word that this key is revoked.
+fn revoked(text: &str, key: &str, name: &str, known: &[Known]) -> bool {
+    let Ok(jws) = Compact::parse_as(text, TYP_REVOCATION) else {
+        return false;
+    };
+    let by = known
+        .iter()
+        .find(|one| one.person.name == name && one.person.kid == jws.kid.as_str());
+    let named = Revocation::parse(&jws.payload).is_ok_and(|revocation| match revocation.key {
+        KeyName::Kid(kid) => kid.as_str() == key,
+        KeyName::Spki(spki) => spki.to_string() == key,
+    });
+    named && by.is_some_and(|one| jws.verify(&one.person.key).is_ok())
+}
+
+/// Windows that are settled without two people's word.
+fn unsigned_settlements(conn: &mut Conn, signed: &HashMap<String, String>) -> Result<Vec<String>, DbError> {
+    let query = settlement_window::table
+        .filter(settlement_window::settled_at.is_not_null())
+        .select((settlement_window::business_date, settlement_window::settled_by));
+    let rows = each_backend!(conn, |c| query.load::<(String, Option<String>)>(c))?;
+    let unsigned = rows
+        .into_iter()
+        .filter(|(date, by)| by.as_ref().and_then(|by| signed.get(by)) != Some(date));
+    Ok(unsigned
+        .map(|(date, _)| format!("window {date} is settled, and no signed document says so"))
+        .collect())
+}
+
+fn keys(conn: &mut Conn, known: &[Known], clearing: HashMap<String, VerifyingKey>) -> Result<Keys, DbError> {
     let partners = signing_key::table.select((signing_key::kid, signing_key::partner, signing_key::public_key));
-    let people = person::table.select((person::kid, person::name, person::public_key));
-    let clearing = clearing_key::table.select((clearing_key::kid, clearing_key::public_key));
-    let clearing = each_backend!(conn, |c| clearing.load::<(String, String)>(c))?;
+    let person = |one: &Known| (one.person.kid.clone(), (one.person.name.clone(), one.person.key.clone()));
     Ok(Keys {
         partners: owned(each_backend!(conn, |c| partners.load(c))?)?,
-        people: owned(each_backend!(conn, |c| people.load(c))?)?,
-        clearing: owned(clearing.into_iter().map(|(kid, key)| (kid, CLEARING.to_owned(), key)).collect())?,
+        people: known.iter().map(person).collect(),
+        clearing: clearing.into_iter().map(|(kid, key)| (kid, (CLEARING.to_owned(), key))).collect(),
     })
 }
 

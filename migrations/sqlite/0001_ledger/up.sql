@@ -3,7 +3,8 @@
 -- Times are microseconds since 1970 in UTC, dates are ISO texts, points are in the smallest unit of their programme, money is in micros.
 
 -- Reference data: what partners and the operator agreed on and published. Small; held in memory by the service, re-read when head.directory_version grows.
--- A document is in force from its own date, and never from before it was published; where published_at is 0, its own date holds.
+-- A document is in force from its own date, and never from before it was published; where published_at is 0, its own date holds. A rate or bonus that was taken back
+-- before it began has the change's hash in taken_back_by. The revocation by a person is kept as it was signed.
 CREATE TABLE partner (
     id TEXT NOT NULL PRIMARY KEY,
     name TEXT NOT NULL,
@@ -24,7 +25,8 @@ CREATE TABLE signing_key (
     registered_at BIGINT NOT NULL,
     revoked_at BIGINT,
     revoked_by TEXT,
-    revoked_why TEXT
+    revoked_why TEXT,
+    revocation TEXT
 );
 CREATE TABLE programme (
     code TEXT NOT NULL PRIMARY KEY,
@@ -41,21 +43,24 @@ CREATE TABLE agreement (
 CREATE TABLE rate (
     no INTEGER NOT NULL PRIMARY KEY,
     kind TEXT NOT NULL,
-    hash TEXT NOT NULL UNIQUE,
+    hash TEXT NOT NULL,
     agreement INTEGER NOT NULL REFERENCES agreement (no),
     published_at BIGINT NOT NULL,
-    terms TEXT NOT NULL
+    terms TEXT NOT NULL,
+    taken_back_by TEXT
 );
 
 -- One row (id 1). Whoever writes the ledger locks it first: it hands out sequence numbers, so they have no gaps and follow the commits. `last_at` is the
--- latest time of a message: time never runs back against the numbers.
+-- latest time of a message: time never runs back against the numbers. `founding` is the
+-- hash of the document that named the first people, empty before.
 CREATE TABLE head (
     id INTEGER NOT NULL PRIMARY KEY,
     next_seq BIGINT NOT NULL,
     last_at BIGINT NOT NULL,
     next_event BIGINT NOT NULL,
     directory_version BIGINT NOT NULL,
-    sandbox BOOLEAN NOT NULL
+    sandbox BOOLEAN NOT NULL,
+    founding TEXT NOT NULL
 );
 
 -- When windows end: each calendar governs the business dates from its first on, a date has the last of those (by number) that begin by then. Number 1 founded the
@@ -260,13 +265,16 @@ CREATE TABLE document_act (
     PRIMARY KEY (document, place)
 );
 
--- The operator's people, who propose and approve; the name stands in the trail, so it is never given again.
+-- The operator's people, who propose and approve; the name stands in the trail, so it is never given again. Each comes and goes by a document: a row without one
+-- counts for nothing.
 CREATE TABLE person (
     name TEXT NOT NULL PRIMARY KEY,
     kid TEXT NOT NULL UNIQUE,
     public_key TEXT NOT NULL UNIQUE,
     added_at BIGINT NOT NULL,
-    left_at BIGINT
+    added_by TEXT NOT NULL,
+    left_at BIGINT,
+    left_by TEXT
 );
 
 -- What happened, in order: a feed for each partner. An empty recipient means everybody, 'clearing' the operator. Written once, never updated.
@@ -304,7 +312,8 @@ CREATE TABLE tls_key (
     registered_at BIGINT NOT NULL,
     revoked_at BIGINT,
     revoked_by TEXT,
-    revoked_why TEXT
+    revoked_why TEXT,
+    revocation TEXT
 );
 -- Invitations to enrol, by the SHA-256 of their token: good once, and not for long.
 CREATE TABLE invitation (

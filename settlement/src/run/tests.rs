@@ -255,7 +255,10 @@ fn every_phase_may_run_twice() {
     assert!(exposures.contains(&("clearing".into(), -560_000)), "{exposures:?}");
 
     settle(&mut ledger.conn, DAY, later, "ops").expect("settles");
-    settle(&mut ledger.conn, DAY, later, "again").expect("does nothing");
+    assert!(matches!(
+        settle(&mut ledger.conn, DAY, later, "again"),
+        Err(SettlementError::Settled(DAY))
+    ));
     assert_eq!(ledger.exposures(), vec![]);
     let window = store::window(&mut ledger.conn, DAY).expect("reads").expect("is there");
     assert_eq!((window.state, window.settled_by.as_deref()), (State::Settled, Some("ops")));

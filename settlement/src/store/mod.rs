@@ -11,7 +11,7 @@ pub use calendars::{add_calendar, calendars, found_calendar, founding_calendar, 
 pub use fees::{fees, post_fees};
 #[cfg(test)]
 pub use pairs::{add_exposure, add_position};
-pub use pairs::{carried_over, insert_obligations, obligations, positions, reduce_exposures};
+pub use pairs::{carried_over, insert_obligations, obligations, parties, positions, reduce_exposures};
 pub use windows::{Mark, State, Window, any_due, first_open, insert_open, is_empty, is_sandbox, mark, unnetted_before, window, windows_in};
 
 use diesel::prelude::*;

@@ -1,5 +1,7 @@
 //! Positions, exposures and obligations.
 
+use std::collections::BTreeSet;
+
 use diesel::prelude::*;
 use jiff::civil::Date;
 use migrations::schema::{exposure, obligation, position, settlement_window};
@@ -28,6 +30,21 @@ pub fn positions(conn: &mut Conn, date: Date) -> Result<Vec<Position>, DbError> 
         })
     };
     rows.into_iter().map(position).collect()
+}
+
+/// Whoever owes or is owed something from a window.
+pub fn parties(conn: &mut Conn, date: Date) -> Result<Vec<String>, DbError> {
+    let date = date.to_string();
+    let gross = position::table
+        .filter(position::business_date.eq(&date))
+        .select((position::debtor, position::creditor));
+    let net = obligation::table
+        .filter(obligation::business_date.eq(&date))
+        .select((obligation::party_a, obligation::party_b));
+    let mut pairs = each_backend!(conn, |c| gross.load::<(String, String)>(c))?;
+    pairs.extend(each_backend!(conn, |c| net.load::<(String, String)>(c))?);
+    let all: BTreeSet<String> = pairs.into_iter().flat_map(|(a, b)| [a, b]).collect();
+    Ok(all.into_iter().collect())
 }
 
 /// Adds to a position; the ledger is locked.
