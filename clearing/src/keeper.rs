@@ -8,6 +8,7 @@ use migrations::{Conn, Url};
 use tokio::sync::watch;
 
 use crate::clock::Clock;
+use crate::failures::Failures;
 use crate::night::Night;
 use crate::store::{self, events, pending};
 use crate::tls::{Files, Live};
@@ -59,6 +60,14 @@ impl Keeper {
                 }
                 Ok(())
             })
+        })
+    }
+
+    /// Sums up failed authentication that was counted and not logged.
+    pub fn failures(failures: Failures) -> std::io::Result<Self> {
+        Self::start("failures", move || {
+            failures.look();
+            Ok(())
         })
     }
 

@@ -24,6 +24,7 @@ pub mod cycles;
 pub mod demo;
 pub mod directory;
 pub mod documents;
+pub mod failures;
 pub mod gains;
 pub mod http;
 pub mod install;

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::failures::Failures;
 use crate::http::State;
 use crate::keeper::Keeper;
 use crate::listen::Listeners;
@@ -34,6 +35,7 @@ pub struct Running {
     pub health: Option<SocketAddr>,
     ledger: Ledger,
     busy: Arc<AtomicUsize>,
+    failures: Failures,
     news: watch::Sender<i64>,
     servers: Vec<ServerHandle>,
     http: JoinHandle<()>,
@@ -71,7 +73,7 @@ pub fn start(config: &Config, clock: Clock, unattended: bool) -> anyhow::Result<
         news.clone(),
         (config.ledger.queue, config.ledger.group),
     )?;
-    let busy = Arc::new(AtomicUsize::new(0));
+    let (busy, failures) = (Arc::new(AtomicUsize::new(0)), Failures::default());
     let state = State {
         reference: reference.clone(),
         ledger: ledger.clone(),
@@ -82,6 +84,7 @@ pub fn start(config: &Config, clock: Clock, unattended: bool) -> anyhow::Result<
         signing: Arc::new(config.tls.clone()),
         busy: busy.clone(),
         news: news.clone(),
+        failures: failures.clone(),
         bodies: Arc::default(),
     };
     let night = Night {
@@ -94,6 +97,7 @@ pub fn start(config: &Config, clock: Clock, unattended: bool) -> anyhow::Result<
     let mut keepers = vec![
         Keeper::watch(url.clone(), conn, reference.clone(), files, tls, news.clone())?,
         Keeper::exchanges(url.clone(), reference.clone(), clock.clone(), news.clone())?,
+        Keeper::failures(failures.clone())?,
     ];
     if unattended {
         keepers.push(Keeper::night(url, reference, clock, night)?);
@@ -105,6 +109,7 @@ pub fn start(config: &Config, clock: Clock, unattended: bool) -> anyhow::Result<
         health: addresses.health,
         ledger,
         busy,
+        failures,
         news,
         servers,
         http,
@@ -137,6 +142,7 @@ impl Running {
         if joined.iter().any(Result::is_err) {
             tracing::error!("a thread of the service had panicked");
         }
+        self.failures.end();
         tracing::info!("clearing has stopped");
     }
 }

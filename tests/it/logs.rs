@@ -6,8 +6,10 @@ use std::process::Stdio;
 use clearing::clock::Clock;
 use clearing::demo::sandbox::Sandbox;
 use clearing::network::Network;
-use partner_sdk::client::{Client, new_message_id};
+use clearing::{install, pki};
+use partner_sdk::client::{Client, Identity, new_message_id};
 use partner_sdk::jws::TYP_MESSAGE;
+use partner_sdk::text::is_plain;
 use partner_sdk::{Message, PartnerId};
 use tests::child::command;
 use tests::{burn, earn};
@@ -84,8 +86,110 @@ fn logs_name_no_member() {
         "the log shows requests: {log}"
     );
     assert!(!log.contains(MEMBER), "the log has a member number");
+    assert!(
+        log.chars().all(|c| c == '\n' || is_plain(c)),
+        "an event is one line of plain characters"
+    );
     for jws in bytes {
         let payload = jws.split('.').nth(1).expect("a payload");
         assert!(!log.contains(&payload[payload.len() - 40..]), "the log has signed bytes");
     }
+}
+
+/// What a flood of each kind is refused with, from whom, and how often.
+const FLOODS: [(&str, &str, u64); 4] = [
+    ("bad_signature", "wellcome", 300),
+    ("unknown_key", "wellcome", 40),
+    ("sender_mismatch", "wellcome", 50),
+    ("certificate_unknown", "(unknown)", 20),
+];
+
+#[test]
+fn failed_authentication_is_a_few_lines_and_a_count() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let network = Network::parse(POOL).expect("the network");
+    let sandbox = Sandbox::open(folder.path(), "clearing.db", &network, Clock::System).expect("a clearinghouse");
+    let mut serve = command(env!("CARGO_BIN_EXE_clearing-under-test"), folder.path(), None);
+    let serve = serve
+        .arg("serve")
+        .env("RUST_LOG", "warn")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut process = serve.spawn().expect("it starts");
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(process.stdout.take().expect("its output"))).map_while(Result::ok);
+    let port = lines
+        .find_map(|line| line.strip_prefix("listening on 127.0.0.1:").map(str::to_owned))
+        .expect("it listens");
+    let base = format!("https://localhost:{port}");
+    let party = |id: &str| {
+        sandbox
+            .parties
+            .get(&id.parse().expect("a partner"))
+            .expect("a partner of the network")
+    };
+    let (wellcome, ikea) = (party("wellcome"), party("ikea"));
+    let client = Client::new(&base, &wellcome.identity, sandbox.clearing_key.clone()).expect("a client");
+    // A certificate of the right CA, for a key that nobody has registered.
+    let (csr, key_pem) = pki::new_request(&wellcome.id).expect("a request");
+    let ca = install::signing_ca(&sandbox.config.tls).expect("the CA");
+    let cert_pem = pki::sign_request(&ca, &csr, &wellcome.id, jiff::Timestamp::now()).expect("a certificate");
+    let stranger = Identity {
+        ca_pem: wellcome.identity.ca_pem.clone(),
+        cert_pem,
+        key_pem,
+    };
+    let stranger = Client::new(&base, &stranger, sandbox.clearing_key.clone()).expect("a client");
+    let message = Message::now(wellcome.id.clone(), earn("YUU", MEMBER, "5"));
+    let unknown = pki::random_key("nobody-1".parse().expect("a kid")).expect("a key");
+    let forged = {
+        let good = message.sign(&wellcome.key);
+        let (signed, _) = good.rsplit_once('.').expect("a signature");
+        let (_, other) = message
+            .sign(&unknown)
+            .rsplit_once('.')
+            .map(|(a, b)| (a.to_owned(), b.to_owned()))
+            .expect("another");
+        format!("{signed}.{other}")
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        for _ in 0..3 {
+            client.post_batch(&vec![forged.clone(); 100]).await.expect("answers");
+        }
+        for (jws, times) in [(message.sign(&unknown), 40), (message.sign(&ikea.key), 50)] {
+            for _ in 0..times {
+                client.post(&jws).await.expect("an answer");
+            }
+        }
+        for _ in 0..20 {
+            let refused = stranger.post(&message.sign(&wellcome.key)).await;
+            assert!(refused.map_or(true, |answer| answer.problem.is_some()), "nobody's certificate");
+        }
+    });
+    let told = std::process::Command::new("kill")
+        .args(["-TERM", &process.id().to_string()])
+        .status();
+    assert!(told.expect("kill runs").success());
+    let mut log = String::new();
+    process.stderr.take().expect("its log").read_to_string(&mut log).expect("text");
+    assert!(process.wait().expect("it ends").success());
+    let failed: Vec<&str> = log.lines().filter(|line| line.contains("failed authentication")).collect();
+    assert!(failed.len() <= 2 * FLOODS.len(), "a flood is bounded: {log}");
+    for (code, partner, times) in FLOODS {
+        let own = failed.iter().filter(|line| line.contains(&format!("code=\"{code}\"")));
+        let own: Vec<&&str> = own
+            .filter(|line| line.contains(&format!("partner=\"{partner}\" address=\"127.0.0.1\"")))
+            .collect();
+        let count = |line: &&&str| {
+            line.rsplit_once("count=")
+                .and_then(|(_, n)| n.parse::<u64>().ok())
+                .expect("a count")
+        };
+        assert_eq!(own.iter().map(count).sum::<u64>(), times, "{code}: {log}");
+        assert!(own[0].contains(" WARN ") && own.len() == 2, "the first, and the rest: {log}");
+    }
+    assert!(!log.contains(MEMBER), "the log has a member number");
 }

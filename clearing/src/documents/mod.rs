@@ -107,8 +107,8 @@ fn step<T>(conn: &mut Conn, now: Timestamp, who: &str, what: &str, about: &str, 
         body(conn)
     });
     if let Err(Fault::Refused(problem)) = &done {
-        if noisy(conn, now, who)? {
-            tracing::warn!(who, what, about, code = %problem.code, "refused steps are no longer recorded one by one");
+        let before = refused_lately(conn, now, who)?;
+        if before >= MAX_REFUSALS {
             return done;
         }
         let mut facts = vec![fact("by", who), fact("action", what), fact("code", problem.code.as_str())];
@@ -123,6 +123,13 @@ fn step<T>(conn: &mut Conn, now: Timestamp, who: &str, what: &str, about: &str, 
             store::lock_head(conn)?;
             events::append(conn, now.as_microsecond(), &[refused])
         })?;
+        if before + 1 == MAX_REFUSALS {
+            tracing::warn!(
+                who,
+                steps = MAX_REFUSALS,
+                "so many steps were refused within a minute: further ones aren't recorded until some are older"
+            );
+        }
     }
     done
 }
@@ -138,13 +145,13 @@ fn refused<T>(code: Code, field: &str, detail: impl Into<String>) -> Done<T> {
 /// The most refusals of one party that are recorded in a minute.
 const MAX_REFUSALS: usize = 30;
 
-/// Whether so many steps of this party were refused in the last minute that further ones only go to the log: nobody fills the trail.
-fn noisy(conn: &mut Conn, now: Timestamp, who: &str) -> Result<bool, DbError> {
+/// How many refused steps of this party were recorded in the last minute. Beyond [`MAX_REFUSALS`] further ones aren't: nobody fills the trail, nor the log.
+fn refused_lately(conn: &mut Conn, now: Timestamp, who: &str) -> Result<usize, DbError> {
     let minute_ago = now.as_microsecond().saturating_sub(60_000_000);
     let of_party =
         |event: &events::Event| event.kind == "document.refused" && event.facts.iter().any(|(name, by)| name == "by" && by == who);
     let recent = events::since(conn, OPERATOR, minute_ago, 1000)?;
-    Ok(recent.iter().filter(|event| of_party(event)).count() >= MAX_REFUSALS)
+    Ok(recent.iter().filter(|event| of_party(event)).count())
 }
 
 fn fact(name: &str, value: impl Into<String>) -> (String, String) {

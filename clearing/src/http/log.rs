@@ -8,6 +8,7 @@ use actix_web::body::MessageBody;
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
 
 use super::State;
+use crate::failures::Refusals;
 use crate::tls::Peer;
 
 /// A request under way; counted until it is answered, or given up.
@@ -40,6 +41,7 @@ where
     async move {
         let response = call.await?;
         drop(busy);
+        count(&response);
         if tracing::enabled!(tracing::Level::DEBUG) {
             let request = response.request();
             let state = request.app_data::<actix_web::web::Data<State>>();
@@ -56,5 +58,19 @@ where
             );
         }
         Ok(response)
+    }
+}
+
+/// Counts what the answer refused because somebody isn't who it has to be.
+fn count<B>(response: &ServiceResponse<B>) {
+    let extensions = response.response().extensions();
+    let refusals = extensions.get::<Refusals>().filter(|refusals| !refusals.0.is_empty());
+    let request = response.request();
+    if let Some((refusals, state)) = refusals.zip(request.app_data::<actix_web::web::Data<State>>()) {
+        let directory = state.reference.get();
+        // Whose the key is or was.
+        let key = request.conn_data::<Peer>().and_then(|peer| directory.keys.tls(&peer.spki));
+        let address = request.peer_addr().map(|address| address.ip());
+        state.failures.note(key.map(|key| &key.partner), address, refusals);
     }
 }

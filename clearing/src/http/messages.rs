@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use super::{Failure, State, caller, heard, on_cpu, posted, problem_response};
 use crate::directory::Status;
+use crate::failures::Refusals;
 use crate::ledger::{self, Outcome, Verified};
 use crate::receipt;
 use crate::verify::{self, Refused};
@@ -90,8 +91,10 @@ async fn answer_all(state: &State, read: Vec<Result<Verified, Refused>>, partner
         return Err(Failure::new(*code));
     }
     let (key, now) = (state.key.clone(), state.clock.now());
-    let lines = on_cpu(move || answer_lines(read, outcomes, &partner, now, &key)).await?;
-    Ok(HttpResponse::Ok().content_type("application/x-ndjson").body(lines))
+    let (lines, refusals) = on_cpu(move || answer_lines(read, outcomes, &partner, now, &key)).await?;
+    let mut response = HttpResponse::Ok().content_type("application/x-ndjson").body(lines);
+    response.extensions_mut().insert(refusals);
+    Ok(response)
 }
 
 fn answer_lines(
@@ -100,7 +103,7 @@ fn answer_lines(
     partner: &PartnerId,
     now: jiff::Timestamp,
     key: &SigningKey,
-) -> String {
+) -> (String, Refusals) {
     // Outcomes come in the order of those that were verified.
     let mut next = outcomes.map(Vec::into_iter);
     let paired: Vec<_> = read
@@ -115,6 +118,10 @@ fn answer_lines(
             Ok((_, Err(code))) => receipt::failure(code),
         }
     });
-    let lines: Vec<String> = answers.map(|answer| serde_json::to_string(&answer).unwrap_or_default()).collect();
-    lines.join("\n") + "\n"
+    let lines = answers.map(|answer| {
+        let code = answer.problem.as_ref().map(|problem| problem.code);
+        (serde_json::to_string(&answer).unwrap_or_default(), code)
+    });
+    let (lines, codes): (Vec<String>, Vec<Option<Code>>) = lines.unzip();
+    (lines.join("\n") + "\n", Refusals::among(codes.into_iter().flatten()))
 }

@@ -5,7 +5,7 @@
 //! | `POST /v1/messages` | the partner of the certificate | one receipt, or a problem |
 //! | `POST /v1/batches` | the same | a line for each message |
 //! | `POST /v1/signed-batches` | the same | a line for each message |
-//! | `GET /v1/accounts/{programme}/{member}` | issuer, or a partner with an agreement in the programme | the balance |
+//! | `GET /v1/accounts/{programme}/{member}` | issuer, a partner with an agreement in force, or one that has dealings with the member | the balance |
 //! | `GET /v1/positions` | the partner of the certificate | what it owes and is owed now |
 //! | `GET` and `POST /v1/agreements` | parties of the agreement | lists one's own, proposes one |
 //! | `GET /v1/agreements/{hash}` | its parties | the document, with where it stands |
@@ -44,6 +44,7 @@ use partner_sdk::{Code, PartnerId, Problem};
 use crate::clock::Clock;
 use crate::config::Tls;
 use crate::directory::{Directory, Status};
+use crate::failures::{Failures, Refusals};
 use crate::store::{DbError, Fails, Pool};
 use crate::tls::{Live, Peer};
 use crate::writer::{Ledger, Reference};
@@ -76,6 +77,8 @@ pub struct State {
     pub busy: Arc<AtomicUsize>,
     /// The number of the newest event: who waits for news watches it.
     pub news: tokio::sync::watch::Sender<i64>,
+    /// Who came with what doesn't count.
+    pub failures: Failures,
     /// Bytes of bodies in memory.
     pub bodies: Arc<AtomicUsize>,
 }
@@ -132,9 +135,11 @@ fn problem_response(problem: &Problem) -> HttpResponse {
     if problem.retryable {
         response.insert_header((RETRY_AFTER, "1"));
     }
-    response
+    let mut response = response
         .content_type("application/problem+json")
-        .body(serde_json::to_string(problem).unwrap_or_default())
+        .body(serde_json::to_string(problem).unwrap_or_default());
+    response.extensions_mut().insert(Refusals::among([problem.code]));
+    response
 }
 
 /// The partner behind the connection's certificate, looked up for each request, and the reference data by which it was. The certificate has to be good now,

@@ -11,7 +11,7 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
 use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 
-use super::{ClientPems, Live, TlsError, certificates, provider};
+use super::{ClientPems, Live, TlsError, certificates, provider, refused};
 
 /// One verifier for each CA. A list is tied to its CA by its signature, not by the issuer's name: two CAs may have the same name, and one's list would
 /// then shut out all clients of the other.
@@ -123,7 +123,8 @@ impl ClientCertVerifier for AskLive {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        self.live.get().clients.verify(end_entity, intermediates, now)
+        let verified = self.live.get().clients.verify(end_entity, intermediates, now);
+        verified.inspect_err(|_| refused::note(end_entity))
     }
 
     fn verify_tls12_signature(

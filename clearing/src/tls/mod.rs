@@ -6,6 +6,7 @@
 mod clients;
 mod files;
 mod peer;
+pub mod refused;
 #[cfg(test)]
 mod tests;
 

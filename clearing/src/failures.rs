@@ -1,0 +1,228 @@
+//! Failed authentication: who came with a certificate, a key or a signature that doesn't count. Logged and counted by partner and address, at a bounded rate: a
+//! flood writes a few lines, and then how many there were.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use partner_sdk::{Code, PartnerId};
+
+/// How often what came again is summed up.
+const EVERY: Duration = Duration::from_secs(60);
+/// How many are told apart in that time, by partner, address and code: of those whose partner is known, and of all others. The rest is one number each.
+const APART: usize = 16;
+
+/// Whether a refusal says that somebody isn't who it has to be.
+pub fn is_one(code: Code) -> bool {
+    matches!(
+        code,
+        Code::CertificateUnknown
+            | Code::CertificateRevoked
+            | Code::UnknownKey
+            | Code::BadSignature
+            | Code::SenderMismatch
+            | Code::KeyRevoked
+            | Code::KeyNotValid
+            | Code::InvitationInvalid
+    )
+}
+
+/// What of one answer was refused so: each code, and how often. Handlers put it into the answer's extensions, and the log reads it there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Refusals(pub BTreeMap<Code, u64>);
+
+impl Refusals {
+    /// Those among the codes of an answer.
+    pub fn among(codes: impl IntoIterator<Item = Code>) -> Self {
+        let mut refusals = BTreeMap::new();
+        for code in codes.into_iter().filter(|code| is_one(*code)) {
+            *refusals.entry(code).or_insert(0) += 1;
+        }
+        Self(refusals)
+    }
+}
+
+/// Who, from where, and what for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Who {
+    partner: Option<PartnerId>,
+    from: String,
+    why: &'static str,
+}
+
+/// What is to be logged of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Line {
+    /// The first of its kind in a while, as often as it came at once.
+    First(Who, u64),
+    /// The same again, as often as since then.
+    Again(Who, u64),
+    /// Others, of known partners or not, as often as in that time.
+    Others(bool, u64),
+}
+
+struct Count {
+    since: Instant,
+    /// How often since it was logged.
+    again: BTreeMap<Who, u64>,
+    /// How often beside those, of unknown and of known partners.
+    others: [u64; 2],
+}
+
+/// The counts; cheap to clone.
+#[derive(Clone)]
+pub struct Failures(Arc<Mutex<Count>>);
+
+impl Default for Failures {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Count {
+            since: Instant::now(),
+            again: BTreeMap::new(),
+            others: [0; 2],
+        })))
+    }
+}
+
+impl Failures {
+    /// Counts what was refused so in one answer; the first of its kind is logged at once.
+    pub fn note(&self, partner: Option<&PartnerId>, from: Option<IpAddr>, refusals: &Refusals) {
+        let lines = refusals.0.iter().flat_map(|(code, n)| self.count(partner, from, code.as_str(), *n));
+        lines.for_each(|line| line.log());
+    }
+
+    /// Counts a TLS handshake that failed for the certificate that was shown, or wasn't; the partner is the one whose key it has.
+    pub fn handshake(&self, partner: Option<&PartnerId>, from: IpAddr, why: &'static str) {
+        self.count(partner, Some(from), why, 1).iter().for_each(Line::log);
+    }
+
+    fn count(&self, partner: Option<&PartnerId>, from: Option<IpAddr>, why: &'static str, n: u64) -> Vec<Line> {
+        let who = Who {
+            partner: partner.cloned(),
+            from: from.map_or_else(|| "(unknown)".to_owned(), place),
+            why,
+        };
+        self.locked(Instant::now(), |count| count.add(who, n))
+    }
+
+    /// Sums up what came again, once it is time.
+    pub fn look(&self) {
+        self.locked(Instant::now(), |_| vec![]).iter().for_each(Line::log);
+    }
+
+    /// Sums up what came again, now.
+    pub fn end(&self) {
+        self.locked(Instant::now(), Count::sum_up).iter().for_each(Line::log);
+    }
+
+    /// What is to be logged, with what was to be summed up first. It is logged once the lock is free.
+    fn locked(&self, now: Instant, body: impl FnOnce(&mut Count) -> Vec<Line>) -> Vec<Line> {
+        let mut count = self.0.lock().unwrap_or_else(|e| e.into_inner());
+        let mut lines = vec![];
+        if now.duration_since(count.since) >= EVERY {
+            lines = count.sum_up();
+            count.since = now;
+        }
+        lines.extend(body(&mut count));
+        lines
+    }
+}
+
+impl Count {
+    fn add(&mut self, who: Who, n: u64) -> Vec<Line> {
+        if let Some(again) = self.again.get_mut(&who) {
+            *again += n;
+            return vec![];
+        }
+        let known = who.partner.is_some();
+        if self.again.keys().filter(|other| other.partner.is_some() == known).count() >= APART {
+            self.others[usize::from(known)] += n;
+            return vec![];
+        }
+        self.again.insert(who.clone(), 0);
+        vec![Line::First(who, n)]
+    }
+
+    fn sum_up(&mut self) -> Vec<Line> {
+        let again = std::mem::take(&mut self.again).into_iter().filter(|(_, n)| *n > 0);
+        let mut lines: Vec<Line> = again.map(|(who, n)| Line::Again(who, n)).collect();
+        let others = std::mem::take(&mut self.others);
+        lines.extend([true, false].map(|known| Line::Others(known, others[usize::from(known)])));
+        lines.retain(|line| !matches!(line, Line::Others(_, 0)));
+        lines
+    }
+}
+
+impl Line {
+    fn log(&self) {
+        let name = |who: &Who| who.partner.as_ref().map_or("(unknown)", PartnerId::as_str).to_owned();
+        match self {
+            Self::First(who, count) => tracing::warn!(
+                partner = name(who),
+                address = who.from,
+                code = who.why,
+                count,
+                "failed authentication"
+            ),
+            Self::Again(who, count) => {
+                tracing::warn!(
+                    partner = name(who),
+                    address = who.from,
+                    code = who.why,
+                    count,
+                    "failed authentication, again"
+                )
+            }
+            Self::Others(known, count) => tracing::warn!(partners_known = known, count, "failed authentication of others"),
+        }
+    }
+}
+
+/// An address; of IPv6 its network of 64 bits, within which one party has all of them.
+fn place(from: IpAddr) -> String {
+    match from.to_canonical() {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            format!("{}/64", Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn who(partner: Option<&str>, from: &str) -> Who {
+        Who {
+            partner: partner.map(|id| id.parse().expect("a partner")),
+            from: from.to_owned(),
+            why: "bad_signature",
+        }
+    }
+
+    #[test]
+    fn a_flood_is_a_few_lines_and_a_count() {
+        let (failures, start) = (Failures::default(), Instant::now());
+        let add = |one: Who, n| failures.locked(start, |count| count.add(one, n));
+        assert_eq!(add(who(None, "a"), 3), [Line::First(who(None, "a"), 3)]);
+        let mut lines = 0;
+        for n in 0..10_000 {
+            lines += add(who(None, "a"), 1).len() + add(who(None, &format!("b{n}")), 1).len();
+        }
+        assert_eq!(lines, APART - 1, "those of unknown partners");
+        assert_eq!(add(who(Some("grocer"), "a"), 1).len(), 1, "a flood of strangers hides no partner");
+        let summed = failures.locked(start + EVERY, |_| vec![]);
+        let rest = 10_000 - u64::try_from(APART - 1).expect("few");
+        assert_eq!(summed, [Line::Again(who(None, "a"), 10_000), Line::Others(false, rest)]);
+        assert_eq!(failures.locked(start + 2 * EVERY, |_| vec![]), [], "nothing twice");
+        assert_eq!(add(who(None, "a"), 1).len(), 1, "and anew from then on");
+    }
+
+    #[test]
+    fn an_address_is_a_place() {
+        let place = |text: &str| place(text.parse().expect("an address"));
+        assert_eq!(place("::ffff:10.0.0.7"), "10.0.0.7");
+        assert_eq!(place("2001:db8:1:2:3::4"), "2001:db8:1:2::/64");
+    }
+}
