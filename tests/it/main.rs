@@ -2,6 +2,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 mod agreements;
+mod balances;
 mod calendar;
 mod clocks;
 mod cluster;
@@ -37,6 +38,7 @@ mod saga;
 mod sdk;
 mod secrets;
 mod succession;
+mod texts;
 mod tidy;
 mod write_off;
 mod wycheproof;

@@ -1,7 +1,9 @@
 //! What partners may read.
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use jiff::Timestamp;
 use jiff::civil::Date;
+use partner_sdk::agreement::Terms;
 use partner_sdk::amount::format_units;
 use partner_sdk::change::Custody;
 use partner_sdk::{Code, Currency, MemberNumber, Money, PartnerId, Problem, ProgrammeCode};
@@ -9,7 +11,7 @@ use serde::Serialize;
 use settlement::SettlementError;
 
 use super::{Failure, State, caller, on_database};
-use crate::directory::Directory;
+use crate::directory::{Directory, agreement_key};
 use crate::store::queries::{self, Balance, PositionRow};
 
 /// A member's points, as text with the programme's decimals; `balance` may be below zero.
@@ -21,7 +23,8 @@ struct AccountAnswer {
     available: String,
 }
 
-/// `GET /v1/accounts/{programme}/{member}`: for the issuer, and partners with an agreement in the programme.
+/// `GET /v1/accounts/{programme}/{member}`: for the issuer and partners with an agreement in force in the programme; for others, of members that they have
+/// dealings with.
 pub async fn account(request: HttpRequest, path: web::Path<(String, String)>, state: web::Data<State>) -> Result<HttpResponse, Failure> {
     let (partner, directory) = caller(&request, &state)?;
     let (programme, member) = path.into_inner();
@@ -38,12 +41,17 @@ pub async fn account(request: HttpRequest, path: web::Path<(String, String)>, st
         return Err(Problem::new(code, code.title()).at(Some("programme")).into());
     }
     let scale = terms.scale;
-    if !may_see(&directory, &partner, &programme) {
-        return Err(Failure::new(Code::Forbidden));
-    }
-    let (code, now) = (programme.clone(), state.clock.now().as_microsecond());
+    let (code, now) = (programme.clone(), state.clock.now());
+    let sees_all = sees_all(&directory, &partner, &programme, now);
     let Balance { balance, held, available } = on_database(&state, move |conn| {
-        conn.snapshot(|conn| Ok(queries::balance(conn, code.as_str(), member.as_str(), now)?))
+        conn.snapshot(|conn| {
+            let now = now.as_microsecond();
+            // Whether there is such a member, nobody learns who may not read it.
+            if !sees_all && !queries::deals_with(conn, partner.as_str(), code.as_str(), member.as_str(), now)? {
+                return Err(Failure::new(Code::Forbidden));
+            }
+            Ok(queries::balance(conn, code.as_str(), member.as_str(), now)?)
+        })
     })
     .await?;
     let [balance, held, available] = [balance, held, available].map(|n| format_units(n, scale));
@@ -55,12 +63,12 @@ pub async fn account(request: HttpRequest, path: web::Path<(String, String)>, st
     }))
 }
 
-fn may_see(directory: &Directory, partner: &PartnerId, programme: &ProgrammeCode) -> bool {
+/// Whether a partner may read any member's balance in a programme: as its issuer, or under an agreement about it that is in force.
+fn sees_all(directory: &Directory, partner: &PartnerId, programme: &ProgrammeCode, now: Timestamp) -> bool {
     let issuer = directory.programmes.get(programme).is_some_and(|p| p.terms.issuer == *partner);
-    let concerns = |t: &partner_sdk::agreement::Terms| {
-        t.partner == *partner && (t.programme == *programme || t.to_programme.as_ref() == Some(programme))
-    };
-    issuer || directory.agreements().any(|a| concerns(&a.item.terms))
+    let concerns = |t: &Terms| t.partner == *partner && (t.programme == *programme || t.to_programme.as_ref() == Some(programme));
+    let in_force = |t: &Terms| directory.agreement(&agreement_key(t), now).is_some();
+    issuer || directory.agreements().map(|a| &a.item.terms).any(|t| concerns(t) && in_force(t))
 }
 
 /// What the caller owes and is owed now.

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::Bool;
-use migrations::schema::{account, exposure, hold, lot, position, settlement_window};
+use migrations::schema::{account, exposure, hold, lot, message, position, settlement_window};
 use migrations::{Conn, DbError, each_backend};
 
 use super::rows::held_lots;
@@ -62,6 +62,26 @@ pub fn balance(conn: &mut Conn, programme: &str, member: &str, now: i64) -> Resu
         held,
         available: points - expired - held_alive - debt,
     })
+}
+
+/// Whether a partner has dealings with a member: points that it pays or has paid for, or under its hold at `now`, in microseconds since 1970.
+pub fn deals_with(conn: &mut Conn, partner: &str, programme: &str, member: &str, now: i64) -> Result<bool, DbError> {
+    let funded = lot::table
+        .filter(lot::programme.eq(programme))
+        .filter(lot::member.eq(member))
+        .filter(sql::<Bool>("remaining > 0"))
+        .filter(lot::funder.eq(partner));
+    if each_backend!(conn, |c| funded.count().get_result::<i64>(c))? > 0 {
+        return Ok(true);
+    }
+    let held = hold::table
+        .inner_join(message::table.on(message::seq.eq(hold::seq)))
+        .filter(hold::programme.eq(programme))
+        .filter(hold::member.eq(member))
+        .filter(sql::<Bool>("is_open"))
+        .filter(hold::expires_at.gt(now))
+        .filter(message::sender.eq(partner));
+    Ok(each_backend!(conn, |c| held.count().get_result::<i64>(c))? > 0)
 }
 
 /// One pair's position in one window that isn't settled, gross.
