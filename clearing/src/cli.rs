@@ -242,9 +242,28 @@ enum TlsCommand {
 
 /// Runs the command line and says plainly what went wrong.
 pub fn main() -> ExitCode {
-    match run(Cli::parse().command) {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => out::failure(&error, &told(&error)),
+    }
+}
+
+/// Help and version, or what is wrong with the arguments; those may quote what somebody else wrote.
+fn usage(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() {
+        out::complain(&error.render().to_string());
+        return ExitCode::from(2);
+    }
+    match error.print().map_err(out::OutputError::from) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let error = anyhow::Error::from(error);
+            out::failure(&error, &told(&error))
+        }
     }
 }
 

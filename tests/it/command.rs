@@ -181,7 +181,9 @@ fn a_closed_pipe_and_a_full_device_are_no_panic(backend: Backend) {
     house.propose("ann", &suspend("late")).expect("proposed");
     let hash = house.works(&["document", "list"]);
     let hash = hash.split_whitespace().next().expect("a hash");
-    let commands: [&[&str]; 9] = [
+    let commands: [&[&str]; 11] = [
+        &["--help"],
+        &["--version"],
         &["document", "list"],
         &["document", "show", hash],
         &["document", "inbox", "ben"],
@@ -280,9 +282,10 @@ fn a_decline_says_why(backend: Backend) {
     let hash = house.propose("ann", &suspend("late")).expect("proposed");
     let why = house.as_person("ben", &["decline", &hash]).expect_err("without a reason");
     assert!(why.contains("--why"), "{why}");
-    for empty in ["", " ", "a\nb"] {
+    for empty in ["", " ", "a\nb", "a\u{1b}[2Jb"] {
         let why = house.as_person("ben", &["decline", &hash, "--why", empty]).expect_err("no reason");
         assert!(why.contains("must be 1 to 500 characters"), "{why}");
+        assert!(!why.contains('\u{1b}'), "{why:?}");
     }
     house
         .as_person("ben", &["decline", &hash, "--why", "it has paid since"])
