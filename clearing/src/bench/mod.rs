@@ -7,6 +7,7 @@
 //! | drive | batches, then singles, over mutual TLS | `drive` |
 //! | floors | what verification, a request and the durable write cost by themselves | `floors` |
 //! | report | each figure beside its bound | `report` |
+//! | night | what those who post feel of very many lots that expire | `night` |
 //!
 //! The driver shares the processors with the server, so it does little: one thread, bodies made beforehand, answers kept as text. Every
 //! answer is checked all the same, signature included, once the clock has stopped.
@@ -14,6 +15,7 @@
 mod drive;
 mod floors;
 mod load;
+mod night;
 mod report;
 mod server;
 
@@ -47,6 +49,9 @@ pub struct Options {
     /// Partners that send them, each on a connection of its own.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub partners: u32,
+    /// Measure a night instead: so many lots expire at one cut-off while messages are posted.
+    #[arg(long, value_name = "LOTS", conflicts_with = "json")]
+    pub night: Option<u32>,
     /// Print the result as JSON.
     #[arg(long)]
     pub json: bool,
@@ -59,6 +64,9 @@ const SINGLES_IN_FLIGHT: usize = 64;
 
 /// Measures and prints. An error says that the measurement itself failed; a figure below its mark is no error.
 pub fn run(options: &Options) -> anyhow::Result<()> {
+    if let Some(lots) = options.night {
+        return night::run(options, lots);
+    }
     let report = measure(options)?;
     if options.json {
         crate::out::lines(&serde_json::to_string_pretty(&report)?)?;
