@@ -144,7 +144,7 @@ catalogue! {
     ExternalCustody = "external_custody", 422, false, "The issuer keeps this programme's balances itself; only exchanges with it are cleared here.", "Ask the programme's issuer.";
     ExchangeUnknown = "exchange_unknown", 422, false, "No exchange by this sender and id waits for, or has had, an answer of yours.", "Name the sender and the subject of the event exchange.instructed.";
     ExchangeClosed = "exchange_closed", 422, false, "The exchange was answered before; the first answer holds.", "Look at the exchange's state, and put your own books right by it.";
-    Overflow = "overflow", 422, false, "The amounts don't fit 64 bits.", "Send less at once.";
+    Overflow = "overflow", 422, false, "This is more than one message may move, or than may add up.", "Send less at once.";
 }
 
 impl std::fmt::Display for Code {

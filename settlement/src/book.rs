@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use partner_sdk::amount::format_units;
-use partner_sdk::{Currency, Money, PartnerId, Points, ProgrammeCode};
+use partner_sdk::{Currency, Money, PartnerId, ProgrammeCode};
 
 use crate::netting::{self, NetPositions, NettingError, Obligation};
 use crate::statement::{
@@ -47,12 +47,12 @@ pub struct Gross {
     pub currency: Currency,
     /// How many messages.
     pub messages: i64,
-    /// How many points.
-    pub points: Points,
+    /// How many points, in smallest units.
+    pub points: i128,
     /// For one smallest unit of points.
     pub price: Money,
-    /// What is owed.
-    pub amount: Money,
+    /// What is owed, in micros.
+    pub amount: i128,
 }
 
 /// Points of one agreement and price that expired, or that are no breakage any more.
@@ -68,8 +68,8 @@ pub struct Expired {
     pub scale: u32,
     /// What is known of the agreement under which they were issued: its hash, its partner and its currency.
     pub agreement: Option<(String, PartnerId, Currency)>,
-    /// How many points: below zero for those whose earn was taken back after they had expired.
-    pub points: Points,
+    /// How many points, in smallest units: below zero for those whose earn was taken back after they had expired.
+    pub points: i128,
     /// What the funder had paid for one smallest unit of points.
     pub price: Money,
 }
@@ -86,7 +86,7 @@ impl Book {
     pub fn check(&self) -> Result<(), NettingError> {
         let mut rest: BTreeMap<(&PartnerId, &PartnerId, Currency), i128> = BTreeMap::new();
         for g in &self.gross {
-            *rest.entry((&g.debtor, &g.creditor, g.currency)).or_default() += i128::from(g.amount.0);
+            *rest.entry((&g.debtor, &g.creditor, g.currency)).or_default() += g.amount;
         }
         for o in &self.obligations {
             *rest.entry((&o.party_a, &o.party_b, o.currency)).or_default() -= i128::from(o.a_owes.0);
@@ -117,14 +117,14 @@ impl Book {
             partner: partner.clone(),
             business_date: self.business_date,
             cut_off_at: self.cut_off_at,
-            lines: self.lines(partner)?,
-            breakage: self.breakage(partner)?,
-            obligations: self.pair_lines(partner)?,
+            lines: self.lines(partner),
+            breakage: self.breakage(partner),
+            obligations: self.pair_lines(partner),
             net: own
                 .iter()
                 .map(|((c, _), net)| NetLine {
                     currency: *c,
-                    net: net.display(*c),
+                    net: whole(*net, *c),
                     result: result(*net),
                 })
                 .collect(),
@@ -147,10 +147,10 @@ impl Book {
         };
         let mut obligations: Vec<_> = self.obligations.iter().collect();
         obligations.sort_by(|x, y| (x.currency, &x.party_a, &x.party_b).cmp(&(y.currency, &y.party_a, &y.party_b)));
-        let position = |((c, p), net): (&(Currency, PartnerId), &Money)| NetPosition {
+        let position = |((c, p), net): (&(Currency, PartnerId), &i128)| NetPosition {
             partner: p.clone(),
             currency: *c,
-            net: net.display(*c),
+            net: whole(*net, *c),
             result: result(*net),
         };
         Ok(Settlement {
@@ -159,18 +159,18 @@ impl Book {
             cut_off_at: self.cut_off_at,
             obligations: obligations.into_iter().map(pair).collect(),
             net_positions: nets.iter().map(position).collect(),
-            payments: payments(&nets)?,
+            payments: payments(&nets),
             reduction: self.reduction(&nets),
         })
     }
 
-    fn lines(&self, partner: &PartnerId) -> Result<Vec<Line>, NettingError> {
+    fn lines(&self, partner: &PartnerId) -> Vec<Line> {
         let line = |g: &Gross| {
             let (counterparty, direction) = match &g.debtor == partner {
                 true => (&g.creditor, Direction::YouOwe),
                 false => (&g.debtor, Direction::YouAreOwed),
             };
-            let price = per_point(g.price, g.scale)?;
+            let price = per_point(g.price, g.scale);
             let line = Line {
                 kind: g.kind.clone(),
                 counterparty: counterparty.clone(),
@@ -179,76 +179,61 @@ impl Book {
                 programme: g.programme.clone(),
                 currency: g.currency,
                 messages: g.messages,
-                points: format_units(g.points.0, g.scale),
-                price: price.display_micros(),
-                amount: g.amount.display_micros(),
+                points: format_units(g.points, g.scale),
+                price: format_units(price, 6),
+                amount: format_units(g.amount, 6),
             };
-            Ok((line, price))
+            (line, price)
         };
         let own = self.gross.iter().filter(|g| &g.debtor == partner || &g.creditor == partner);
-        let mut lines: Vec<(Line, Money)> = own.map(line).collect::<Result<_, _>>()?;
+        let mut lines: Vec<(Line, i128)> = own.map(line).collect();
         lines.sort_by(|(x, x_price), (y, y_price)| line_key(x, *x_price).cmp(&line_key(y, *y_price)));
-        Ok(lines.into_iter().map(|(line, _)| line).collect())
+        lines.into_iter().map(|(line, _)| line).collect()
     }
 
-    fn breakage(&self, partner: &PartnerId) -> Result<Vec<BreakageLine>, NettingError> {
+    fn breakage(&self, partner: &PartnerId) -> Vec<BreakageLine> {
         let mut own: Vec<_> = self.expired.iter().filter(|e| &e.issuer == partner).collect();
         own.sort_by(|x, y| (&x.programme, &x.agreement, x.price, &x.kind).cmp(&(&y.programme, &y.agreement, y.price, &y.kind)));
-        let line = |e: &Expired| {
-            Ok(BreakageLine {
-                kind: e.kind.clone(),
-                counterparty: e.agreement.as_ref().map(|(_, partner, _)| partner.clone()),
-                agreement: e.agreement.as_ref().map(|(hash, ..)| hash.clone()),
-                programme: e.programme.clone(),
-                currency: e.agreement.as_ref().map(|(_, _, currency)| *currency),
-                points: format_units(e.points.0, e.scale),
-                price: per_point(e.price, e.scale)?.display_micros(),
-                value: e
-                    .points
-                    .at(e.price)
-                    .ok_or(NettingError::Overflow("the value of expired points"))?
-                    .display_micros(),
-            })
+        let line = |e: &Expired| BreakageLine {
+            kind: e.kind.clone(),
+            counterparty: e.agreement.as_ref().map(|(_, partner, _)| partner.clone()),
+            agreement: e.agreement.as_ref().map(|(hash, ..)| hash.clone()),
+            programme: e.programme.clone(),
+            currency: e.agreement.as_ref().map(|(_, _, currency)| *currency),
+            points: format_units(e.points, e.scale),
+            price: format_units(per_point(e.price, e.scale), 6),
+            value: format_units(e.points * i128::from(e.price.0), 6),
         };
         own.into_iter().map(line).collect()
     }
 
-    fn pair_lines(&self, partner: &PartnerId) -> Result<Vec<PairLine>, NettingError> {
+    fn pair_lines(&self, partner: &PartnerId) -> Vec<PairLine> {
         let line = |o: &Obligation| {
             // Stored amounts are positive where a owes b: as b sees them, they have the right sign already.
             let is_a = &o.party_a == partner;
-            let view = |m: Money| {
-                if is_a {
-                    Money::ZERO.checked_sub(m).ok_or(NettingError::Overflow("a pair's net"))
-                } else {
-                    Ok(m)
-                }
-            };
+            let view = |m: Money| if is_a { -i128::from(m.0) } else { i128::from(m.0) };
             let (counterparty, you_owe, you_are_owed) = if is_a {
                 (&o.party_b, o.a_owes, o.b_owes)
             } else {
                 (&o.party_a, o.b_owes, o.a_owes)
             };
-            Ok(PairLine {
+            PairLine {
                 counterparty: counterparty.clone(),
                 currency: o.currency,
                 you_owe: you_owe.display_micros(),
                 you_are_owed: you_are_owed.display_micros(),
-                carried_in: view(o.carried_in)?.display_micros(),
-                net: view(o.net)?.display(o.currency),
-                carried_out: view(o.carried_out)?.display_micros(),
-            })
+                carried_in: format_units(view(o.carried_in), 6),
+                net: whole(view(o.net), o.currency),
+                carried_out: format_units(view(o.carried_out), 6),
+            }
         };
         let own = self.obligations.iter().filter(|o| &o.party_a == partner || &o.party_b == partner);
-        let mut lines: Vec<PairLine> = own.map(line).collect::<Result<_, _>>()?;
+        let mut lines: Vec<PairLine> = own.map(line).collect();
         lines.sort_by(|x, y| (x.currency, &x.counterparty).cmp(&(y.currency, &y.counterparty)));
-        Ok(lines)
+        lines
     }
 
     fn reduction(&self, nets: &NetPositions) -> Vec<ReductionLine> {
-        // Pair nets and net positions are whole minor units.
-        let whole =
-            |micros: i128, currency: Currency| format_units(micros / 10i128.pow(6 - currency.minor_digits()), currency.minor_digits());
         let line = |r: netting::Reduction| ReductionLine {
             currency: r.currency,
             gross: format_units(r.gross, 6),
@@ -261,7 +246,7 @@ impl Book {
 }
 
 /// What makes a line the only one of its kind on its statement.
-fn line_key(line: &Line, price: Money) -> (Currency, &PartnerId, &str, Direction, &str, Money) {
+fn line_key(line: &Line, price: i128) -> (Currency, &PartnerId, &str, Direction, &str, i128) {
     (
         line.currency,
         &line.counterparty,
@@ -273,37 +258,37 @@ fn line_key(line: &Line, price: Money) -> (Currency, &PartnerId, &str, Direction
 }
 
 /// One payment for each net position but zero; what is left on the clearing account is the clearinghouse's own.
-fn payments(nets: &NetPositions) -> Result<Vec<Payment>, NettingError> {
+fn payments(nets: &NetPositions) -> Vec<Payment> {
     let clearing = PartnerId::clearing();
-    let payment = |((currency, partner), net): (&(Currency, PartnerId), &Money)| {
-        let (payer, payee) = if net.0 < 0 { (partner, &clearing) } else { (&clearing, partner) };
-        let amount = net.0.checked_abs().map(Money).ok_or(NettingError::Overflow("a payment"))?;
-        Ok(Payment {
+    let payment = |((currency, partner), net): (&(Currency, PartnerId), &i128)| {
+        let (payer, payee) = if *net < 0 { (partner, &clearing) } else { (&clearing, partner) };
+        Payment {
             payer: payer.clone(),
             payee: payee.clone(),
             currency: *currency,
-            amount: amount.display(*currency),
-        })
+            amount: whole(net.abs(), *currency),
+        }
     };
     nets.iter()
-        .filter(|((_, partner), net)| **net != Money::ZERO && *partner != clearing)
+        .filter(|((_, partner), net)| **net != 0 && *partner != clearing)
         .map(payment)
         .collect()
 }
 
-fn result(net: Money) -> NetResult {
-    match net.0 {
+fn result(net: i128) -> NetResult {
+    match net {
         0 => NetResult::Nothing,
-        i64::MIN..0 => NetResult::Pays,
+        i128::MIN..0 => NetResult::Pays,
         _ => NetResult::Receives,
     }
 }
 
-/// The price of a whole point, from that of its smallest unit.
-fn per_point(price: Money, scale: u32) -> Result<Money, NettingError> {
-    10i64
-        .checked_pow(scale)
-        .and_then(|unit| price.0.checked_mul(unit))
-        .map(Money)
-        .ok_or(NettingError::Overflow("a price"))
+/// Micros that are a whole number of minor units, as pair nets and net positions are, with the currency's decimals.
+fn whole(micros: i128, currency: Currency) -> String {
+    format_units(micros / 10i128.pow(6 - currency.minor_digits()), currency.minor_digits())
+}
+
+/// The price of a whole point in micros, from that of its smallest unit; at most 6 decimals, so it fits.
+fn per_point(price: Money, scale: u32) -> i128 {
+    i128::from(price.0) * 10i128.pow(scale)
 }

@@ -8,9 +8,26 @@ use partner_sdk::{Currency, Money, PartnerId};
 /// Why a window can't be netted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NettingError {
-    /// A sum doesn't fit.
-    #[error("{0} doesn't fit 64 bits in its smallest unit")]
-    Overflow(&'static str),
+    /// What a pair owes doesn't fit. Posting keeps every sum well below that, so these rows aren't what the ledger wrote.
+    #[error("{what} between {a} and {b} in {currency} doesn't fit 64 bits in millionths")]
+    Overflow {
+        /// Which sum.
+        what: &'static str,
+        /// A party.
+        a: PartnerId,
+        /// The other one.
+        b: PartnerId,
+        /// The currency of the sum.
+        currency: Currency,
+    },
+    /// What a partner owes over all windows that aren't settled doesn't fit.
+    #[error("what {partner} owes net in {currency} over all windows that aren't settled doesn't fit 64 bits in millionths")]
+    Exposure {
+        /// Who owes, or is owed.
+        partner: PartnerId,
+        /// The currency of the sum.
+        currency: Currency,
+    },
     /// The net positions don't cancel out.
     #[error("the net positions in {0} don't sum to zero")]
     NotZero(Currency),
@@ -60,8 +77,8 @@ pub struct Obligation {
     pub carried_out: Money,
 }
 
-/// What a partner is to receive over all its pairs (negative: to pay), by currency and partner.
-pub type NetPositions = BTreeMap<(Currency, PartnerId), Money>;
+/// What a partner is to receive over all its pairs (negative: to pay), by currency and partner, in micros. Wide, as a partner may have any number of pairs.
+pub type NetPositions = BTreeMap<(Currency, PartnerId), i128>;
 
 /// How far netting brought the payments down, in one currency; in micros. Wide, because each pair's sum fits 64 bits, but not all of them together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,8 +111,8 @@ pub fn obligations(positions: &[Position], previous: &[Obligation]) -> Result<Ve
         pairs.entry((o.currency, o.party_a.clone(), o.party_b.clone())).or_default().2 += i128::from(o.carried_out.0);
     }
     let net = |((currency, party_a, party_b), (a_owes, b_owes, carried_in)): (_, (i128, i128, i128))| {
-        let (net, carried_out) = money(a_owes - b_owes + carried_in, "a pair's net")?.round_to_minor(currency);
-        let gross = |sum| money(sum, "a pair's gross sum");
+        let gross = |sum| fits(sum, "a sum", (&party_a, &party_b), currency);
+        let (net, carried_out) = gross(a_owes - b_owes + carried_in)?.round_to_minor(currency);
         let (a_owes, b_owes, carried_in) = (gross(a_owes)?, gross(b_owes)?, gross(carried_in)?);
         Ok(Obligation {
             party_a,
@@ -125,9 +142,7 @@ pub fn net_positions(obligations: &[Obligation]) -> Result<NetPositions, Netting
     if let Some((currency, _)) = totals.into_iter().find(|(_, total)| *total != 0) {
         return Err(NettingError::NotZero(currency));
     }
-    sums.into_iter()
-        .map(|(key, sum)| Ok((key, money(sum, "a net position")?)))
-        .collect()
+    Ok(sums)
 }
 
 /// Gross, bilateral and multilateral sums, one entry a currency.
@@ -139,7 +154,7 @@ pub fn reductions(obligations: &[Obligation], nets: &NetPositions) -> Vec<Reduct
         sum.1 += i128::from(o.net.0).abs();
     }
     for ((currency, _), net) in nets {
-        sums.entry(*currency).or_default().2 += i128::from(net.0.max(0));
+        sums.entry(*currency).or_default().2 += (*net).max(0);
     }
     let whole = |(currency, (gross, bilateral, multilateral))| Reduction {
         currency,
@@ -165,23 +180,33 @@ impl Reduction {
 
 /// A percentage fee on a statement line: rounded to the currency's minor unit, once, from the exact product, as the agreement says (DESIGN section
 /// 3.4). `percent` is in millionths of a percent; both it and the amount aren't below zero.
-pub fn fee(amount: Money, percent: i64, currency: Currency, rounding: Rounding) -> Result<Money, NettingError> {
+pub fn fee(amount: i128, percent: i64, currency: Currency, rounding: Rounding) -> i128 {
     let unit = 10i128.pow(6 - currency.minor_digits());
-    let exact = i128::from(amount.0) * i128::from(percent);
+    let exact = amount * i128::from(percent);
     let units = match (rounding, 100_000_000 * unit) {
         (Rounding::HalfEven, whole) => round_half_even(exact, whole),
         (Rounding::HalfUp, whole) => (exact * 2 + whole).div_euclid(whole * 2),
         (Rounding::Down, whole) => exact.div_euclid(whole),
         (Rounding::Up, whole) => (exact + whole - 1).div_euclid(whole),
     };
-    money(units * unit, "a fee")
+    units * unit
 }
 
 /// A fee shared in two: each half in whole minor units, an odd one with the first.
-pub fn halves(fee: Money, currency: Currency) -> (Money, Money) {
-    let unit = 10i64.pow(6 - currency.minor_digits());
-    let second = fee.0 / unit / 2 * unit;
-    (Money(fee.0 - second), Money(second))
+pub fn halves(fee: i128, currency: Currency) -> (i128, i128) {
+    let unit = 10i128.pow(6 - currency.minor_digits());
+    let second = fee / unit / 2 * unit;
+    (fee - second, second)
+}
+
+/// What a pair owes, as it is kept: in 64 bits.
+pub fn fits(sum: i128, what: &'static str, (a, b): (&PartnerId, &PartnerId), currency: Currency) -> Result<Money, NettingError> {
+    i64::try_from(sum).map(Money).map_err(|_| NettingError::Overflow {
+        what,
+        a: a.clone(),
+        b: b.clone(),
+        currency,
+    })
 }
 
 /// `numerator / denominator` to the nearest whole number, half to even; the denominator is above zero.
@@ -189,10 +214,6 @@ fn round_half_even(numerator: i128, denominator: i128) -> i128 {
     let (quotient, rest) = (numerator.div_euclid(denominator), numerator.rem_euclid(denominator));
     let up = rest * 2 > denominator || (rest * 2 == denominator && quotient % 2 != 0);
     quotient + i128::from(up)
-}
-
-fn money(value: i128, what: &'static str) -> Result<Money, NettingError> {
-    i64::try_from(value).map(Money).map_err(|_| NettingError::Overflow(what))
 }
 
 #[cfg(test)]
@@ -203,7 +224,7 @@ mod tests {
     #[test]
     fn a_fee_is_rounded_as_agreed_and_shared_to_the_cent() {
         use Rounding::{Down, HalfEven, HalfUp, Up};
-        let fee = |micros, rounding| show(fee(Money(micros), 50_000_000, "HKD".parse().expect("hkd"), rounding).expect("fits"));
+        let fee = |micros, rounding| show_sum(fee(micros, 50_000_000, hkd(), rounding));
         // 50 % of 0.01 is half a cent, of 0.03 one and a half, of 0.021 a little more than one.
         for (micros, rounding, expected) in [
             (10_000, HalfEven, "0.00"),
@@ -218,8 +239,8 @@ mod tests {
         ] {
             assert_eq!(fee(micros, rounding), expected, "{micros} {rounding:?}");
         }
-        let (first, second) = halves(Money(50_000), "HKD".parse().expect("hkd"));
-        assert_eq!((show(first), show(second)), ("0.03".to_owned(), "0.02".to_owned()));
+        let (first, second) = halves(50_000, hkd());
+        assert_eq!((show_sum(first), show_sum(second)), ("0.03".to_owned(), "0.02".to_owned()));
     }
 
     fn show(money: Money) -> String {
@@ -246,7 +267,7 @@ mod tests {
             .collect();
         assert_eq!(pairs, ["hangseng pool 16.50", "ikea pool -19.20", "pool wellcome -8.25"]);
         let nets = net_positions(&obligations).expect("zero");
-        let nets_shown: Vec<_> = nets.iter().map(|((_, p), n)| format!("{p} {}", show(*n))).collect();
+        let nets_shown: Vec<_> = nets.iter().map(|((_, p), n)| format!("{p} {}", show_sum(*n))).collect();
         assert_eq!(nets_shown, ["hangseng -16.50", "ikea 19.20", "pool 5.55", "wellcome -8.25"]);
         let reduction = reductions(&obligations, &nets);
         assert_eq!(reduction.len(), 1);
@@ -260,23 +281,31 @@ mod tests {
 
     #[test]
     fn fees_are_rounded_once() {
-        let fee = |amount, percent| fee(Money(amount), percent, hkd(), Rounding::HalfEven).map(|m| m.0);
-        assert_eq!(fee(560_000_000, 1_000_000), Ok(5_600_000));
-        assert_eq!(fee(500_000, 1_000_000), Ok(0)); // 0.005 is half a cent, and 0 is even
-        assert_eq!(fee(1_500_000, 1_000_000), Ok(20_000)); // 0.015
+        let fee = |amount, percent| fee(amount, percent, hkd(), Rounding::HalfEven);
+        assert_eq!(fee(560_000_000, 1_000_000), 5_600_000);
+        assert_eq!(fee(500_000, 1_000_000), 0); // 0.005 is half a cent, and 0 is even
+        assert_eq!(fee(1_500_000, 1_000_000), 20_000); // 0.015
         // 0.00500000000001: rounded to micros first, it would be half a cent, and lost
-        assert_eq!(fee(500_001, 1_000_000), Ok(10_000));
-        assert_eq!(fee(i64::MAX, 0), Ok(0));
-        assert_eq!(fee(0, 1_000_000), Ok(0));
+        assert_eq!(fee(500_001, 1_000_000), 10_000);
+        assert_eq!(fee(i64::MAX.into(), 0), 0);
+        assert_eq!(fee(0, 1_000_000), 0);
+        // All of what fits 64 bits, and more: 9,223,372,036,854.775807 ten thousand times.
+        assert_eq!(fee(i128::from(i64::MAX) * 10_000, 100_000_000), 92_233_720_368_547_758_070_000);
     }
 
     #[test]
     fn what_does_not_fit_is_an_error() {
         let too_much = [owes("a", "b", i64::MAX), owes("a", "b", 1)];
-        assert_eq!(obligations(&too_much, &[]), Err(NettingError::Overflow("a pair's net")));
-        let wide = [owes("a", "b", i64::MAX), owes("c", "b", i64::MAX)];
+        let error = obligations(&too_much, &[]).expect_err("twice what fits");
+        assert_eq!(error.to_string(), "a sum between a and b in HKD doesn't fit 64 bits in millionths");
+        let wide = [
+            owes("a", "b", 4 * 10i64.pow(18)),
+            owes("c", "b", 4 * 10i64.pow(18)),
+            owes("d", "b", 4 * 10i64.pow(18)),
+        ];
         let wide = obligations(&wide, &[]).expect("each pair fits");
-        assert_eq!(net_positions(&wide), Err(NettingError::Overflow("a net position")));
+        let nets = net_positions(&wide).expect("a partner's sum may be wider");
+        assert_eq!(nets[&(hkd(), crate::testing::partner("b"))], 12 * 10i128.pow(18));
     }
 
     #[test]
@@ -321,11 +350,7 @@ mod tests {
                     "seed {seed}, window {window}: order matters"
                 );
                 let nets = net_positions(&net).expect("zero");
-                assert_eq!(
-                    nets.values().map(|m| i128::from(m.0)).sum::<i128>(),
-                    0,
-                    "seed {seed}, window {window}"
-                );
+                assert_eq!(nets.values().sum::<i128>(), 0, "seed {seed}, window {window}");
                 let reduction = reductions(&net, &nets);
                 assert!(
                     reduction.iter().all(|r| r.multilateral <= r.bilateral),

@@ -295,7 +295,7 @@ fn post_entry(conn: &mut Conn, names: &[&str], date: Date, (seq, leg): (i64, i32
     each_backend!(conn, |c| diesel::insert_into(posting::table).values(row).execute(c)).expect("posting");
     if money {
         add_position(conn, date, &owes(entry.debit, entry.credit, amount)).expect("position");
-        add_exposure(conn, &partner(entry.debit), hkd(), amount).expect("exposure");
-        add_exposure(conn, &partner(entry.credit), hkd(), -amount).expect("exposure");
+        add_exposure(conn, &partner(entry.debit), hkd(), amount.into()).expect("exposure");
+        add_exposure(conn, &partner(entry.credit), hkd(), (-amount).into()).expect("exposure");
     }
 }

@@ -146,17 +146,16 @@ fn what_does_not_fit_is_refused(backend: Backend) {
         .replace("price = \"0.0055\"", "price = \"1000\"")
         .replace("price = \"0.0048\"", "price = \"1000\"");
     let mut world = World::new(backend, &network);
-    assert_eq!(world.post("wellcome", earn("YUU", "m1", "1000000000000001")), Err(Code::Overflow));
-    // Each lot is 5e18 micros when it is spent: two fit nowhere.
+    // A hundred thousand points of HK$1,000 are worth a hundred million: what is owed only when they are spent is bounded when they are issued.
+    assert_eq!(world.post("wellcome", earn("YUU", "m1", "100001")), Err(Code::Overflow));
     for _ in 0..2 {
-        world
-            .post("wellcome", earn("YUU", "m1", "5000000000"))
-            .expect("nothing is owed yet");
+        world.post("wellcome", earn("YUU", "m1", "100000")).expect("nothing is owed yet");
     }
-    assert_eq!(world.post("ikea", burn("YUU", "m1", "10000000000")), Err(Code::Overflow));
-    world.post("ikea", burn("YUU", "m1", "5000000000")).expect("one fits");
-    assert_eq!(world.post("ikea", burn("YUU", "m1", "5000000000")), Err(Code::Overflow));
-    // The night copes with a sum over all pairs that fits no 64 bits: wellcome owes the pool 5e18 micros, and the pool owes ikea as much.
+    // Spent, both the funder and the pool owe.
+    assert_eq!(world.post("ikea", burn("YUU", "m1", "50001")), Err(Code::Overflow));
+    for _ in 0..4 {
+        world.post("ikea", burn("YUU", "m1", "50000")).expect("one fits");
+    }
     let day = world.close();
-    assert_eq!(day.reduction[0].gross, "10000000000000.000000");
+    assert_eq!(day.reduction[0].gross, "400000000.000000");
 }

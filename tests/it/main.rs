@@ -3,6 +3,7 @@
 
 mod agreements;
 mod balances;
+mod bounds;
 mod calendar;
 mod clocks;
 mod cluster;

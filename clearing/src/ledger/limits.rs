@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use partner_sdk::agreement::Agreement;
 use partner_sdk::{Code, Currency, MemberNumber, PartnerId, Points};
 
+use super::bounds::MAX_SUM;
 use super::plan::Effect;
 use super::{Reject, Rejected, WorkingSet};
 use crate::directory::Numbered;
@@ -41,11 +42,12 @@ impl WorkingSet {
 
     /// Checks that nobody whose debt grows would owe more than its net debit cap: the operator's, and that of the agreement under which it grows.
     pub(super) fn check_caps(&self, effects: &[Effect]) -> Rejected<()> {
-        let swings = self.check_sums(effects)?;
         if effects.iter().any(|effect| matches!(effect, Effect::Answer { .. })) {
             // It was checked when it was reserved; whatever the caps are now, the issuer's word that it has credited is posted.
-            return Ok(());
+            return self.check_sums(effects, i64::MAX).map(drop);
         }
+        self.check_bounds(effects)?;
+        let swings = self.check_sums(effects, MAX_SUM)?;
         for ((partner, currency), (up, down)) in swings {
             // Whoever is gone was settled for good: nothing is owed to it or by it any more.
             if self.is_gone(partner) {
@@ -72,8 +74,8 @@ impl WorkingSet {
         agreement.item.net_debit_cap.filter(|_| own).map(|cap| cap.0)
     }
 
-    /// Checks that every sum of money fits, on its way too; returns how much each partner comes to owe and to be owed.
-    pub(super) fn check_sums<'a>(&self, effects: &'a [Effect]) -> Rejected<Swings<'a>> {
+    /// Checks that every sum of money that grows stays within `most`, on its way too; returns how much each partner comes to owe and to be owed.
+    pub(super) fn check_sums<'a>(&self, effects: &'a [Effect], most: i64) -> Rejected<Swings<'a>> {
         let mut pairs: BTreeMap<(&PartnerId, &PartnerId, Currency), i128> = BTreeMap::new();
         let mut swings = Swings::new();
         for effect in effects {
@@ -83,7 +85,10 @@ impl WorkingSet {
             swings.entry((&money.debtor, money.currency)).or_default().0 += amount;
             swings.entry((&money.creditor, money.currency)).or_default().1 += amount;
         }
-        let fits = |sum: i128| i64::try_from(sum).map_err(|_| Reject::at(Code::Overflow, "points"));
+        let fits = |sum: i128| match sum.abs() <= i128::from(most) {
+            true => Ok(()),
+            false => Err(Reject::at(Code::Overflow, "points")),
+        };
         for ((debtor, creditor, currency), sum) in pairs {
             let pair = (debtor.clone(), creditor.clone(), currency);
             let reserved = i128::from(self.reserved.get(&pair).copied().unwrap_or(0)) - self.freed(&pair, effects);
@@ -92,8 +97,12 @@ impl WorkingSet {
         for ((partner, currency), (up, down)) in &swings {
             let owed = i128::from(self.exposure.get(&((*partner).clone(), *currency)).copied().unwrap_or(0));
             let (debts, credits) = self.reserved(partner, *currency, effects);
-            fits(owed + debts + up)?;
-            fits(owed - credits - down)?;
+            if *up > 0 {
+                fits(owed + debts + up)?;
+            }
+            if *down > 0 {
+                fits(owed - credits - down)?;
+            }
         }
         Ok(swings)
     }

@@ -5,11 +5,13 @@
 //! | same id before? | the same bytes: the same receipt; other bytes: `id_reused` | [`apply`] |
 //! | may the sender? | where it and the issuers stand in their lives; `issued_at` isn't ahead | `check`, `life` |
 //! | the kind's own rules | agreement, freshness, limits, balance -> effects | `earn`, `prepaid`, `burn`, `quote`, `exchange`, `custody`, `reverse` |
+//! | bounds | on what one message moves, and on sums | `bounds`, `limits` |
 //! | net debit caps | of everybody whose debt grows | `limits` |
 //! | after the last check | effects change the working set; nothing can fail | `working_set` |
 //!
 //! Messages of one batch go through one after the other, so each sees the effects of those before it, limits and caps included (DESIGN section 9).
 
+mod bounds;
 mod burn;
 mod clawback;
 mod custody;
@@ -34,6 +36,7 @@ use partner_sdk::agreement::{Agreement, AgreementKind};
 use partner_sdk::amount::AmountError;
 use partner_sdk::{Amount, Body, Code, PartnerId, Points, ProgrammeCode};
 
+pub use bounds::{MAX_FEES, MAX_MONEY, MAX_POINTS, MAX_SUM};
 pub use custody::{Answered, Pending, Reserved, instruction};
 pub use expiry::expire_due;
 pub use life::answers;
@@ -48,9 +51,6 @@ use crate::directory::Numbered;
 
 /// How far ahead of the clearinghouse's clock `issued_at` may be, in microseconds (DESIGN section 5).
 const MAX_AHEAD: i64 = 10_000_000;
-
-/// The most points in one message, in smallest units: far above any real one, and low enough that sums over a window fit.
-const MAX_POINTS: i64 = 1_000_000_000_000_000;
 
 /// Named values for a receipt.
 type Facts = Vec<(String, String)>;

@@ -9,7 +9,7 @@ use partner_sdk::agreement::AgreementKind;
 use partner_sdk::rate::{Bonus, Rate};
 use partner_sdk::{Points, ProgrammeCode};
 
-use super::MAX_POINTS;
+use super::bounds::most_given;
 use super::quote::fits;
 use crate::directory::{Directory, Status};
 
@@ -87,7 +87,8 @@ impl Routes {
             if !fits(agreement, rate, bonus.as_ref()) {
                 return None;
             }
-            let limits = [Some(rate.maximum), agreement.per_message, Some(Points(MAX_POINTS))];
+            let bounded = most_given(agreement, rate, bonus.as_ref());
+            let limits = [Some(rate.maximum), agreement.per_message, Some(bounded)];
             Some(Hop {
                 from: programmes.binary_search(from).ok()?,
                 to: programmes.binary_search(to).ok()?,

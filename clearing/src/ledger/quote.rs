@@ -8,7 +8,7 @@ use partner_sdk::{Amount, Body, Code, Message, MessageId, Points, ProgrammeCode}
 
 use super::plan::Effect;
 use super::types::{Moved, Quote};
-use super::{Facts, MAX_POINTS, Plan, Reject, Rejected, WorkingSet, agreement_at, agreement_behind, fresh, points_of, target_of, text_of};
+use super::{Facts, Plan, Reject, Rejected, WorkingSet, agreement_at, agreement_behind, bounds, fresh, points_of, target_of, text_of};
 use crate::directory::Numbered;
 
 /// How many seconds a quote is firm where the agreement doesn't say.
@@ -90,9 +90,10 @@ fn exchanged(agreement: &Agreement, rate: &Rate, bonus: Option<&Bonus>, offered:
     if !fits(agreement, rate, bonus) {
         return Err(Reject::new(Code::NoRate));
     }
+    let bonus_rate = bonus;
     let bonus = bonus.map_or(Some(Points::ZERO), |b| b.bonus(credited)).ok_or_else(overflow)?;
-    // Sums of what is credited have to fit as well as sums of what is given.
-    credited.checked_add(bonus).filter(|all| all.0 <= MAX_POINTS).ok_or_else(overflow)?;
+    // What is credited is bounded as well as what is given.
+    bounds::check_exchange(agreement, bonus_rate, credited, bonus)?;
     Ok((used, credited, bonus))
 }
 

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use partner_sdk::{Currency, MemberNumber, MessageId, PartnerId};
 
+use super::bounds::Charging;
 use super::custody::{Answered, Pending};
 use super::paths::Routes;
 use super::plan::Effect;
@@ -57,6 +58,7 @@ pub struct WorkingSet {
     /// What the batch changed.
     pub changes: Changes,
     routes: OnceCell<Routes>,
+    charging: OnceCell<Charging>,
 }
 
 /// What is to be written; sets are ordered, so that rows are always locked in one order.
@@ -116,6 +118,7 @@ impl WorkingSet {
             blocks: BTreeMap::new(),
             changes: Changes::default(),
             routes: OnceCell::new(),
+            charging: OnceCell::new(),
         }
     }
 
@@ -127,6 +130,11 @@ impl WorkingSet {
     /// The exchanges that are possible now; worked out once, when first asked for.
     pub(super) fn routes(&self) -> &Routes {
         self.routes.get_or_init(|| Routes::at(&self.directory, self.time()))
+    }
+
+    /// Who pays fees on exchanges; worked out once, when first asked for.
+    pub(super) fn charging(&self) -> &Charging {
+        self.charging.get_or_init(|| Charging::of(&self.directory))
     }
 
     /// Adds a lot as loaded.

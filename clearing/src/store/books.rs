@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{BigInt, Text};
+use diesel::sqlite::SqliteAggregateFunction;
 use migrations::schema::{head, hold, lot};
 use migrations::{Conn, DbError, each_backend};
 
@@ -14,10 +15,42 @@ use super::rows::held_lots;
 struct Finding {
     #[diesel(sql_type = Text)]
     subject: String,
-    #[diesel(sql_type = BigInt)]
-    books: i64,
-    #[diesel(sql_type = BigInt)]
-    postings: i64,
+    #[diesel(sql_type = Text)]
+    books: String,
+    #[diesel(sql_type = Text)]
+    postings: String,
+}
+
+#[diesel::declare_sql_function]
+extern "SQL" {
+    /// A sum as text, however large: SQLite's own fails beyond 64 bits.
+    #[aggregate]
+    fn wide_sum(number: BigInt) -> Text;
+}
+
+#[derive(Default)]
+struct WideSum(i128);
+
+impl SqliteAggregateFunction<i64> for WideSum {
+    type Output = String;
+
+    fn step(&mut self, number: i64) {
+        self.0 += i128::from(number);
+    }
+
+    fn finalize(aggregator: Option<Self>) -> String {
+        aggregator.unwrap_or_default().0.to_string()
+    }
+}
+
+/// A rule's query in the words of a database: `WIDE[x]` is a sum as text, however large, so that no amount of rows keeps the books from being checked.
+fn query(conn: &Conn, rule: &str) -> String {
+    let (begin, end) = match conn {
+        Conn::Sqlite(_) => ("wide_sum(", ")"),
+        Conn::Postgres(_) => ("CAST(SUM(", ") AS TEXT)"),
+    };
+    let rule = rule.replace("WIDE[", begin).replace(']', end);
+    format!("SELECT subject, CAST(books AS TEXT) AS books, CAST(postings AS TEXT) AS postings FROM ({rule}) broken")
 }
 
 /// Each rule: what it is, and a query for the rows that break it.
@@ -64,10 +97,10 @@ const RULES: &[(&str, &str)] = &[
     ),
     (
         "a programme's balances are what its postings sum to",
-        "SELECT a.programme AS subject, CAST(a.sum AS BIGINT) AS books, CAST(COALESCE(p.sum, 0) AS BIGINT) AS postings FROM \
-         (SELECT programme, SUM(points) - SUM(debt) AS sum FROM account GROUP BY programme) a LEFT JOIN \
-         (SELECT unit, SUM(CASE WHEN credit = 'member' THEN amount ELSE -amount END) AS sum FROM posting WHERE credit = 'member' OR debit = 'member' GROUP BY unit) p \
-         ON p.unit = a.programme WHERE a.sum <> COALESCE(p.sum, 0)",
+        "SELECT a.programme AS subject, a.sum AS books, COALESCE(p.sum, '0') AS postings FROM \
+         (SELECT programme, WIDE[points - debt] AS sum FROM account GROUP BY programme) a LEFT JOIN \
+         (SELECT unit, WIDE[CASE WHEN credit = 'member' THEN amount ELSE -amount END] AS sum FROM posting WHERE credit = 'member' OR debit = 'member' GROUP BY unit) p \
+         ON p.unit = a.programme WHERE a.sum <> COALESCE(p.sum, '0')",
     ),
     (
         "an account's balance is what the points of its messages sum to",
@@ -78,9 +111,9 @@ const RULES: &[(&str, &str)] = &[
     ),
     (
         "a position is what the money postings of its window sum to",
-        "SELECT p.debtor AS subject, p.micros AS books, CAST(COALESCE(s.sum, 0) AS BIGINT) AS postings FROM position p LEFT JOIN \
-         (SELECT business_date, debit, credit, unit, SUM(amount) AS sum FROM posting WHERE credit <> 'member' AND debit <> 'member' GROUP BY business_date, debit, credit, unit) s \
-         ON s.business_date = p.business_date AND s.debit = p.debtor AND s.credit = p.creditor AND s.unit = p.currency WHERE p.micros <> COALESCE(s.sum, 0)",
+        "SELECT p.debtor AS subject, p.micros AS books, COALESCE(s.sum, '0') AS postings FROM position p LEFT JOIN \
+         (SELECT business_date, debit, credit, unit, WIDE[amount] AS sum FROM posting WHERE credit <> 'member' AND debit <> 'member' GROUP BY business_date, debit, credit, unit) s \
+         ON s.business_date = p.business_date AND s.debit = p.debtor AND s.credit = p.creditor AND s.unit = p.currency WHERE CAST(p.micros AS TEXT) <> COALESCE(s.sum, '0')",
     ),
     (
         "a money posting has a position",
@@ -93,15 +126,18 @@ const RULES: &[(&str, &str)] = &[
     ),
     (
         "an exposure is the net of the positions of the windows not yet settled",
-        "SELECT e.partner AS subject, e.micros AS books, CAST(COALESCE(s.sum, 0) AS BIGINT) AS postings FROM exposure e LEFT JOIN \
-         (SELECT partner, currency, SUM(micros) AS sum FROM ( \
+        "SELECT e.partner AS subject, e.micros AS books, COALESCE(s.sum, '0') AS postings FROM exposure e LEFT JOIN \
+         (SELECT partner, currency, WIDE[micros] AS sum FROM ( \
          SELECT p.debtor AS partner, p.currency AS currency, p.micros AS micros FROM position p JOIN settlement_window w ON w.business_date = p.business_date AND w.state <> 'settled' \
          UNION ALL SELECT p.creditor, p.currency, -p.micros FROM position p JOIN settlement_window w ON w.business_date = p.business_date AND w.state <> 'settled') x \
-         GROUP BY partner, currency) s ON s.partner = e.partner AND s.currency = e.currency WHERE e.micros <> COALESCE(s.sum, 0)",
+         GROUP BY partner, currency) s ON s.partner = e.partner AND s.currency = e.currency WHERE CAST(e.micros AS TEXT) <> COALESCE(s.sum, '0')",
     ),
     (
-        "the exposures of a currency sum to zero",
-        "SELECT currency AS subject, CAST(SUM(micros) AS BIGINT) AS books, CAST(0 AS BIGINT) AS postings FROM exposure GROUP BY currency HAVING SUM(micros) <> 0",
+        "the exposures of a currency sum to what is owed to the clearinghouse",
+        "SELECT e.currency AS subject, e.sum AS books, COALESCE(c.sum, '0') AS postings FROM (SELECT currency, WIDE[micros] AS sum FROM exposure GROUP BY currency) e \
+         LEFT JOIN (SELECT p.currency AS currency, WIDE[CASE WHEN p.creditor = 'clearing' THEN p.micros ELSE -p.micros END] AS sum FROM position p \
+         JOIN settlement_window w ON w.business_date = p.business_date AND w.state <> 'settled' WHERE (p.creditor = 'clearing') <> (p.debtor = 'clearing') \
+         GROUP BY p.currency) c ON c.currency = e.currency WHERE e.sum <> COALESCE(c.sum, '0')",
     ),
     (
         "sequence numbers have no gap",
@@ -126,11 +162,11 @@ const RULES: &[(&str, &str)] = &[
     ),
     (
         "what was exchanged at a rate is what its used quotes offered",
-        "SELECT q.programme AS subject, CAST(q.sum AS BIGINT) AS books, CAST(COALESCE(m.sum, 0) AS BIGINT) AS postings FROM \
-         (SELECT programme, rate, COALESCE(bonus_rate, 0) AS bonus_rate, SUM(points + credited + bonus) AS sum FROM quote WHERE NOT is_open \
+        "SELECT q.programme AS subject, q.sum AS books, COALESCE(m.sum, '0') AS postings FROM \
+         (SELECT programme, rate, COALESCE(bonus_rate, 0) AS bonus_rate, WIDE[points + credited + bonus] AS sum FROM quote WHERE NOT is_open \
          GROUP BY programme, rate, COALESCE(bonus_rate, 0)) q LEFT JOIN \
-         (SELECT rate, COALESCE(bonus_rate, 0) AS bonus_rate, SUM(points + credited + bonus) AS sum FROM message WHERE kind = 'exchange' AND code IS NULL \
-         GROUP BY rate, COALESCE(bonus_rate, 0)) m ON m.rate = q.rate AND m.bonus_rate = q.bonus_rate WHERE q.sum <> COALESCE(m.sum, 0)",
+         (SELECT rate, COALESCE(bonus_rate, 0) AS bonus_rate, WIDE[points + credited + bonus] AS sum FROM message WHERE kind = 'exchange' AND code IS NULL \
+         GROUP BY rate, COALESCE(bonus_rate, 0)) m ON m.rate = q.rate AND m.bonus_rate = q.bonus_rate WHERE q.sum <> COALESCE(m.sum, '0')",
     ),
     (
         "an exchange that waits for an issuer holds its points, and no other does",
@@ -173,12 +209,12 @@ const RULES: &[(&str, &str)] = &[
     ),
     (
         "what exchanges credited elsewhere or took from there is what its postings sum to",
-        "SELECT unit AS subject, CAST(SUM(books) AS BIGINT) AS books, CAST(SUM(postings) AS BIGINT) AS postings FROM ( \
+        "SELECT unit AS subject, WIDE[books] AS books, WIDE[postings] AS postings FROM ( \
          SELECT m.to_programme AS unit, m.credited + m.bonus AS books, 0 AS postings FROM pending_exchange p JOIN message m ON m.seq = p.seq WHERE p.state = 'captured' \
          UNION ALL SELECT m.programme, -m.points, 0 FROM message m JOIN programme g ON g.code = m.programme AND g.terms LIKE '%\"custody\":\"external\"%' \
          LEFT JOIN pending_exchange p ON p.seq = m.seq WHERE m.kind = 'exchange' AND m.code IS NULL AND COALESCE(p.state, 'captured') = 'captured' \
          UNION ALL SELECT unit, 0, CASE WHEN credit = 'member' THEN amount ELSE -amount END FROM posting \
-         WHERE lot_seq IS NULL AND kind IN ('exchange', 'bonus') AND (credit = 'member' OR debit = 'member')) x GROUP BY unit HAVING SUM(books) <> SUM(postings)",
+         WHERE lot_seq IS NULL AND kind IN ('exchange', 'bonus') AND (credit = 'member' OR debit = 'member')) x GROUP BY unit HAVING WIDE[books] <> WIDE[postings]",
     ),
     (
         "a programme that is kept elsewhere has no accounts here",
@@ -187,26 +223,26 @@ const RULES: &[(&str, &str)] = &[
     ),
     (
         "points bought in advance are those of the messages that bought them, less what was taken back",
-        "SELECT COALESCE(b.partner, 'prepaid') AS subject, COALESCE(b.bought, 0) AS books, CAST(COALESCE(m.sum, 0) AS BIGINT) AS postings FROM \
+        "SELECT COALESCE(b.partner, 'prepaid') AS subject, COALESCE(b.bought, 0) AS books, COALESCE(m.sum, '0') AS postings FROM \
          (SELECT agreement FROM prepaid UNION SELECT agreement FROM message WHERE kind = 'prepay' AND code IS NULL) k \
          LEFT JOIN prepaid b ON b.agreement = k.agreement LEFT JOIN \
-         (SELECT m.agreement AS agreement, SUM(m.points - COALESCE(r.points, 0)) AS sum FROM message m LEFT JOIN reversal r ON r.seq = m.seq \
-         WHERE m.kind = 'prepay' AND m.code IS NULL GROUP BY m.agreement) m ON m.agreement = k.agreement WHERE COALESCE(b.bought, 0) <> COALESCE(m.sum, 0)",
+         (SELECT m.agreement AS agreement, WIDE[m.points - COALESCE(r.points, 0)] AS sum FROM message m LEFT JOIN reversal r ON r.seq = m.seq \
+         WHERE m.kind = 'prepay' AND m.code IS NULL GROUP BY m.agreement) m ON m.agreement = k.agreement WHERE CAST(COALESCE(b.bought, 0) AS TEXT) <> COALESCE(m.sum, '0')",
     ),
     (
         "points bought in advance were paid for, and what is left is what no earn has drawn",
-        "SELECT b.partner AS subject, b.bought - b.remaining AS books, CAST(COALESCE(p.drawn, 0) AS BIGINT) AS postings FROM prepaid b LEFT JOIN \
-         (SELECT agreement, SUM(CASE kind WHEN 'prepaid' THEN points WHEN 'prepaid_reversal' THEN -points ELSE 0 END) AS paid, \
-         SUM(CASE kind WHEN 'drawn' THEN points WHEN 'drawn_reversal' THEN -points ELSE 0 END) AS drawn FROM posting \
+        "SELECT b.partner AS subject, b.bought - b.remaining AS books, COALESCE(p.drawn, '0') AS postings FROM prepaid b LEFT JOIN \
+         (SELECT agreement, WIDE[CASE kind WHEN 'prepaid' THEN points WHEN 'prepaid_reversal' THEN -points ELSE 0 END] AS paid, \
+         WIDE[CASE kind WHEN 'drawn' THEN points WHEN 'drawn_reversal' THEN -points ELSE 0 END] AS drawn FROM posting \
          WHERE kind IN ('prepaid', 'prepaid_reversal', 'drawn', 'drawn_reversal') GROUP BY agreement) p ON p.agreement = b.agreement \
-         WHERE b.bought <> COALESCE(p.paid, 0) OR b.bought - b.remaining <> COALESCE(p.drawn, 0)",
+         WHERE CAST(b.bought AS TEXT) <> COALESCE(p.paid, '0') OR CAST(b.bought - b.remaining AS TEXT) <> COALESCE(p.drawn, '0')",
     ),
     (
         "points drawn from a block are in lots of their own",
-        "SELECT b.partner AS subject, b.bought - b.remaining AS books, CAST(COALESCE(l.sum, 0) AS BIGINT) AS postings FROM prepaid b LEFT JOIN \
-         (SELECT agreement, funder, programme, SUM(charged) AS sum FROM lot WHERE prepaid GROUP BY agreement, funder, programme) l \
-         ON l.agreement = b.agreement AND l.funder = b.partner AND l.programme = b.programme WHERE b.bought - b.remaining <> COALESCE(l.sum, 0) \
-         UNION ALL SELECT l.funder, CAST(0 AS BIGINT), l.charged FROM lot l WHERE l.prepaid AND NOT EXISTS \
+        "SELECT b.partner AS subject, CAST(b.bought - b.remaining AS TEXT) AS books, COALESCE(l.sum, '0') AS postings FROM prepaid b LEFT JOIN \
+         (SELECT agreement, funder, programme, WIDE[charged] AS sum FROM lot WHERE prepaid GROUP BY agreement, funder, programme) l \
+         ON l.agreement = b.agreement AND l.funder = b.partner AND l.programme = b.programme WHERE CAST(b.bought - b.remaining AS TEXT) <> COALESCE(l.sum, '0') \
+         UNION ALL SELECT l.funder, '0', CAST(l.charged AS TEXT) FROM lot l WHERE l.prepaid AND NOT EXISTS \
          (SELECT 1 FROM prepaid b WHERE b.agreement = l.agreement AND b.partner = l.funder AND b.programme = l.programme)",
     ),
     (
@@ -218,10 +254,14 @@ const RULES: &[(&str, &str)] = &[
 
 /// Every rule that doesn't hold, with an example; empty when the books balance. Names no member.
 pub fn check(conn: &mut Conn) -> Result<Vec<String>, DbError> {
+    if let Conn::Sqlite(c) = conn {
+        wide_sum_utils::register_impl::<WideSum, _>(c).map_err(DbError::Query)?;
+    }
     conn.snapshot(|conn| {
         let mut findings = vec![];
-        for (rule, query) in RULES {
-            let rows: Vec<Finding> = each_backend!(conn, |c| sql_query(*query).load(c))?;
+        for (rule, text) in RULES {
+            let query = query(conn, text);
+            let rows: Vec<Finding> = each_backend!(conn, |c| sql_query(query).load(c))?;
             if let Some(first) = rows.first() {
                 findings.push(format!(
                     "{rule}: broken {} times, first at {}: {} against {}",

@@ -252,7 +252,9 @@ fn every_phase_may_run_twice() {
     assert_eq!(advise(&mut ledger.conn, DAY, &out, later).expect("advises"), paths);
     assert_eq!(ledger.files("out/2026-11-21"), first);
     assert_eq!(ledger.exposures(), exposures);
-    assert!(exposures.contains(&("clearing".into(), -560_000)), "{exposures:?}");
+    // 700 x 0.08 and the fee of 1 % on it; the clearinghouse itself has none.
+    assert!(exposures.contains(&("bank".into(), 56_560_000)), "{exposures:?}");
+    assert!(exposures.iter().all(|(partner, _)| partner != "clearing"), "{exposures:?}");
 
     settle(&mut ledger.conn, DAY, later, "ops").expect("settles");
     assert!(matches!(

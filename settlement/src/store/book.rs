@@ -9,7 +9,7 @@ use jiff::civil::Date;
 use migrations::schema::{agreement, partner, posting, programme};
 use migrations::{Conn, DbError, each_backend};
 use partner_sdk::agreement::Terms;
-use partner_sdk::{Currency, Money, PartnerId, Points, ProgrammeCode};
+use partner_sdk::{Currency, Money, PartnerId, ProgrammeCode};
 use serde::Deserialize;
 
 use super::{Window, obligations, party, read};
@@ -29,20 +29,30 @@ pub struct Group {
     pub unit: String,
     pub price: i64,
     pub messages: i64,
-    pub points: i64,
-    pub amount: i64,
+    pub points: i128,
+    pub amount: i128,
 }
 
-type GroupRow = (String, Option<i32>, String, String, String, i64, i64, i64, i64);
+/// The two halves of each sum come last: billions, and what is left of them.
+type GroupRow = (String, Option<i32>, String, String, String, i64, i64, (i64, i64), (i64, i64));
 
-/// The groups of a window, money and expired points, in no particular order. Both databases refuse a sum that doesn't fit.
+const BILLION: i128 = 1_000_000_000;
+
+/// The groups of a window, money and expired points, in no particular order. Amounts and points are summed in two halves, so that they fit however many
+/// there are: SQLite refuses a sum beyond 64 bits, and so does a cast of PostgreSQL's.
 pub fn groups(conn: &mut Conn, date: Date) -> Result<Vec<Group>, DbError> {
     use posting::dsl as p;
     let keys = (p::kind, p::agreement, p::debit, p::credit, p::unit, p::price);
     // PostgreSQL sums bigints to a numeric.
     let messages = sql::<BigInt>("COUNT(DISTINCT seq)");
-    let points = sql::<BigInt>("CAST(SUM(points) AS BIGINT)");
-    let amount = sql::<BigInt>("CAST(SUM(amount) AS BIGINT)");
+    let points = (
+        sql::<BigInt>("CAST(SUM(points / 1000000000) AS BIGINT)"),
+        sql::<BigInt>("CAST(SUM(points % 1000000000) AS BIGINT)"),
+    );
+    let amount = (
+        sql::<BigInt>("CAST(SUM(amount / 1000000000) AS BIGINT)"),
+        sql::<BigInt>("CAST(SUM(amount % 1000000000) AS BIGINT)"),
+    );
     let money = p::debit.ne(MEMBER).and(p::credit.ne(MEMBER));
     let query = p::posting
         .filter(p::business_date.eq(date.to_string()))
@@ -68,10 +78,14 @@ pub fn groups(conn: &mut Conn, date: Date) -> Result<Vec<Group>, DbError> {
         unit,
         price,
         messages,
-        points,
-        amount,
+        points: whole(points),
+        amount: whole(amount),
     };
     Ok(rows.into_iter().map(group).collect())
+}
+
+fn whole((billions, rest): (i64, i64)) -> i128 {
+    i128::from(billions) * BILLION + i128::from(rest)
 }
 
 /// An agreement's hash and terms.
@@ -154,7 +168,7 @@ pub fn read_book(conn: &mut Conn, window: &Window) -> Result<Book, DbError> {
                 scale: scale(&programme)?,
                 programme,
                 agreement: agreed.map(|a| (a.hash.clone(), a.terms.partner.clone(), a.terms.currency)),
-                points: Points(if expires { group.amount } else { -group.amount }),
+                points: if expires { group.amount } else { -group.amount },
                 price: Money(group.price),
                 kind: group.kind,
             });
@@ -169,9 +183,9 @@ pub fn read_book(conn: &mut Conn, window: &Window) -> Result<Book, DbError> {
                 programme,
                 currency: read("a currency", Currency::new(&group.unit))?,
                 messages: group.messages,
-                points: Points(group.points),
+                points: group.points,
                 price: Money(group.price),
-                amount: Money(group.amount),
+                amount: group.amount,
                 kind: group.kind,
             });
         }

@@ -8,12 +8,12 @@ use jiff::civil::Date;
 use migrations::schema::{head, message, posting};
 use migrations::{Conn, DbError, each_backend};
 use partner_sdk::agreement::FeeBearer;
-use partner_sdk::{Currency, Money, PartnerId, ProgrammeCode};
+use partner_sdk::{Currency, PartnerId, ProgrammeCode};
 
 use super::book::{agreements, groups, issuers};
 use super::pairs::{add_exposure, add_position};
 use super::read;
-use crate::netting::{self, NettingError, Position};
+use crate::netting::{self, Position};
 use crate::run::SettlementError;
 
 /// The kind of money posting that a fee is a percentage of; what is reversed later is not refunded.
@@ -24,24 +24,25 @@ const FEE: &str = "fee";
 pub type Fee = (i32, Position);
 
 /// Posts the fees of a closed window under the next sequence number, if there are any; the ledger is locked.
-pub fn post_fees(conn: &mut Conn, date: Date, fees: &[Fee], next_seq: i64, now: Timestamp) -> Result<(), DbError> {
+pub fn post_fees(conn: &mut Conn, date: Date, fees: &[Fee], next_seq: i64, now: Timestamp) -> Result<(), SettlementError> {
     if fees.is_empty() {
         return Ok(());
     }
     let next = next_seq
         .checked_add(1)
         .ok_or_else(|| DbError::Corrupt("there are no more sequence numbers".into()))?;
-    let last_at: i64 = each_backend!(conn, |c| head::table.select(head::last_at).first(c))?;
+    let last_at: i64 = each_backend!(conn, |c| head::table.select(head::last_at).first(c)).map_err(DbError::from)?;
     let posted_at = last_at.max(now.as_microsecond());
     each_backend!(conn, |c| diesel::update(head::table.find(1))
         .set((head::next_seq.eq(next), head::last_at.eq(posted_at)))
-        .execute(c))?;
+        .execute(c))
+    .map_err(DbError::from)?;
     insert_message(conn, date, next_seq, posted_at)?;
     for (leg, (no, fee)) in (0..).zip(fees) {
         insert_posting(conn, date, (next_seq, leg), *no, fee)?;
         add_position(conn, date, fee)?;
-        add_exposure(conn, &fee.debtor, fee.currency, fee.amount.0)?;
-        add_exposure(conn, &fee.creditor, fee.currency, -fee.amount.0)?;
+        // The clearinghouse has no exposure: it has no cap, and all fees of all partners need not fit.
+        add_exposure(conn, &fee.debtor, fee.currency, fee.amount.0.into())?;
     }
     Ok(())
 }
@@ -54,13 +55,12 @@ pub fn fees(conn: &mut Conn, date: Date) -> Result<Vec<Fee>, SettlementError> {
         return Ok(vec![]);
     }
     let issuers = issuers(conn)?;
-    let mut amounts: BTreeMap<(i32, String), i64> = BTreeMap::new();
+    let mut amounts: BTreeMap<(i32, String), i128> = BTreeMap::new();
     for group in groups(conn, date)?.into_iter().filter(|group| group.kind == EXCHANGE) {
         let Some(no) = group.agreement.filter(|no| charging.contains_key(no)) else {
             continue;
         };
-        let sum = amounts.entry((no, group.unit)).or_default();
-        *sum = sum.checked_add(group.amount).ok_or(NettingError::Overflow("an exchange line"))?;
+        *amounts.entry((no, group.unit)).or_default() += group.amount;
     }
     let mut fees = vec![];
     for ((no, unit), amount) in amounts {
@@ -69,7 +69,7 @@ pub fn fees(conn: &mut Conn, date: Date) -> Result<Vec<Fee>, SettlementError> {
         };
         let terms = &agreed.terms;
         let percent = terms.clearing_fee_percent.map_or(Ok(0), |percent| percent.to_units(6));
-        let fee = netting::fee(Money(amount), read("a fee", percent)?, currency, terms.rounding.unwrap_or_default())?;
+        let fee = netting::fee(amount, read("a fee", percent)?, currency, terms.rounding.unwrap_or_default());
         let issuer = |code: &Option<ProgrammeCode>| {
             let issuer = code.as_ref().and_then(|code| issuers.get(code.as_str()));
             issuer.ok_or_else(|| DbError::Corrupt("an exchange agreement names no programme".into()))
@@ -82,12 +82,13 @@ pub fn fees(conn: &mut Conn, date: Date) -> Result<Vec<Fee>, SettlementError> {
                 vec![(&terms.partner, first), (issuer(&terms.to_programme)?, second)]
             }
         };
-        for (debtor, amount) in shares.into_iter().filter(|(_, amount)| *amount != Money::ZERO) {
+        let creditor = PartnerId::clearing();
+        for (debtor, amount) in shares.into_iter().filter(|(_, amount)| *amount != 0) {
             let fee = Position {
                 debtor: debtor.clone(),
-                creditor: PartnerId::clearing(),
+                creditor: creditor.clone(),
                 currency,
-                amount,
+                amount: netting::fits(amount, "a clearing fee", (debtor, &creditor), currency)?,
             };
             fees.push((agreed.hash.as_str(), no, fee));
         }

@@ -1,6 +1,6 @@
 //! Positions, exposures and obligations.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::prelude::*;
 use jiff::civil::Date;
@@ -9,7 +9,8 @@ use migrations::{Conn, DbError, each_backend};
 use partner_sdk::{Currency, Money, PartnerId};
 
 use super::{party, read};
-use crate::netting::{Obligation, Position};
+use crate::netting::{self, NettingError, Obligation, Position};
+use crate::run::SettlementError;
 
 fn currency(code: &str) -> Result<Currency, DbError> {
     read("a currency", Currency::new(code))
@@ -48,15 +49,17 @@ pub fn parties(conn: &mut Conn, date: Date) -> Result<Vec<String>, DbError> {
 }
 
 /// Adds to a position; the ledger is locked.
-pub fn add_position(conn: &mut Conn, date: Date, add: &Position) -> Result<(), DbError> {
+pub fn add_position(conn: &mut Conn, date: Date, add: &Position) -> Result<(), SettlementError> {
     let date = date.to_string();
     let key = (date.as_str(), add.debtor.as_str(), add.creditor.as_str(), add.currency.as_str());
     let old = each_backend!(conn, |c| position::table
         .find(key)
         .select(position::micros)
         .first::<i64>(c)
-        .optional())?;
-    let new = sum(old, add.amount.0)?;
+        .optional())
+    .map_err(DbError::from)?;
+    let sum = i128::from(old.unwrap_or(0)) + i128::from(add.amount.0);
+    let new = netting::fits(sum, "a position", (&add.debtor, &add.creditor), add.currency)?.0;
     let row = (
         position::business_date.eq(key.0),
         position::debtor.eq(key.1),
@@ -72,19 +75,24 @@ pub fn add_position(conn: &mut Conn, date: Date, add: &Position) -> Result<(), D
             .do_update()
             .set(position::micros.eq(new))
             .execute(c)
-    })?;
+    })
+    .map_err(DbError::from)?;
     Ok(())
 }
 
 /// Adds to what a partner owes over all windows not yet settled; the ledger is locked.
-pub fn add_exposure(conn: &mut Conn, partner: &PartnerId, currency: Currency, micros: i64) -> Result<(), DbError> {
+pub fn add_exposure(conn: &mut Conn, partner: &PartnerId, currency: Currency, micros: i128) -> Result<(), SettlementError> {
     let key = (partner.as_str(), currency.as_str());
     let old = each_backend!(conn, |c| exposure::table
         .find(key)
         .select(exposure::micros)
         .first::<i64>(c)
-        .optional())?;
-    let new = sum(old, micros)?;
+        .optional())
+    .map_err(DbError::from)?;
+    let new = i64::try_from(i128::from(old.unwrap_or(0)) + micros).map_err(|_| NettingError::Exposure {
+        partner: partner.clone(),
+        currency,
+    })?;
     let row = (exposure::partner.eq(key.0), exposure::currency.eq(key.1), exposure::micros.eq(new));
     each_backend!(conn, |c| {
         let insert = diesel::insert_into(exposure::table).values(row);
@@ -93,31 +101,23 @@ pub fn add_exposure(conn: &mut Conn, partner: &PartnerId, currency: Currency, mi
             .do_update()
             .set(exposure::micros.eq(new))
             .execute(c)
-    })?;
+    })
+    .map_err(DbError::from)?;
     Ok(())
 }
 
 /// Takes a window's positions out of the exposures; the ledger is locked.
-pub fn reduce_exposures(conn: &mut Conn, date: Date) -> Result<(), DbError> {
-    let mut owed: std::collections::BTreeMap<(PartnerId, Currency), i64> = Default::default();
+pub fn reduce_exposures(conn: &mut Conn, date: Date) -> Result<(), SettlementError> {
+    let mut owed: BTreeMap<(PartnerId, Currency), i128> = BTreeMap::new();
     for p in positions(conn, date)? {
-        let debtor = owed.entry((p.debtor, p.currency)).or_default();
-        *debtor = sum(Some(*debtor), p.amount.0)?;
-        let creditor = owed.entry((p.creditor, p.currency)).or_default();
-        *creditor = creditor.checked_sub(p.amount.0).ok_or_else(too_large)?;
+        *owed.entry((p.debtor, p.currency)).or_default() += i128::from(p.amount.0);
+        *owed.entry((p.creditor, p.currency)).or_default() -= i128::from(p.amount.0);
     }
-    for ((partner, currency), micros) in owed.into_iter().filter(|(_, micros)| *micros != 0) {
-        add_exposure(conn, &partner, currency, micros.checked_neg().ok_or_else(too_large)?)?;
+    owed.retain(|(partner, _), micros| *micros != 0 && *partner != PartnerId::clearing());
+    for ((partner, currency), micros) in owed {
+        add_exposure(conn, &partner, currency, -micros)?;
     }
     Ok(())
-}
-
-fn sum(old: Option<i64>, add: i64) -> Result<i64, DbError> {
-    old.unwrap_or(0).checked_add(add).ok_or_else(too_large)
-}
-
-fn too_large() -> DbError {
-    DbError::Corrupt("a position or an exposure doesn't fit 64 bits".into())
 }
 
 #[derive(Queryable, Selectable, Insertable)]
