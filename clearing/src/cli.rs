@@ -170,6 +170,13 @@ enum Command {
         #[arg(long)]
         catch_up: bool,
     },
+    /// Write the files of a window's statements again, as they were advised: for files that were lost or changed.
+    Statements {
+        #[command(flatten)]
+        at: At,
+        /// The window's business date, e.g. 2026-11-21.
+        date: Date,
+    },
     /// Propose that all payments of a window were made; once another person approves, its debts no longer count against net debit caps.
     Settle {
         #[command(flatten)]
@@ -328,6 +335,12 @@ fn run(command: Command) -> anyhow::Result<()> {
             sandbox_clock,
             catch_up,
         } => night(&at.config, sandbox_clock, catch_up),
+        Command::Statements { at, date } => {
+            let (config, mut conn) = open(&at.config)?;
+            let files = settlement::advise(&mut conn, date, &config.statements, Timestamp::now())?;
+            let folder = config.statements.join(date.to_string());
+            Ok(say!("{} files of {date} are in {}", files.len(), folder.display())?)
+        }
         Command::Settle { at, date, who, why } => office::settle(&at, date, &who, &why),
         Command::Bench(options) => {
             not_in_ps(&options.database)?;
@@ -444,7 +457,7 @@ fn night(path: &Path, at: Option<Timestamp>, catch_up: bool) -> anyhow::Result<(
     let directory = Arc::new(crate::store::load_directory(&mut conn)?);
     let dates = Night {
         catch_up,
-        out: config.statements.clone(),
+        ..Night::new(config.statements.clone())
     }
     .run(&mut conn, &directory, now)?;
     if dates.is_empty() {

@@ -166,6 +166,7 @@ pub struct Directory {
     pub programmes: HashMap<ProgrammeCode, Programme>,
     agreements: HashMap<AgreementKey, Vec<Arc<Numbered<Agreement>>>>,
     by_no: HashMap<i32, Arc<Numbered<Agreement>>>,
+    by_hash: HashMap<String, Arc<Numbered<Agreement>>>,
     rates: BTreeMap<Pair, Vec<Arc<Numbered<Rate>>>>,
     rates_by_no: HashMap<i32, Arc<Numbered<Rate>>>,
     bonuses: HashMap<Pair, Vec<Arc<Numbered<Bonus>>>>,
@@ -185,6 +186,7 @@ impl Directory {
             programmes: HashMap::new(),
             agreements: HashMap::new(),
             by_no: HashMap::new(),
+            by_hash: HashMap::new(),
             rates: BTreeMap::new(),
             rates_by_no: HashMap::new(),
             bonuses: HashMap::new(),
@@ -215,6 +217,7 @@ impl Directory {
     pub fn add_agreement(&mut self, agreement: Numbered<Agreement>) {
         let agreement = Arc::new(agreement);
         self.by_no.insert(agreement.no, agreement.clone());
+        self.by_hash.insert(agreement.item.hash.clone(), agreement.clone());
         // What was ended before it began stands in nobody's way.
         if agreement.until.is_some_and(|until| until <= agreement.from) {
             return;
@@ -265,6 +268,11 @@ impl Directory {
     /// All versions of an agreement, latest start first.
     pub fn versions(&self, key: &AgreementKey) -> &[Arc<Numbered<Agreement>>] {
         self.agreements.get(key).map_or(&[], Vec::as_slice)
+    }
+
+    /// The agreement of a content hash.
+    pub fn agreement_named(&self, hash: &str) -> Option<&Arc<Numbered<Agreement>>> {
+        self.by_hash.get(hash)
     }
 
     /// The agreement that a row refers to.

@@ -1,5 +1,6 @@
 //! Threads that look again every second: for what has changed outside the process, for exchanges without an answer, and for windows whose time is over.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -77,7 +78,7 @@ impl Keeper {
         Self::start("night", move || {
             with(&url, &mut conn, |conn| {
                 refresh(conn, &reference)?;
-                night.run(conn, &reference.get(), clock.now()).map(drop)
+                night.look(conn, &reference.get(), clock.now())
             })
         })
     }
@@ -87,8 +88,11 @@ impl Keeper {
         let signal = stop.clone();
         let body = move || {
             loop {
-                if let Err(error) = look() {
-                    tracing::error!(error = format!("{error:#}"), "housekeeping failed; it is tried again");
+                // A panic is a fault of ours; what the look held is gone with it, and the next one starts anew.
+                match catch_unwind(AssertUnwindSafe(&mut look)) {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => tracing::error!(error = format!("{error:#}"), "housekeeping failed; it is tried again"),
+                    Err(_) => tracing::error!("housekeeping panicked; it is tried again"),
                 }
                 let stopped = signal.0.lock().unwrap_or_else(|e| e.into_inner());
                 let waited = signal.1.wait_timeout_while(stopped, LOOK_EVERY, |stopped| !*stopped);

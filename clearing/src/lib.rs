@@ -41,5 +41,6 @@ pub mod server;
 pub mod store;
 pub mod telemetry;
 pub mod tls;
+pub mod trouble;
 pub mod verify;
 pub mod writer;

@@ -74,6 +74,7 @@ pub fn start(config: &Config, clock: Clock, unattended: bool) -> anyhow::Result<
         (config.ledger.queue, config.ledger.group),
     )?;
     let (busy, failures) = (Arc::new(AtomicUsize::new(0)), Failures::default());
+    let night = Night::new(config.statements.clone());
     let state = State {
         reference: reference.clone(),
         ledger: ledger.clone(),
@@ -86,10 +87,7 @@ pub fn start(config: &Config, clock: Clock, unattended: bool) -> anyhow::Result<
         news: news.clone(),
         failures: failures.clone(),
         bodies: Arc::default(),
-    };
-    let night = Night {
-        catch_up: false,
-        out: config.statements.clone(),
+        troubles: night.troubles.clone(),
     };
     let listeners = Listeners::bind(config)?;
     let addresses = listeners.addresses()?;

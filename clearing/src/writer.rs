@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock, mpsc};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use migrations::{Conn, DbError, Url};
 use partner_sdk::Code;
@@ -40,9 +40,12 @@ impl Reference {
     }
 }
 
+/// What became of a message, or what is known where it failed: nothing was posted, unless it is `outcome_unknown`.
+pub type Posting = Result<Outcome, Code>;
+
 struct Job {
     messages: Vec<Verified>,
-    reply: oneshot::Sender<Result<Vec<Outcome>, Code>>,
+    reply: oneshot::Sender<Vec<Posting>>,
 }
 
 /// The way into the ledger. Cheap to clone.
@@ -55,9 +58,9 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Posts messages of one request, in order, in one transaction (perhaps with others'). The error says what is known: nothing was posted, unless it is
-    /// `outcome_unknown`.
-    pub async fn post(&self, messages: Vec<Verified>) -> Result<Vec<Outcome>, Code> {
+    /// Posts messages of one request, in order, with others' in one transaction; where one of them fails, the others in transactions of their own. An outcome for
+    /// each, in order; an error where all were turned away.
+    pub async fn post(&self, messages: Vec<Verified>) -> Result<Vec<Posting>, Code> {
         if messages.is_empty() {
             return Ok(vec![]);
         }
@@ -74,7 +77,7 @@ impl Ledger {
             self.waiting.fetch_sub(count, Ordering::SeqCst);
             return Err(Code::ShuttingDown);
         }
-        answer.await.unwrap_or(Err(Code::OutcomeUnknown))
+        answer.await.map_err(|_| Code::OutcomeUnknown)
     }
 
     /// Whether the service is about to stop.
@@ -121,6 +124,11 @@ pub fn start(
         .map_err(|e| DbError::Corrupt(format!("cannot start the ledger's thread: {e}")))
 }
 
+/// The most transactions in which one group is tried: enough to single out three messages of 500.
+const MAX_TRIES: usize = 64;
+/// How long after the first failure a group is still tried again in halves: others wait meanwhile.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 struct Writer {
     url: Url,
     conn: Option<Conn>,
@@ -140,26 +148,48 @@ impl Writer {
                 messages.extend(next.messages);
                 job = if messages.len() < self.group { queue.try_recv().ok() } else { None };
             }
-            let result = self.post(&messages);
+            let mut outcomes = self.post(&messages).into_iter();
             waiting.fetch_sub(messages.len(), Ordering::SeqCst);
-            let mut outcomes = result.map(Vec::into_iter);
             for (reply, count) in replies {
                 // A client that went away needs no answer.
-                let _ = reply.send(outcomes.as_mut().map(|o| o.by_ref().take(count).collect()).map_err(|code| *code));
+                let _ = reply.send(outcomes.by_ref().take(count).collect());
             }
         }
     }
 
+    /// Posts a group in one transaction. Where that fails, nobody's fault is everybody's: the group is tried again in halves, so that what fails is one message
+    /// alone. After a commit that failed nothing is tried again: whether it took effect isn't known.
+    fn post(&mut self, messages: &[Verified]) -> Vec<Posting> {
+        let (mut outcomes, mut tries) = (Vec::with_capacity(messages.len()), 0);
+        let mut left = vec![messages];
+        let mut first_failed: Option<Instant> = None;
+        while let Some(part) = left.pop() {
+            tries += 1;
+            match self.attempt(part) {
+                Ok(done) => outcomes.extend(done.into_iter().map(Ok)),
+                Err(error) => {
+                    let since = *first_failed.get_or_insert_with(Instant::now);
+                    let again = part.len() > 1 && tries < MAX_TRIES && since.elapsed() < PATIENCE && may_be_of_one(&error);
+                    if again {
+                        let (first, second) = part.split_at(part.len() / 2);
+                        left.extend([second, first]);
+                        continue;
+                    }
+                    outcomes.extend(part.iter().map(|_| Err(error.code())));
+                }
+            }
+        }
+        outcomes
+    }
+
     /// One transaction. After any failure the connection is thrown away, so the next transaction reads everything anew.
-    fn post(&mut self, messages: &[Verified]) -> Result<Vec<Outcome>, Code> {
+    fn attempt(&mut self, messages: &[Verified]) -> Result<Vec<Outcome>, Unready> {
         // A panic is a fault of ours: the connection goes, and with it the transaction.
         let posted = catch_unwind(AssertUnwindSafe(|| self.try_post(messages)));
         let posted = posted.unwrap_or_else(|_| Err(DbError::Corrupt("posting panicked".into()).into()));
-        posted.map_err(|error| {
+        posted.inspect_err(|error| {
             self.conn = None;
-            let code = error.code();
-            tracing::error!(error = telemetry::chain(&error), messages = messages.len(), %code, "posting failed");
-            code
+            tracing::error!(error = telemetry::chain(error), messages = messages.len(), code = %error.code(), "posting failed");
         })
     }
 
@@ -192,6 +222,11 @@ impl Writer {
         self.reference.put(&directory);
         Ok(outcomes)
     }
+}
+
+/// Whether a failure may be that of one message among several.
+fn may_be_of_one(error: &Unready) -> bool {
+    matches!(error, Unready::Db(DbError::Query(_) | DbError::Corrupt(_)))
 }
 
 /// How long the phases of one transaction took, for the debug log.

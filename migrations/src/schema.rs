@@ -381,7 +381,35 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    statement_file (business_date, name) {
+        business_date -> Text,
+        name -> Text,
+        sha256 -> Text,
+        bytes -> Text,
+    }
+}
+
+diesel::table! {
+    reserved (debtor, creditor, currency) {
+        debtor -> Text,
+        creditor -> Text,
+        currency -> Text,
+        micros -> BigInt,
+    }
+}
+
+diesel::table! {
+    holders (programme) {
+        programme -> Text,
+        members -> BigInt,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
+    holders,
+    reserved,
+    statement_file,
     prepaid,
     document,
     document_signature,

@@ -4,7 +4,7 @@
 //! |---|---|---|---|---|
 //! | close | open | closed | a short transaction ends the window and opens the next business date's | [`close_due`] |
 //! | net | closed | netted | posts clearing fees, nets each pair, rounds once, carries the residue | [`net`] |
-//! | advise | netted | advised | writes each partner's statement and the settlement as files | [`advise`] |
+//! | advise | netted | advised | keeps each partner's statement and the settlement, and writes them as files | [`advise`] |
 //! | settled | advised | settled | payments are confirmed; the window leaves the exposures | [`settle`] |
 //!
 //! Each phase is safe to start twice and to resume after a kill: close, net and settle are one transaction each, and advise writes the same
@@ -26,10 +26,10 @@ mod testing;
 pub use calendar::{Calendar, CalendarError, Calendars, Weekday};
 pub use netting::NettingError;
 pub use run::{
-    SettlementError, advise, close_due, closed, may_settle, net, open_first, open_window, pending, settle, settle_locked, settlement,
-    statement,
+    Format, SettlementError, advise, advised, close_due, closed, may_settle, net, open_first, open_window, pending, settle, settle_locked,
+    settlement, statement,
 };
 pub use statement::{
     BreakageLine, Direction, Line, NetLine, NetPosition, NetResult, PairLine, Payment, ReductionLine, Settlement, SettlementPair, Statement,
 };
-pub use store::{State, Window, add_calendar, calendars, found_calendar, founding_calendar, next_window, parties};
+pub use store::{Advised, State, Window, add_calendar, calendars, found_calendar, founding_calendar, next_window, parties};

@@ -12,11 +12,20 @@ use crate::calendar::CalendarError;
 use crate::netting::{self, NettingError};
 use crate::render::{self, RenderError};
 use crate::statement::{Settlement, Statement};
-use crate::store::{self, Mark, State, Window};
+use crate::store::{self, Advised, Mark, NamedBytes, State, Window};
 use crate::{book::Book, files};
 
 /// The name of the file with the operator's view; no partner may have this id.
 const SETTLEMENT: &str = "settlement";
+
+/// How a statement is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Fields.
+    Json,
+    /// One table.
+    Csv,
+}
 
 /// Why a phase didn't complete. Nothing of it took effect in the database; files may have been written, the same as they will be again.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +83,16 @@ pub enum SettlementError {
         date: Date,
         /// The one that comes first.
         earlier: Date,
+    },
+    /// What is kept of a window's statements was changed behind the ledger's back.
+    #[error(
+        "{name} of the window of {date} isn't what was advised: its bytes don't have the SHA-256 that was kept with them; restore the row of statement_file"
+    )]
+    Changed {
+        /// The window.
+        date: Date,
+        /// The file.
+        name: String,
     },
     /// A partner's files would overwrite the settlement's.
     #[error("a partner can't be called `{SETTLEMENT}`: its statement would have the name of another file")]
@@ -162,21 +181,39 @@ pub fn net(conn: &mut Conn, date: Date, now: Timestamp) -> Result<(), Settlement
     })
 }
 
-/// Writes a netted window's files to `out/<date>/`, then marks it advised; returns their paths, sorted. The bytes depend on nothing but what
-/// was posted, so writing them again changes nothing.
+/// Keeps a netted window's statements in the database, writes them to `out/<date>/`, then marks the window advised; returns the files' paths, sorted. What is
+/// kept already is written as it is, without reading a posting: files that are missing or were changed are as before then.
 pub fn advise(conn: &mut Conn, date: Date, out: &Path, now: Timestamp) -> Result<Vec<PathBuf>, SettlementError> {
-    let (book, partners) = conn.snapshot(|conn| {
-        let window = reached(conn, date, State::Netted)?;
-        Ok::<_, SettlementError>((store::read_book(conn, &window)?, store::partners(conn)?))
-    })?;
-    book.check()?;
-    let paths = files::write_all(&out.join(date.to_string()), &render_all(&book, partners)?)?;
+    reached(conn, date, State::Netted)?;
+    let mut kept = store::kept_files(conn, date)?;
+    if kept.is_empty() {
+        let (book, partners) = conn.snapshot(|conn| {
+            let window = reached(conn, date, State::Netted)?;
+            Ok::<_, SettlementError>((store::read_book(conn, &window)?, store::partners(conn)?))
+        })?;
+        book.check()?;
+        kept = render_all(&book, partners)?;
+        conn.transaction(|conn| store::keep_files(conn, date, &kept))?;
+    }
+    let paths = files::write_all(&out.join(date.to_string()), &kept)?;
     store::mark(conn, date, Mark::Advised, now)?;
     Ok(paths)
 }
 
+/// A partner's statement as it was advised, with its digest; `None` where the window isn't advised, or the partner wasn't one then. Reads one row.
+pub fn advised(conn: &mut Conn, date: Date, partner: &PartnerId, format: Format) -> Result<Option<Advised>, SettlementError> {
+    let name = match format {
+        Format::Json => format!("{partner}.json"),
+        Format::Csv => format!("{partner}.csv"),
+    };
+    if partner.as_str() == SETTLEMENT {
+        return Ok(None);
+    }
+    store::kept_file(conn, date, &name)
+}
+
 /// Every file of a window by its name.
-fn render_all(book: &Book, partners: Vec<PartnerId>) -> Result<Vec<(String, Vec<u8>)>, SettlementError> {
+fn render_all(book: &Book, partners: Vec<PartnerId>) -> Result<Vec<NamedBytes>, SettlementError> {
     // Parties of the window that are no partners: the clearinghouse, where it is owed fees.
     let parties: BTreeSet<PartnerId> = book.parties().into_iter().chain(partners).collect();
     let mut files = vec![(format!("{SETTLEMENT}.json"), render::to_json(&book.settlement()?)?)];

@@ -72,10 +72,7 @@ impl Sandbox {
             parties.insert(entry.id.clone(), enrol(folder, &config, &mut conn, &entry.id, clock.now())?);
         }
         let public = std::fs::read_to_string(folder.join(install::OPERATOR_PUBLIC)).context(install::OPERATOR_PUBLIC)?;
-        let night = Night {
-            catch_up: false,
-            out: config.statements.clone(),
-        };
+        let night = Night::new(config.statements.clone());
         Ok(Self {
             folder: folder.to_owned(),
             config,

@@ -214,7 +214,7 @@ pub fn act(conn: &mut Conn, now: Timestamp, caller: &PartnerId, hash: &str, text
 
 /// Ends an agreement at an instant, if that is sooner than it ends by now. Where it then never begins, the version before it goes on.
 fn terminate(conn: &mut Conn, directory: &Directory, hash: &str, ends_at: Timestamp, now: Timestamp) -> Done<()> {
-    let agreement = directory.agreements().find(|a| a.item.hash == hash).ok_or(Code::Internal)?;
+    let agreement = directory.agreement_named(hash).ok_or(Code::Internal)?;
     let versions = directory.versions(&agreement_key(&agreement.item.terms));
     let later = versions.iter().map(|a| a.from).filter(|from| *from > agreement.from);
     if later.chain(agreement.until).any(|until| until <= ends_at) {

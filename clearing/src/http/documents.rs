@@ -17,7 +17,7 @@ use crate::directory::{Directory, Numbered};
 use crate::documents::{Done, Fault, agreements};
 use crate::store::documents::{self, Document};
 use crate::store::events::{self, EVERYBODY};
-use crate::store::load_directory;
+use crate::store::{current_directory, load_directory, parties};
 
 impl From<Fault> for Failure {
     fn from(fault: Fault) -> Self {
@@ -63,7 +63,7 @@ pub fn filed(document: &Document, directory: &Directory) -> Filed {
 
 /// From when until when an agreement is in force, the start of the version after it counted.
 fn in_force(directory: &Directory, hash: &str) -> Option<(Timestamp, Option<Timestamp>)> {
-    let agreement = directory.agreements().find(|a| a.item.hash == hash)?;
+    let agreement = directory.agreement_named(hash)?;
     let versions = directory.versions(&crate::directory::agreement_key(&agreement.item.terms));
     let later = versions.iter().map(|a| a.from).filter(|from| *from > agreement.from).min();
     let Numbered { from, until, .. } = **agreement;
@@ -134,10 +134,10 @@ pub async fn act(
 
 /// `GET /v1/agreements/{hash}`: the parties.
 pub async fn fetch(request: HttpRequest, hash: web::Path<String>, state: web::Data<State>) -> Result<HttpResponse, Failure> {
-    let (partner, _) = caller(&request, &state)?;
+    let (partner, known) = caller(&request, &state)?;
     let hash = named(hash)?;
     let (document, directory) = on_database(&state, move |conn| {
-        conn.snapshot(|conn| Ok((agreements::fetch(conn, &partner, &hash)?, load_directory(conn)?)))
+        conn.snapshot(|conn| Ok((agreements::fetch(conn, &partner, &hash)?, current_directory(conn, &known)?)))
     })
     .await?;
     Ok(HttpResponse::Ok().json(filed(&document, &directory)))
@@ -152,11 +152,11 @@ pub struct Which {
 
 /// `GET /v1/agreements`: the caller's own, newest first; with `as_of`, those in force at that instant.
 pub async fn list(request: HttpRequest, which: web::Query<Which>, state: web::Data<State>) -> Result<HttpResponse, Failure> {
-    let (partner, _) = caller(&request, &state)?;
+    let (partner, known) = caller(&request, &state)?;
     let as_of = instant(which.as_of.as_deref(), "as_of")?;
     let (all, directory) = on_database(&state, move |conn| {
         conn.snapshot(|conn| {
-            let directory = load_directory(conn)?;
+            let directory = current_directory(conn, &known)?;
             let all = match as_of {
                 None => documents::list(conn, Kind::Agreement, Some(partner.as_str()))?,
                 // However many were proposed since, those in force are found.
@@ -164,14 +164,13 @@ pub async fn list(request: HttpRequest, which: web::Query<Which>, state: web::Da
                     let begun = |hash: &str| {
                         in_force(&directory, hash).is_some_and(|(from, until)| from <= at && until.is_none_or(|until| at < until))
                     };
+                    let own = |terms| parties(&directory, terms).is_some_and(|(a, b)| [a, b].contains(&&partner));
                     let hashes = directory
                         .agreements()
+                        .filter(|a| own(&a.item.terms) && begun(&a.item.hash))
                         .map(|a| a.item.hash.clone())
-                        .filter(|hash| begun(hash))
                         .collect();
-                    let mut all = documents::with_hashes(conn, hashes)?;
-                    all.retain(|one| one.proposer == partner.as_str() || one.counterparty == partner.as_str());
-                    all
+                    documents::with_hashes(conn, hashes)?
                 }
             };
             Ok((all, directory))

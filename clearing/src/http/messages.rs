@@ -9,9 +9,10 @@ use rayon::prelude::*;
 use super::{Failure, State, caller, heard, on_cpu, posted, problem_response};
 use crate::directory::Status;
 use crate::failures::Refusals;
-use crate::ledger::{self, Outcome, Verified};
+use crate::ledger::{self, Verified};
 use crate::receipt;
 use crate::verify::{self, Refused};
+use crate::writer::Posting;
 
 /// `POST /v1/messages`: the body is one compact JWS.
 pub async fn single(request: HttpRequest, payload: web::Payload, state: web::Data<State>) -> Result<HttpResponse, Failure> {
@@ -31,8 +32,8 @@ pub async fn single(request: HttpRequest, payload: web::Payload, state: web::Dat
         Err(refused) => receipt::refusal(refused, &partner, state.clock.now(), &state.key),
         Ok(verified) => {
             let outcomes = state.ledger.post(vec![verified.clone()]).await.map_err(Failure::new)?;
-            let outcome = outcomes.first().ok_or(Failure::new(Code::Internal))?;
-            receipt::answer(outcome, &verified, state.clock.now(), &state.key)
+            let outcome = outcomes.into_iter().next().ok_or(Failure::new(Code::Internal))?;
+            receipt::answer(&outcome.map_err(Failure::new)?, &verified, state.clock.now(), &state.key)
         }
     };
     Ok(match answer.problem {
@@ -87,8 +88,8 @@ pub async fn signed_batch(request: HttpRequest, payload: web::Payload, state: we
 async fn answer_all(state: &State, read: Vec<Result<Verified, Refused>>, partner: PartnerId) -> Result<HttpResponse, Failure> {
     let verified: Vec<Verified> = read.iter().filter_map(|r| r.as_ref().ok().cloned()).collect();
     let outcomes = state.ledger.post(verified).await;
-    if let (Err(code), true) = (&outcomes, read.iter().all(Result::is_ok)) {
-        return Err(Failure::new(*code));
+    if let (Some(code), true) = (nothing_done(&outcomes), read.iter().all(Result::is_ok)) {
+        return Err(Failure::new(code));
     }
     let (key, now) = (state.key.clone(), state.clock.now());
     let (lines, refusals) = on_cpu(move || answer_lines(read, outcomes, &partner, now, &key)).await?;
@@ -97,9 +98,20 @@ async fn answer_all(state: &State, read: Vec<Result<Verified, Refused>>, partner
     Ok(response)
 }
 
+/// The code of all messages, where all failed alike: then the request did.
+fn nothing_done(outcomes: &Result<Vec<Posting>, Code>) -> Option<Code> {
+    match outcomes {
+        Err(code) => Some(*code),
+        Ok(all) => {
+            let first = all.first()?.as_ref().err()?;
+            all.iter().all(|one| one.as_ref().err() == Some(first)).then_some(*first)
+        }
+    }
+}
+
 fn answer_lines(
     read: Vec<Result<Verified, Refused>>,
-    outcomes: Result<Vec<Outcome>, Code>,
+    outcomes: Result<Vec<Posting>, Code>,
     partner: &PartnerId,
     now: jiff::Timestamp,
     key: &SigningKey,
@@ -113,7 +125,8 @@ fn answer_lines(
     let answers = paired.into_par_iter().map(|paired| -> Answer {
         match paired {
             Err(refused) => receipt::refusal(refused, partner, now, key),
-            Ok((verified, Ok(Some(outcome)))) => receipt::answer(&outcome, &verified, now, key),
+            Ok((verified, Ok(Some(Ok(outcome))))) => receipt::answer(&outcome, &verified, now, key),
+            Ok((_, Ok(Some(Err(code))))) => receipt::failure(code),
             Ok((_, Ok(None))) => receipt::failure(Code::OutcomeUnknown),
             Ok((_, Err(code))) => receipt::failure(code),
         }

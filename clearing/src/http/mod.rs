@@ -47,6 +47,7 @@ use crate::directory::{Directory, Status};
 use crate::failures::{Failures, Refusals};
 use crate::store::{DbError, Fails, Pool};
 use crate::tls::{Live, Peer};
+use crate::trouble::Troubles;
 use crate::writer::{Ledger, Reference};
 
 /// The largest body, in bytes: a thousand messages of 4 KiB.
@@ -81,6 +82,8 @@ pub struct State {
     pub failures: Failures,
     /// Bytes of bodies in memory.
     pub bodies: Arc<AtomicUsize>,
+    /// Windows that the night can't bring further.
+    pub troubles: Troubles,
 }
 
 /// A request that ends with a problem.

@@ -1,5 +1,6 @@
 //! What partners may read.
 
+use actix_web::http::header::{ETAG, IF_NONE_MATCH};
 use actix_web::{HttpRequest, HttpResponse, web};
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -8,11 +9,12 @@ use partner_sdk::amount::format_units;
 use partner_sdk::change::Custody;
 use partner_sdk::{Code, Currency, MemberNumber, Money, PartnerId, Problem, ProgrammeCode};
 use serde::Serialize;
-use settlement::SettlementError;
+use settlement::{Advised, Format, SettlementError};
 
 use super::{Failure, State, caller, on_database};
 use crate::directory::{Directory, agreement_key};
 use crate::store::queries::{self, Balance, PositionRow};
+use crate::trouble::Trouble;
 
 /// A member's points, as text with the programme's decimals; `balance` may be below zero.
 #[derive(Debug, Serialize)]
@@ -141,37 +143,76 @@ impl From<SettlementError> for Failure {
     }
 }
 
-async fn statement(request: &HttpRequest, date: String, state: &State) -> Result<settlement::Statement, Failure> {
+/// The bytes that were advised, named by their digest: who has them already gets no others.
+async fn statement(request: &HttpRequest, date: String, state: &State, format: Format) -> Result<HttpResponse, Failure> {
     let (partner, _) = caller(request, state)?;
     let date: Date = date
         .parse()
         .map_err(|_| Problem::new(Code::BadValue, "the date in the path isn't of the form 2017-01-31").at(Some("date")))?;
-    let statement = on_database(state, move |conn| Ok(settlement::statement(conn, date, &partner)?)).await?;
-    statement.ok_or_else(|| Problem::new(Code::NotFound, "this window isn't netted yet, or there is none").into())
+    let advised = on_database(state, move |conn| Ok(settlement::advised(conn, date, &partner, format)?)).await?;
+    let none = "the statements of this window aren't written yet, or there is no such window, or you were no partner then";
+    let Advised { sha256, text } = advised.ok_or_else(|| Problem::new(Code::NotFound, none))?;
+    let tag = format!("\"{sha256}\"");
+    let known = request
+        .headers()
+        .get_all(IF_NONE_MATCH)
+        .any(|tags| tags.to_str().is_ok_and(|tags| tags.contains(&tag)));
+    if known {
+        return Ok(HttpResponse::NotModified().insert_header((ETAG, tag)).finish());
+    }
+    let media = match format {
+        Format::Json => "application/json",
+        Format::Csv => "text/csv; charset=utf-8",
+    };
+    Ok(HttpResponse::Ok().content_type(media).insert_header((ETAG, tag)).body(text))
 }
 
 /// `GET /v1/statements/{date}`: the caller's own, the same bytes as the file.
 pub async fn statement_json(request: HttpRequest, date: web::Path<String>, state: web::Data<State>) -> Result<HttpResponse, Failure> {
-    let statement = statement(&request, date.into_inner(), &state).await?;
-    let text = settlement::render::to_json(&statement).map_err(SettlementError::from)?;
-    Ok(HttpResponse::Ok().content_type("application/json").body(text))
+    statement(&request, date.into_inner(), &state, Format::Json).await
 }
 
 /// `GET /v1/statements/{date}/csv`: the caller's own, the same bytes as the file.
 pub async fn statement_csv(request: HttpRequest, date: web::Path<String>, state: web::Data<State>) -> Result<HttpResponse, Failure> {
-    let statement = statement(&request, date.into_inner(), &state).await?;
-    let text = settlement::render::to_csv(&statement).map_err(SettlementError::from)?;
-    Ok(HttpResponse::Ok().content_type("text/csv; charset=utf-8").body(text))
+    statement(&request, date.into_inner(), &state, Format::Csv).await
 }
 
-/// `GET /v1/health`: for any admitted partner.
+/// Whether the service lives.
+#[derive(Debug, Serialize)]
+struct Health {
+    status: &'static str,
+    window: String,
+    /// Windows whose statements are late.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    late: Vec<Date>,
+    /// Why, for the operator.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    trouble: Vec<Trouble>,
+}
+
+/// `GET /v1/health`: for any admitted partner, which is told what is late, but not why.
 pub async fn partner_health(request: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, Failure> {
     caller(&request, &state)?;
-    health(state).await
+    let health = Health {
+        trouble: vec![],
+        ..look(&state).await?
+    };
+    Ok(HttpResponse::Ok().json(health))
 }
 
-/// That the service lives and its database answers.
+/// That the service lives and its database answers, and what trouble the night has.
 pub async fn health(state: web::Data<State>) -> Result<HttpResponse, Failure> {
-    let window = on_database(&state, |conn| Ok(settlement::open_window(conn)?)).await?;
-    Ok(HttpResponse::Ok().json(serde_json::json!({ "status": "ok", "window": window.business_date.to_string() })))
+    Ok(HttpResponse::Ok().json(look(&state).await?))
+}
+
+/// Posting goes on whatever trouble the night has, so the status tells of it and the answer stays `200`.
+async fn look(state: &State) -> Result<Health, Failure> {
+    let window = on_database(state, |conn| Ok(settlement::open_window(conn)?)).await?;
+    let trouble = state.troubles.list();
+    Ok(Health {
+        status: if trouble.is_empty() { "ok" } else { "trouble" },
+        window: window.business_date.to_string(),
+        late: trouble.iter().map(|t| t.window).collect(),
+        trouble,
+    })
 }

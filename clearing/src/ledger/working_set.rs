@@ -1,7 +1,7 @@
 //! All that a batch may touch, loaded before it is applied; and what it changed, to be persisted.
 
 use std::cell::OnceCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -31,6 +31,8 @@ pub struct WorkingSet {
     pub next_seq: i64,
     /// Every account that the batch names, or its targets do; one that isn't here is empty.
     pub accounts: HashMap<AccountKey, Account>,
+    /// Those of them that had points or debt when they were loaded.
+    pub held_something: HashSet<AccountKey>,
     /// Their lots that may give points, and those of targets and holds.
     pub lots: HashMap<LotKey, Lot>,
     /// Their open holds, and those of targets.
@@ -88,6 +90,8 @@ pub struct Changes {
     pub late: BTreeMap<(Date, PartnerId, PartnerId, Currency), i64>,
     /// Pending exchanges that were answered or are new.
     pub pending: BTreeSet<i64>,
+    /// Pairs for which more or less is reserved.
+    pub reserved: BTreeSet<(PartnerId, PartnerId, Currency)>,
     /// Blocks of points that were bought, drawn or put back.
     pub blocks: BTreeSet<i32>,
     /// What is told, in order.
@@ -104,6 +108,7 @@ impl WorkingSet {
             now,
             next_seq,
             accounts: HashMap::new(),
+            held_something: HashSet::new(),
             lots: HashMap::new(),
             holds: HashMap::new(),
             quotes: HashMap::new(),
@@ -346,7 +351,8 @@ impl WorkingSet {
     fn reserve(&mut self, pending: &Pending, micros: i64) {
         let of = &pending.reserved;
         let pair = (of.debtor.clone(), of.creditor.clone(), of.currency);
-        *self.reserved.entry(pair).or_default() += micros;
+        *self.reserved.entry(pair.clone()).or_default() += micros;
+        self.changes.reserved.insert(pair);
     }
 
     fn count_expired(&mut self, key: LotKey, points: i64, paid: i64) {

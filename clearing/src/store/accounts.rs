@@ -156,6 +156,9 @@ fn load_rows(conn: &mut Conn, set: &mut WorkingSet, programme: &ProgrammeCode, m
             programme: programme.clone(),
             member: read(&member, "account.member")?,
         };
+        if points != 0 || debt != 0 {
+            set.held_something.insert(key.clone());
+        }
         let account = set.accounts.entry(key).or_default();
         (account.points, account.debt, account.open_lots) = (points, debt, open_lots);
     }

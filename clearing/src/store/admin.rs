@@ -277,7 +277,7 @@ pub fn put_programme(conn: &mut Conn, terms: &ProgrammeTerms) -> anyhow::Result<
 
 fn put_agreement(conn: &mut Conn, directory: &mut Directory, terms: &Terms) -> anyhow::Result<()> {
     let item = check_agreement(directory, terms)?;
-    if directory.agreements().any(|a| a.item.hash == item.hash) {
+    if directory.agreement_named(&item.hash).is_some() {
         return Ok(());
     }
     let versions = directory.versions(&agreement_key(terms));

@@ -217,6 +217,20 @@ const RULES: &[(&str, &str)] = &[
          WHERE lot_seq IS NULL AND kind IN ('exchange', 'bonus') AND (credit = 'member' OR debit = 'member')) x GROUP BY unit HAVING WIDE[books] <> WIDE[postings]",
     ),
     (
+        "what is reserved is what the exchanges that wait reserve",
+        "SELECT k.debtor AS subject, COALESCE(r.micros, 0) AS books, COALESCE(p.sum, '0') AS postings FROM \
+         (SELECT debtor, creditor, currency FROM reserved UNION SELECT debtor, creditor, currency FROM pending_exchange WHERE state = 'instructed') k \
+         LEFT JOIN reserved r ON r.debtor = k.debtor AND r.creditor = k.creditor AND r.currency = k.currency LEFT JOIN \
+         (SELECT debtor, creditor, currency, WIDE[micros] AS sum FROM pending_exchange WHERE state = 'instructed' GROUP BY debtor, creditor, currency) p \
+         ON p.debtor = k.debtor AND p.creditor = k.creditor AND p.currency = k.currency WHERE CAST(COALESCE(r.micros, 0) AS TEXT) <> COALESCE(p.sum, '0')",
+    ),
+    (
+        "a programme has as many holders as accounts with points or debt",
+        "SELECT g.code AS subject, COALESCE(h.members, 0) AS books, COALESCE(a.n, 0) AS postings FROM programme g LEFT JOIN holders h ON h.programme = g.code \
+         LEFT JOIN (SELECT programme, COUNT(*) AS n FROM account WHERE points <> 0 OR debt <> 0 GROUP BY programme) a ON a.programme = g.code \
+         WHERE COALESCE(h.members, 0) <> COALESCE(a.n, 0)",
+    ),
+    (
         "a programme that is kept elsewhere has no accounts here",
         "SELECT a.programme AS subject, a.points AS books, CAST(0 AS BIGINT) AS postings FROM account a JOIN programme g ON g.code = a.programme \
          WHERE g.terms LIKE '%\"custody\":\"external\"%'",

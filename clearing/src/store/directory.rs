@@ -1,6 +1,8 @@
 //! Reads all reference data, and checks documents against it.
 
 use anyhow::Context;
+use std::sync::Arc;
+
 use diesel::prelude::*;
 use jiff::Timestamp;
 use migrations::schema::{agreement, head, net_debit_cap, partner, programme, rate};
@@ -14,6 +16,14 @@ use super::keys::load_keys;
 use super::rows::read;
 use crate::clock::timestamp;
 use crate::directory::{Directory, Numbered, Partner, Programme, ProgrammeTerms};
+
+/// The reference data as this connection sees it: what is known already, where it hasn't grown.
+pub fn current_directory(conn: &mut Conn, known: &Arc<Directory>) -> Result<Arc<Directory>, DbError> {
+    match super::directory_version(conn)? == known.version {
+        true => Ok(known.clone()),
+        false => Ok(Arc::new(load_directory(conn)?)),
+    }
+}
 
 /// Reads all reference data.
 pub fn load_directory(conn: &mut Conn) -> Result<Directory, DbError> {

@@ -1,5 +1,7 @@
 //! Documents with their signatures, as rows.
 
+use std::collections::HashMap;
+
 use diesel::prelude::*;
 use jiff::Timestamp;
 use migrations::schema::{agreement, document, document_act, document_signature};
@@ -58,44 +60,50 @@ type Row = (String, String, String, String, String, String, i64, i64);
 /// Reads a document.
 pub fn find(conn: &mut Conn, hash: &str) -> Result<Option<Document>, DbError> {
     let row: Option<Row> = each_backend!(conn, |c| document::table.find(hash).first(c).optional())?;
-    row.map(|row| with_signatures(conn, row)).transpose()
+    Ok(with_signatures(conn, row.into_iter().collect())?.into_iter().next())
 }
 
-fn with_signatures(conn: &mut Conn, row: Row) -> Result<Document, DbError> {
-    let (hash, kind, state, proposer, counterparty, payload, proposed_at, _) = row;
-    let query = document_signature::table
-        .filter(document_signature::document.eq(&hash))
-        .order(document_signature::signed_at);
-    let rows = each_backend!(conn, |c| query.load::<(String, String, String, String, String, String, i64)>(c))?;
-    let mut signatures = vec![];
-    for (_, role, signer, _, protected, signature, at) in rows {
-        let signature = Signature::read(protected, signature).map_err(|e| DbError::Corrupt(format!("document_signature: {e}")))?;
-        signatures.push(Signed {
-            role,
-            signer,
-            signature,
-            at,
-        });
+/// The documents of these rows, in their order, with their signatures: by one statement more, however many there are.
+fn with_signatures(conn: &mut Conn, rows: Vec<Row>) -> Result<Vec<Document>, DbError> {
+    let mut signed: HashMap<String, Vec<Signed>> = HashMap::new();
+    for some in rows.chunks(conn.bind_limit()) {
+        let query = document_signature::table
+            .filter(document_signature::document.eq_any(some.iter().map(|row| &row.0)))
+            .order(document_signature::signed_at);
+        let rows = each_backend!(conn, |c| query.load::<(String, String, String, String, String, String, i64)>(c))?;
+        for (hash, role, signer, _, protected, signature, at) in rows {
+            let signature = Signature::read(protected, signature).map_err(|e| DbError::Corrupt(format!("document_signature: {e}")))?;
+            signed.entry(hash).or_default().push(Signed {
+                role,
+                signer,
+                signature,
+                at,
+            });
+        }
     }
-    // Two may come at one instant: the countersignature is the last.
-    let place = |one: &Signed| match one.role.as_str() {
-        "proposer" => 0,
-        "counterparty" => 1,
-        "approver" => 2,
-        "clearing" => 4,
-        _ => 3,
+    let document = |(hash, kind, state, proposer, counterparty, payload, proposed_at, _): Row| {
+        let mut signatures = signed.remove(&hash).unwrap_or_default();
+        // Two may come at one instant: the countersignature is the last.
+        let place = |one: &Signed| match one.role.as_str() {
+            "proposer" => 0,
+            "counterparty" => 1,
+            "approver" => 2,
+            "clearing" => 4,
+            _ => 3,
+        };
+        signatures.sort_by_key(place);
+        Ok(Document {
+            kind: read(&kind, "document.kind")?,
+            state: read(&state, "document.state")?,
+            hash,
+            proposer,
+            counterparty,
+            payload,
+            proposed_at,
+            signatures,
+        })
     };
-    signatures.sort_by_key(place);
-    Ok(Document {
-        kind: read(&kind, "document.kind")?,
-        state: read(&state, "document.state")?,
-        hash,
-        proposer,
-        counterparty,
-        payload,
-        proposed_at,
-        signatures,
-    })
+    rows.into_iter().map(document).collect()
 }
 
 /// The documents of a kind in which `party` is proposer or counterparty, newest first; every one where no party is given. At most 1,000.
@@ -111,7 +119,7 @@ pub fn list(conn: &mut Conn, kind: Kind, party: Option<&str>) -> Result<Vec<Docu
             each_backend!(conn, |c| own.load(c))?
         }
     };
-    rows.into_iter().map(|row| with_signatures(conn, row)).collect()
+    with_signatures(conn, rows)
 }
 
 /// Every document of a kind, oldest first.
@@ -120,7 +128,7 @@ pub fn all(conn: &mut Conn, kind: Kind) -> Result<Vec<Document>, DbError> {
         .filter(document::kind.eq(kind.as_str()))
         .order((document::proposed_at, document::hash));
     let rows: Vec<Row> = each_backend!(conn, |c| query.load(c))?;
-    rows.into_iter().map(|row| with_signatures(conn, row)).collect()
+    with_signatures(conn, rows)
 }
 
 /// The documents of these names, newest first.
@@ -129,9 +137,7 @@ pub fn with_hashes(conn: &mut Conn, hashes: Vec<String>) -> Result<Vec<Document>
     for some in hashes.chunks(conn.bind_limit()) {
         let query = document::table.filter(document::hash.eq_any(some));
         let rows: Vec<Row> = each_backend!(conn, |c| query.load(c))?;
-        for row in rows {
-            all.push(with_signatures(conn, row)?);
-        }
+        all.extend(with_signatures(conn, rows)?);
     }
     all.sort_by(|a: &Document, b| (b.proposed_at, &a.hash).cmp(&(a.proposed_at, &b.hash)));
     Ok(all)
@@ -154,7 +160,7 @@ pub fn beginning(conn: &mut Conn, hash: &str) -> Result<Vec<Document>, DbError> 
         .order(document::hash)
         .limit(2);
     let rows: Vec<Row> = each_backend!(conn, |c| query.load(c))?;
-    rows.into_iter().map(|row| with_signatures(conn, row)).collect()
+    with_signatures(conn, rows)
 }
 
 /// Adds a document without its signatures.

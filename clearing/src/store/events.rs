@@ -111,11 +111,17 @@ fn read((no, at, recipient, kind, subject, facts): Row) -> Result<Event, DbError
 
 /// Up to `limit` events for these recipients after number `after`, in order.
 pub fn after(conn: &mut Conn, recipients: &[&str], after: i64, limit: i64) -> Result<Vec<Event>, DbError> {
-    let query = event::table
-        .filter(event::recipient.eq_any(recipients))
-        .filter(event::no.gt(after))
-        .order(event::no)
-        .limit(limit);
-    let rows = each_backend!(conn, |c| query.load::<Row>(c))?;
+    let mut rows = vec![];
+    // One by one, so that each is read in the order of its index, and no further than the limit.
+    for recipient in recipients {
+        let query = event::table
+            .filter(event::recipient.eq(*recipient))
+            .filter(event::no.gt(after))
+            .order(event::no)
+            .limit(limit);
+        rows.extend(each_backend!(conn, |c| query.load::<Row>(c))?);
+    }
+    rows.sort_by_key(|row| row.0);
+    rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
     rows.into_iter().map(read).collect()
 }

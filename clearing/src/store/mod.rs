@@ -23,7 +23,7 @@ mod scratch;
 pub mod trail;
 mod write_off;
 
-pub use directory::{check_agreement, check_bonus, check_rate, load_directory, parties};
+pub use directory::{check_agreement, check_bonus, check_rate, current_directory, load_directory, parties};
 pub use expire::expire_lots;
 pub use head::{MOST_AT_ONCE, Unready, directory_version, last_at, lock_head};
 pub use load::load;

@@ -1,13 +1,17 @@
 //! Partners' rows, as the operator's changes write them.
 
+use diesel::dsl::sql;
 use diesel::prelude::*;
+use diesel::sql_types::{Bool, Integer};
 use migrations::schema::{
-    account, exposure, lot, net_debit_cap, partner, pending_exchange, person, position, prepaid, programme, settlement_window,
+    exposure, holders, lot, net_debit_cap, partner, pending_exchange, person, position, prepaid, programme, settlement_window,
 };
 use migrations::{Conn, DbError, each_backend};
 use partner_sdk::PartnerId;
 use partner_sdk::change::Status;
 use partner_sdk::text::folded;
+
+use super::queries::UNSETTLED;
 
 /// A new partner.
 pub fn admit(conn: &mut Conn, id: &PartnerId, name: &str) -> Result<(), DbError> {
@@ -51,25 +55,33 @@ pub fn person_known(conn: &mut Conn, name: &str, kid: &str, public_key: &str) ->
     Ok(all.iter().any(same))
 }
 
-/// What keeps a partner from going, if anything does: money not settled, or points that it stands behind.
+/// Whether a query finds a row; it reads no further than the first.
+macro_rules! any {
+    ($conn:expr, $query:expr) => {
+        !each_backend!($conn, |c| $query.limit(1).select(sql::<Integer>("1")).load::<i32>(c))?.is_empty()
+    };
+}
+
+/// What keeps a partner from going, if anything does: money not settled, or points that it stands behind. It is asked while the ledger is locked, so each
+/// answer comes from an index or a count that is kept.
 pub fn unfinished(conn: &mut Conn, id: &PartnerId) -> Result<Option<&'static str>, DbError> {
     let id = id.as_str();
     let open = position::table
         .inner_join(settlement_window::table.on(settlement_window::business_date.eq(position::business_date)))
-        .filter(settlement_window::state.ne("settled"))
+        .filter(settlement_window::state.eq_any(UNSETTLED))
         .filter(position::micros.ne(0))
         .filter(position::debtor.eq(id).or(position::creditor.eq(id)));
-    if each_backend!(conn, |c| open.count().get_result::<i64>(c))? > 0 {
+    if any!(conn, open) {
         return Ok(Some("it has positions in windows that aren't settled"));
     }
-    let waiting = pending_exchange::table
-        .filter(pending_exchange::state.eq("instructed"))
-        .filter(pending_exchange::sender.eq(id).or(pending_exchange::to_issuer.eq(id)));
-    if each_backend!(conn, |c| waiting.count().get_result::<i64>(c))? > 0 {
+    // As text, so that the partial indexes are used.
+    let waiting = || pending_exchange::table.filter(sql::<Bool>("state = 'instructed'"));
+    let (sent, told) = (pending_exchange::sender.eq(id), pending_exchange::to_issuer.eq(id));
+    if any!(conn, waiting().filter(sent)) || any!(conn, waiting().filter(told)) {
         return Ok(Some("exchanges wait for an issuer's answer"));
     }
     let owing = exposure::table.filter(exposure::partner.eq(id)).filter(exposure::micros.ne(0));
-    if each_backend!(conn, |c| owing.count().get_result::<i64>(c))? > 0 {
+    if any!(conn, owing) {
         return Ok(Some("it owes or is owed money that isn't settled"));
     }
     // What a leaving partner hasn't drawn or had reversed itself, it forfeits; an issuer waits until its buyers have drawn, or are gone.
@@ -79,21 +91,20 @@ pub fn unfinished(conn: &mut Conn, id: &PartnerId) -> Result<Option<&'static str
         .filter(prepaid::remaining.gt(0))
         .filter(programme::issuer.eq(id))
         .filter(partner::status.ne(Status::Gone.as_str()));
-    if each_backend!(conn, |c| blocks.count().get_result::<i64>(c))? > 0 {
+    if any!(conn, blocks) {
         return Ok(Some("points of its programmes that others bought in advance are left"));
     }
-    let held = account::table
-        .inner_join(programme::table.on(programme::code.eq(account::programme)))
+    let held = holders::table
+        .inner_join(programme::table.on(programme::code.eq(holders::programme)))
         .filter(programme::issuer.eq(id))
-        .filter(account::points.ne(0).or(account::debt.ne(0)));
-    if each_backend!(conn, |c| held.count().get_result::<i64>(c))? > 0 {
+        .filter(holders::members.ne(0));
+    if any!(conn, held) {
         return Ok(Some("members hold or owe points of its programmes"));
     }
     let funded = lot::table
         .filter(lot::funder.eq(id))
-        .filter(lot::at_redemption.eq(true))
-        .filter(lot::remaining.gt(0));
-    if each_backend!(conn, |c| funded.count().get_result::<i64>(c))? > 0 {
+        .filter(sql::<Bool>("remaining > 0 AND at_redemption"));
+    if any!(conn, funded) {
         return Ok(Some("members hold points that it pays for when they are spent"));
     }
     Ok(None)

@@ -1,10 +1,11 @@
 //! Exchanges that wait for an issuer's answer: loading and persisting them, asking again, and telling how they stand.
 
+use diesel::dsl::sql;
+use diesel::expression::SqlLiteral;
 use diesel::prelude::*;
-use diesel::sql_query;
-use diesel::sql_types::{BigInt, Text};
+use diesel::sql_types::Bool;
 use diesel::upsert::excluded;
-use migrations::schema::{message, pending_exchange};
+use migrations::schema::{message, pending_exchange, reserved};
 use migrations::{Conn, DbError, each_backend};
 use partner_sdk::wire::ExchangeState;
 use partner_sdk::{MemberNumber, ProgrammeCode};
@@ -103,23 +104,12 @@ impl Row {
     }
 }
 
-#[derive(QueryableByName)]
-struct Sum {
-    #[diesel(sql_type = Text)]
-    debtor: String,
-    #[diesel(sql_type = Text)]
-    creditor: String,
-    #[diesel(sql_type = Text)]
-    currency: String,
-    #[diesel(sql_type = BigInt)]
-    micros: i64,
+/// That an exchange is open, as text: only so the partial indexes are used.
+fn is_open() -> SqlLiteral<Bool> {
+    sql("state = 'instructed'")
 }
 
-/// What every pair has reserved. That it fits was checked for each exchange.
-const RESERVED: &str = "SELECT debtor, creditor, currency, CAST(SUM(micros) AS BIGINT) AS micros FROM pending_exchange \
-                        WHERE state = 'instructed' GROUP BY debtor, creditor, currency";
-
-/// Loads the exchanges that are answered, and what all open ones reserve. Costs nothing where no programme is kept elsewhere.
+/// Loads the exchanges that are answered, and what all open ones reserve: a row for each pair. Costs nothing where no programme is kept elsewhere.
 pub(super) fn load_pending(conn: &mut Conn, set: &mut WorkingSet, targets: &[i64]) -> Result<(), DbError> {
     if !set.directory.any_external() {
         return Ok(());
@@ -131,19 +121,37 @@ pub(super) fn load_pending(conn: &mut Conn, set: &mut WorkingSet, targets: &[i64
             set.pending.insert(pending.seq, pending);
         }
     }
-    for sum in each_backend!(conn, |c| sql_query(RESERVED).load::<Sum>(c))? {
+    for (debtor, creditor, currency, micros) in each_backend!(conn, |c| reserved::table.load::<(String, String, String, i64)>(c))? {
         let pair = (
-            read(&sum.debtor, "pending_exchange.debtor")?,
-            read(&sum.creditor, "pending_exchange.creditor")?,
-            read(&sum.currency, "pending_exchange.currency")?,
+            read(&debtor, "reserved.debtor")?,
+            read(&creditor, "reserved.creditor")?,
+            read(&currency, "reserved.currency")?,
         );
-        set.reserved.insert(pair, sum.micros);
+        set.reserved.insert(pair, micros);
     }
     Ok(())
 }
 
-/// Writes the exchanges that are new or were answered.
+/// Writes the exchanges that are new or were answered, and what is reserved then.
 pub(super) fn write(conn: &mut Conn, set: &WorkingSet) -> Result<(), DbError> {
+    let changed = set.changes.reserved.iter().filter_map(|pair| Some((pair, set.reserved.get(pair)?)));
+    let rows: Vec<_> = changed
+        .map(|((debtor, creditor, currency), micros)| {
+            (
+                reserved::debtor.eq(debtor.as_str()),
+                reserved::creditor.eq(creditor.as_str()),
+                reserved::currency.eq(currency.as_str()),
+                reserved::micros.eq(*micros),
+            )
+        })
+        .collect();
+    for chunk in rows.chunks(conn.bind_limit() / 4) {
+        each_backend!(conn, |c| {
+            let insert = diesel::insert_into(reserved::table).values(chunk.to_vec());
+            let conflict = insert.on_conflict((reserved::debtor, reserved::creditor, reserved::currency));
+            conflict.do_update().set(reserved::micros.eq(excluded(reserved::micros))).execute(c)
+        })?;
+    }
     let changed = set.changes.pending.iter().filter_map(|seq| set.pending.get(seq));
     let rows: Vec<Row> = changed.map(Row::of).collect();
     for chunk in rows.chunks(conn.bind_limit() / 16) {
@@ -230,18 +238,20 @@ macro_rules! with_messages {
 
 /// A partner's open exchanges after a sequence number, oldest first: those that it sent, and those that wait for its answer.
 pub fn open_of(conn: &mut Conn, partner: &str, after: i64, limit: i64) -> Result<Vec<Instructed>, DbError> {
-    let party = pending_exchange::sender.eq(partner).or(pending_exchange::to_issuer.eq(partner));
-    let open = pending_exchange::state.eq(INSTRUCTED).and(pending_exchange::seq.gt(after));
-    with_messages!(conn, limit, open.and(party))
+    // Two indexes, each read in its order; which of the two a partner is, or both, doesn't matter.
+    let open = is_open().and(pending_exchange::seq.gt(after));
+    let mut found = with_messages!(conn, limit, open.and(pending_exchange::sender.eq(partner)))?;
+    let open = is_open().and(pending_exchange::seq.gt(after));
+    found.extend(with_messages!(conn, limit, open.and(pending_exchange::to_issuer.eq(partner)))?);
+    found.sort_by_key(|one| one.pending.seq);
+    found.dedup_by_key(|one| one.pending.seq);
+    found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    Ok(found)
 }
 
 /// All open exchanges after a sequence number, oldest first.
 pub fn open(conn: &mut Conn, after: i64, limit: i64) -> Result<Vec<Instructed>, DbError> {
-    with_messages!(
-        conn,
-        limit,
-        pending_exchange::state.eq(INSTRUCTED).and(pending_exchange::seq.gt(after))
-    )
+    with_messages!(conn, limit, is_open().and(pending_exchange::seq.gt(after)))
 }
 
 /// One exchange, open or closed.
@@ -261,7 +271,7 @@ pub fn ask_again(conn: &mut Conn, directory: &Directory, now: i64) -> Result<usi
             if !is_due(conn, now)? {
                 return Ok(0);
             }
-            let open = pending_exchange::state.eq(INSTRUCTED);
+            let open = is_open();
             // In the order of the index of those that are due, however many others there are.
             let order = (pending_exchange::next_query_at, pending_exchange::seq);
             let due = with_messages!(conn, CHUNK, open.and(pending_exchange::next_query_at.le(now)), order)?;
@@ -294,8 +304,7 @@ pub fn ask_again(conn: &mut Conn, directory: &Directory, now: i64) -> Result<usi
 fn is_due(conn: &mut Conn, now: i64) -> Result<bool, DbError> {
     let due = pending_exchange::table
         .select(pending_exchange::seq)
-        // As text, so that the partial index is used.
-        .filter(diesel::dsl::sql::<diesel::sql_types::Bool>("state = 'instructed'"))
+        .filter(is_open())
         .filter(pending_exchange::next_query_at.le(now))
         .limit(1);
     Ok(!each_backend!(conn, |c| due.load::<i64>(c))?.is_empty())

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use diesel::prelude::*;
 use diesel::upsert::excluded;
 use jiff::civil::Date;
-use migrations::schema::{account, exposure, head, hold, limit_use, lot, message, position, posting, quote, reversal, signed_batch};
+use migrations::schema::{
+    account, exposure, head, hold, holders, limit_use, lot, message, position, posting, quote, reversal, signed_batch,
+};
 use migrations::{Conn, DbError, each_backend};
 use partner_sdk::{Currency, PartnerId};
 
@@ -26,6 +28,7 @@ pub fn persist(conn: &mut Conn, set: &WorkingSet) -> Result<(), DbError> {
     write_messages(conn, &changes.messages)?;
     write_postings(conn, set)?;
     write_points(conn, set)?;
+    write_holders(conn, set)?;
     write_marks(conn, set)?;
     write_money(conn, set)?;
     super::pending::write(conn, set)?;
@@ -234,6 +237,24 @@ fn write_marks(conn: &mut Conn, set: &WorkingSet) -> Result<(), DbError> {
         let conflict = insert.on_conflict((limit_use::agreement, limit_use::member, limit_use::business_date));
         conflict.do_update().set(limit_use::points.eq(excluded(limit_use::points)))
     });
+    Ok(())
+}
+
+/// How many accounts of each programme hold something, where that changed.
+fn write_holders(conn: &mut Conn, set: &WorkingSet) -> Result<(), DbError> {
+    let mut more: BTreeMap<&str, i64> = BTreeMap::new();
+    for key in &set.changes.accounts {
+        let holds = set.accounts.get(key).is_some_and(|a| a.points != 0 || a.debt != 0);
+        let held = set.held_something.contains(key);
+        *more.entry(key.programme.as_str()).or_default() += i64::from(holds) - i64::from(held);
+    }
+    for (programme, more) in more.into_iter().filter(|(_, more)| *more != 0) {
+        let row = (holders::programme.eq(programme), holders::members.eq(more));
+        each_backend!(conn, |c| {
+            let insert = diesel::insert_into(holders::table).values(row).on_conflict(holders::programme);
+            insert.do_update().set(holders::members.eq(holders::members + more)).execute(c)
+        })?;
+    }
     Ok(())
 }
 

@@ -10,6 +10,9 @@ use migrations::{Conn, DbError, each_backend};
 
 use super::rows::held_lots;
 
+/// The states of windows whose payments aren't made: few rows, found by index, however many are settled.
+pub(super) const UNSETTLED: [&str; 4] = ["open", "closed", "netted", "advised"];
+
 /// A member's points in one programme, in smallest units.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Balance {
@@ -116,7 +119,7 @@ pub fn positions(conn: &mut Conn, partner: &str) -> Result<(Vec<PositionRow>, Ne
             position::currency,
             position::micros,
         ))
-        .filter(settlement_window::state.ne("settled"))
+        .filter(settlement_window::state.eq_any(UNSETTLED))
         .filter(position::debtor.eq(partner).or(position::creditor.eq(partner)))
         .order((position::business_date, position::debtor, position::creditor, position::currency));
     let rows = each_backend!(conn, |c| query.load(c))?;

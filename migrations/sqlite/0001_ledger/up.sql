@@ -84,6 +84,7 @@ CREATE TABLE settlement_window (
     settled_by TEXT
 );
 CREATE INDEX window_unnetted ON settlement_window (business_date) WHERE state IN ('open', 'closed');
+CREATE INDEX window_state ON settlement_window (state, business_date);
 
 -- Every message that was answered with a sequence number, accepted or rejected, with the exact bytes that were signed. Never updated.
 CREATE TABLE signed_batch (
@@ -163,6 +164,7 @@ CREATE TABLE lot (
 ) WITHOUT ROWID;
 CREATE INDEX lot_open ON lot (member, programme, expires_at, seq, leg) WHERE remaining > 0;
 CREATE INDEX lot_due ON lot (due_at, seq, leg) WHERE remaining > 0 AND due_at < 9223372036854775807;
+CREATE INDEX lot_funded ON lot (funder) WHERE remaining > 0 AND at_redemption;
 
 -- points = the sum of remaining over the member's lots, open_lots = how many of them have any; debt = points owed after a clawback; the balance is points - debt.
 CREATE TABLE account (
@@ -173,6 +175,11 @@ CREATE TABLE account (
     open_lots BIGINT NOT NULL,
     PRIMARY KEY (member, programme)
 ) WITHOUT ROWID;
+-- How many accounts of a programme have points or debt.
+CREATE TABLE holders (
+    programme TEXT NOT NULL PRIMARY KEY,
+    members BIGINT NOT NULL
+);
 -- Points set aside, and which: `lots` names them as `seq.leg:points`, in the order in which they are spent. `lapsed` ones ended by themselves.
 CREATE TABLE hold (
     seq BIGINT NOT NULL PRIMARY KEY,
@@ -233,6 +240,15 @@ CREATE TABLE obligation (
     PRIMARY KEY (business_date, party_a, party_b, currency)
 );
 
+-- What the statements of a netted window are, to the byte, under the names of their files; and the SHA-256 of each. Written once, before the files.
+CREATE TABLE statement_file (
+    business_date TEXT NOT NULL,
+    name TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    bytes TEXT NOT NULL,
+    PRIMARY KEY (business_date, name)
+);
+
 -- Documents that several sign: agreements between partners, and changes by the operator's people. The payload is what was signed, to the byte.
 CREATE TABLE document (
     hash TEXT NOT NULL PRIMARY KEY,
@@ -244,6 +260,8 @@ CREATE TABLE document (
     proposed_at BIGINT NOT NULL,
     changed_at BIGINT NOT NULL
 );
+CREATE INDEX document_proposed ON document (proposer, kind, proposed_at);
+CREATE INDEX document_received ON document (counterparty, kind, proposed_at);
 CREATE TABLE document_signature (
     document TEXT NOT NULL REFERENCES document (hash),
     role TEXT NOT NULL,
@@ -353,7 +371,15 @@ CREATE TABLE pending_exchange (
 CREATE INDEX pending_due ON pending_exchange (next_query_at) WHERE state = 'instructed';
 CREATE INDEX pending_sent ON pending_exchange (sender, seq) WHERE state = 'instructed';
 CREATE INDEX pending_told ON pending_exchange (to_issuer, seq) WHERE state = 'instructed';
-CREATE INDEX pending_reserved ON pending_exchange (debtor, creditor, currency, micros) WHERE state = 'instructed';
+
+-- What debtor will owe creditor once all exchanges that wait are captured: the sum of the open ones, so that posting needn't read them.
+CREATE TABLE reserved (
+    debtor TEXT NOT NULL,
+    creditor TEXT NOT NULL,
+    currency TEXT NOT NULL,
+    micros BIGINT NOT NULL,
+    PRIMARY KEY (debtor, creditor, currency)
+);
 
 -- Points that a partner bought in advance under an agreement, at its price: all of them less those taken back, and what earns haven't drawn.
 CREATE TABLE prepaid (

@@ -3,12 +3,14 @@
 mod book;
 mod calendars;
 mod fees;
+mod files;
 mod pairs;
 mod windows;
 
 pub use book::{partners, read_book};
 pub use calendars::{add_calendar, calendars, found_calendar, founding_calendar, next_window};
 pub use fees::{fees, post_fees};
+pub use files::{Advised, NamedBytes, keep_files, kept_file, kept_files};
 #[cfg(test)]
 pub use pairs::{add_exposure, add_position};
 pub use pairs::{carried_over, insert_obligations, obligations, parties, positions, reduce_exposures};

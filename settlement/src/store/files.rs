@@ -1,0 +1,75 @@
+//! The bytes of statements, as they were advised.
+
+use diesel::prelude::*;
+use jiff::civil::Date;
+use migrations::schema::statement_file as f;
+use migrations::{Conn, DbError, each_backend};
+use partner_sdk::jws::sha256_hex;
+
+use super::read;
+use crate::run::SettlementError;
+
+/// A file's name and bytes.
+pub type NamedBytes = (String, Vec<u8>);
+
+/// One file of an advised window.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Advised {
+    /// The SHA-256 of the bytes, in hexadecimal.
+    pub sha256: String,
+    /// The bytes, which are text.
+    pub text: String,
+}
+
+/// Keeps the files of a window, where they aren't kept already.
+pub fn keep_files(conn: &mut Conn, date: Date, files: &[NamedBytes]) -> Result<(), DbError> {
+    let mut rows = vec![];
+    for (name, bytes) in files {
+        let text = read("a statement", std::str::from_utf8(bytes))?;
+        rows.push((
+            f::business_date.eq(date.to_string()),
+            f::name.eq(name),
+            f::sha256.eq(sha256_hex(bytes)),
+            f::bytes.eq(text),
+        ));
+    }
+    // Whoever advises at the same time keeps the same bytes.
+    each_backend!(conn, |c| {
+        rows.into_iter().try_for_each(|row| {
+            let insert = diesel::insert_into(f::table).values(row).on_conflict_do_nothing();
+            insert.execute(c).map(drop)
+        })
+    })?;
+    Ok(())
+}
+
+/// All files of a window by name; none where they aren't kept yet. An error where one isn't what was kept.
+pub fn kept_files(conn: &mut Conn, date: Date) -> Result<Vec<NamedBytes>, SettlementError> {
+    let query = f::table
+        .select((f::name, f::sha256, f::bytes))
+        .filter(f::business_date.eq(date.to_string()))
+        .order(f::name);
+    let rows = each_backend!(conn, |c| query.load::<(String, String, String)>(c)).map_err(DbError::from)?;
+    let file = |(name, sha256, text): (String, String, String)| {
+        let kept = checked(date, &name, sha256, text)?;
+        Ok((name, kept.text.into_bytes()))
+    };
+    rows.into_iter().map(file).collect()
+}
+
+/// One file of a window, by its primary key alone.
+pub fn kept_file(conn: &mut Conn, date: Date, name: &str) -> Result<Option<Advised>, SettlementError> {
+    let query = f::table.find((date.to_string(), name)).select((f::sha256, f::bytes));
+    let row = each_backend!(conn, |c| query.first::<(String, String)>(c).optional()).map_err(DbError::from)?;
+    row.map(|(sha256, text)| checked(date, name, sha256, text)).transpose()
+}
+
+fn checked(date: Date, name: &str, sha256: String, text: String) -> Result<Advised, SettlementError> {
+    if sha256_hex(text.as_bytes()) != sha256 {
+        return Err(SettlementError::Changed {
+            date,
+            name: name.to_owned(),
+        });
+    }
+    Ok(Advised { sha256, text })
+}

@@ -1,0 +1,154 @@
+//! Reading costs what it returns: a download is what was advised, lists come by a fixed number of statements, and what is asked under the lock is kept.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use clearing::store::{documents, events, partners};
+use diesel::Connection;
+use diesel::connection::{InstrumentationEvent, SimpleConnection};
+use migrations::{Conn, each_backend};
+use partner_sdk::Code;
+use partner_sdk::client::ClientError;
+use partner_sdk::document::Kind;
+use settlement::Format;
+use tests::market::Market;
+use tests::{Backend, World, earn, on_both};
+
+const MILES: &str = include_str!("networks/miles.toml");
+
+on_both!(
+    a_download_reads_no_posting,
+    files_that_are_missing_or_changed_are_written_again_as_they_were,
+    what_was_changed_behind_the_ledger_is_not_served,
+    a_list_takes_as_many_statements_as_one,
+    whether_a_partner_may_go_is_asked_of_counts,
+);
+
+fn execute(conn: &mut Conn, sql: &str) {
+    each_backend!(conn, |c| c.batch_execute(sql)).expect("done");
+}
+
+/// A day's trading, advised.
+fn advised(backend: Backend) -> (World, Conn, String) {
+    let mut world = World::new(backend, MILES);
+    for n in 0..20 {
+        world.post("bank", earn("BANK", &format!("m{n}"), "700")).expect("accepted");
+        world
+            .exchange_at_quote("bank", "BANK", "MILES", &format!("m{n}"), "700")
+            .expect("accepted");
+    }
+    let date = world.close().business_date.to_string();
+    let conn = world.sandbox.database().expect("a connection");
+    (world, conn, date)
+}
+
+fn download(world: &World, partner: &str, path: &str) -> Result<String, Code> {
+    match world.runtime.block_on(world.client(partner).get_text(path)) {
+        Ok(text) => Ok(text),
+        Err(ClientError::Refused(problem)) => Err(problem.code),
+        Err(other) => panic!("{other:?}"),
+    }
+}
+
+fn a_download_reads_no_posting(backend: Backend) {
+    let (world, mut conn, date) = advised(backend);
+    // Neither postings nor positions nor what netting made of them: whoever asked for one of these would fail.
+    for table in ["posting", "position", "obligation", "message"] {
+        execute(&mut conn, &format!("ALTER TABLE {table} RENAME TO {table}_away"));
+    }
+    for partner in ["bank", "airline", "hotel"] {
+        for (path, file) in [
+            (format!("/v1/statements/{date}"), "json"),
+            (format!("/v1/statements/{date}/csv"), "csv"),
+        ] {
+            let bytes = std::fs::read_to_string(world.statements().join(&date).join(format!("{partner}.{file}"))).expect("a file");
+            assert_eq!(download(&world, partner, &path), Ok(bytes), "{partner} {file}");
+        }
+    }
+    assert_eq!(download(&world, "bank", "/v1/statements/2026-11-21"), Err(Code::NotFound));
+    for table in ["posting", "position", "obligation", "message"] {
+        execute(&mut conn, &format!("ALTER TABLE {table}_away RENAME TO {table}"));
+    }
+}
+
+fn files_that_are_missing_or_changed_are_written_again_as_they_were(backend: Backend) {
+    let (world, mut conn, date) = advised(backend);
+    let folder = world.statements().join(&date);
+    let (missing, changed) = (folder.join("bank.csv"), folder.join("airline.json"));
+    let before = [&missing, &changed].map(|file| std::fs::read(file).expect("a file"));
+    std::fs::remove_file(&missing).expect("removed");
+    std::fs::write(&changed, "changed").expect("written");
+    execute(&mut conn, "ALTER TABLE posting RENAME TO posting_away");
+    let day = date.parse().expect("a date");
+    settlement::advise(&mut conn, day, &world.statements(), world.now()).expect("written again, and no posting read");
+    execute(&mut conn, "ALTER TABLE posting_away RENAME TO posting");
+    assert_eq!([&missing, &changed].map(|file| std::fs::read(file).expect("a file")), before);
+}
+
+fn what_was_changed_behind_the_ledger_is_not_served(backend: Backend) {
+    let (world, mut conn, date) = advised(backend);
+    execute(
+        &mut conn,
+        "UPDATE statement_file SET bytes = REPLACE(bytes, 'HKD', 'USD') WHERE name = 'bank.json'",
+    );
+    let path = format!("/v1/statements/{date}");
+    assert_eq!(download(&world, "bank", &path), Err(Code::Internal));
+    assert!(download(&world, "airline", &path).is_ok(), "the others' are as they were");
+    let day = date.parse().expect("a date");
+    let error = settlement::advise(&mut conn, day, &world.statements(), world.now()).expect_err("nor written");
+    assert!(error.to_string().contains("bank.json"), "{error}");
+}
+
+/// How many statements `body` sends to the database.
+fn statements<T>(conn: &mut Conn, body: impl FnOnce(&mut Conn) -> T) -> (usize, T) {
+    let count = Arc::new(AtomicUsize::new(0));
+    let seen = count.clone();
+    each_backend!(conn, |c| c.set_instrumentation(move |event: InstrumentationEvent<'_>| {
+        if matches!(event, InstrumentationEvent::StartQuery { .. }) {
+            seen.fetch_add(1, Ordering::SeqCst);
+        }
+    }));
+    let done = body(conn);
+    (count.load(Ordering::SeqCst), done)
+}
+
+fn a_list_takes_as_many_statements_as_one(backend: Backend) {
+    let market = Market::new(backend, 12);
+    let mut conn = market.world.sandbox.database().expect("a connection");
+    for expected in [1, 12] {
+        while documents::list(&mut conn, Kind::Agreement, Some("grocer")).expect("a list").len() < expected {
+            market.propose("grocer", &market.terms()).expect("proposed");
+        }
+        let (count, all) = statements(&mut conn, |conn| {
+            documents::list(conn, Kind::Agreement, Some("grocer")).expect("a list")
+        });
+        assert_eq!((count, all.len()), (2, expected));
+        assert!(all.iter().all(|document| document.signatures.len() == 1));
+    }
+    let (count, _) = statements(&mut conn, |conn| {
+        events::after(conn, &["grocer", events::EVERYBODY], 0, 100).expect("events")
+    });
+    assert_eq!(count, 2);
+}
+
+fn whether_a_partner_may_go_is_asked_of_counts(backend: Backend) {
+    let (world, mut conn, date) = advised(backend);
+    let hotel = "hotel".parse().expect("a partner");
+    let day = date.parse().expect("a date");
+    let (count, found) = statements(&mut conn, |conn| {
+        settlement::advised(conn, day, &hotel, Format::Json).expect("reads")
+    });
+    assert!(count == 1 && found.is_some(), "{count}");
+    execute(
+        &mut conn,
+        "UPDATE settlement_window SET state = 'settled' WHERE state = 'advised'; UPDATE exposure SET micros = 0",
+    );
+    // No account is read, and the count is what there is.
+    execute(&mut conn, "ALTER TABLE account RENAME TO account_away");
+    let airline = "airline".parse().expect("a partner");
+    let open = partners::unfinished(&mut conn, &airline).expect("reads");
+    assert_eq!(open, Some("members hold or owe points of its programmes"));
+    assert_eq!(partners::unfinished(&mut conn, &hotel).expect("reads"), None);
+    execute(&mut conn, "ALTER TABLE account_away RENAME TO account");
+    drop(world);
+}
