@@ -47,7 +47,7 @@ pub(super) fn run(options: &Options, lots: u32) -> anyhow::Result<()> {
     fill(&sandbox, party, 0..MANY, |_| "many".into())?;
     sandbox.clock.set(start.checked_add(38.hours())?);
     let client = sandbox.client(&party.id)?;
-    let quiet = runtime()?.block_on(post(&sandbox, party, &client, |sent| sent >= 500, |no| earn(no)))?;
+    let quiet = runtime()?.block_on(post(&sandbox, party, &client, |sent| sent >= 500, earn))?;
     let (done, began) = (Arc::new(AtomicBool::new(false)), Instant::now());
     let (meanwhile, took) = std::thread::scope(|scope| -> anyhow::Result<_> {
         let night = scope.spawn(|| {
@@ -56,7 +56,7 @@ pub(super) fn run(options: &Options, lots: u32) -> anyhow::Result<()> {
             done.store(true, Ordering::SeqCst);
             dates.map(|dates| (dates, took))
         });
-        let meanwhile = runtime()?.block_on(post(&sandbox, party, &client, |_| done.load(Ordering::SeqCst), |no| earn(no)));
+        let meanwhile = runtime()?.block_on(post(&sandbox, party, &client, |_| done.load(Ordering::SeqCst), earn));
         let (dates, took) = night.join().map_err(|_| anyhow::anyhow!("the night panicked"))??;
         ensure!(dates.len() == 2, "the windows of two days close, not {}", dates.len());
         Ok((meanwhile?, took))
