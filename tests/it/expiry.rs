@@ -17,6 +17,7 @@ on_both!(
     only_what_was_spent_is_taken_elsewhere,
     an_exchange_of_expired_points_is_reversed,
     breakage_is_worth_what_was_paid,
+    a_debt_that_its_own_points_repay_is_paid_by_nobody,
     an_exchange_gives_nothing_for_nothing,
     any_number_of_days_at_once_are_the_same_bytes,
     no_message_lands_in_a_window_that_is_over,
@@ -137,6 +138,25 @@ fn an_exchange_of_expired_points_is_reversed(backend: Backend) {
     );
     // The fee of the exchange stays.
     assert_eq!((paid(&world, "bank"), paid(&world, "airline")), (-560, 0));
+}
+
+/// A hold kept a purchase's points from its refund; they repay the debt when they expire. Nothing was spent, so its funder pays nothing.
+fn a_debt_that_its_own_points_repay_is_paid_by_nobody(backend: Backend) {
+    let network = POOL
+        .replace("expires_after = \"1 day\"", "expires_after = \"1 day\"\nnegative_limit = \"1000\"")
+        .replacen("partner = \"wellcome\"", "partner = \"wellcome\"\nsettle = \"redemption\"", 1);
+    let mut world = World::new(backend, &network);
+    let first = id(world.post("wellcome", earn("YUU", "m1", "100")));
+    world.at("2026-11-21T23:30+08");
+    world.post("ikea", authorise("YUU", "m1", "100")).expect("held past the cut-off");
+    world.post("wellcome", reverse(&first, "60")).expect("as a debt");
+    world.at("2026-11-23T00:00+08");
+    world.night();
+    assert_eq!(world.points("ikea", "YUU", "m1"), "0");
+    assert_eq!(world.breakage("2026-11-22", "pool"), lines(&[("expiry", "40", "0.000000")]));
+    world.post("wellcome", reverse(&first, "40")).expect("they expired unspent");
+    world.close();
+    assert_eq!(paid(&world, "wellcome"), 0);
 }
 
 fn breakage_is_worth_what_was_paid(backend: Backend) {

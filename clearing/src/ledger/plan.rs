@@ -246,10 +246,12 @@ impl WorkingSet {
         self.directory.partners.get(partner).is_some_and(|p| p.status == Status::Gone)
     }
 
-    /// The funder pays for points of a lot that are being used up, if it hasn't paid at issue: for what it issued and hasn't taken back, once. For one that
-    /// is gone the issuer bears them.
+    /// The funder pays for points of a lot that are being used up, if it hasn't paid at issue: for what it issued and hasn't taken back, once, and not for what
+    /// is still there or expired unspent. So what a refund took elsewhere, because a hold kept the lot's own points, isn't paid for again when those repay
+    /// the debt or expire. For a funder that is gone the issuer bears them.
     pub(super) fn charge(&self, lot: &Lot, at: LotRef, points: i64) -> Rejected<Vec<Effect>> {
-        let points = points.min(lot.issued - lot.reversed - lot.charged);
+        let stays = lot.remaining - points + lot.expired;
+        let points = points.min(lot.issued - lot.reversed - stays - lot.charged);
         if !lot.at_redemption || points <= 0 || self.is_gone(&lot.funder) {
             return Ok(vec![]);
         }
