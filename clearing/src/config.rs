@@ -28,6 +28,8 @@ pub struct Config {
     pub operator: Operator,
     /// Group commit and bounds.
     pub ledger: Ledger,
+    /// What each partner may use up.
+    pub limits: Limits,
 }
 
 /// Files of the TLS listener, in PEM. All but the last are read again when they change.
@@ -38,13 +40,27 @@ pub struct Tls {
     pub certificate: PathBuf,
     /// The server's private key.
     pub key: PathBuf,
+    /// Names and addresses that partners may reach the service by beside those in its certificate (behind a proxy, say); a request for another is refused.
+    pub names: Vec<String>,
     /// The CAs that partners' certificates come from, one or several.
     pub client_ca: PathBuf,
     /// What those CAs have revoked, one list or several; none if it is left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub crl: Option<PathBuf>,
+    /// What becomes of clients once a list is older than it says it may be (past its `nextUpdate`).
+    pub crl_overdue: Overdue,
     /// The private key of the CA that signs new certificates, one of `client_ca`. The file may be kept elsewhere while nothing is signed.
     pub ca_key: PathBuf,
+}
+
+/// What an overdue revocation list means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Overdue {
+    /// A warning every hour. What the list says goes on to count, and the tills go on.
+    Warn,
+    /// The clients of that CA are refused until there is a newer list.
+    Refuse,
 }
 
 /// The clearinghouse's signing key.
@@ -67,6 +83,85 @@ pub struct Ledger {
     pub group: usize,
 }
 
+/// What one partner may use of what all share, and what an address may that no partner is known of.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Connections of a partner (1 to 10,000); for one more, the one that has been idle longest is closed.
+    pub connections: usize,
+    /// Requests of a partner that are under way at once (1 to 10,000).
+    pub requests: usize,
+    /// Bodies of a partner in memory, in MiB (4 to 4,096).
+    pub body_mib: usize,
+    /// Bodies of all partners in memory, in MiB (4 to 65,536); small ones are taken beyond it.
+    pub bodies_mib: usize,
+    /// Messages of a partner that wait for the ledger (1 to 1,000,000).
+    pub queue: usize,
+    /// Requests of a partner that read from the database at once (1 to 16).
+    pub reads: usize,
+    /// Batches of a partner that are verified at once (1 to 1,024).
+    pub processors: usize,
+    /// Requests of a partner a second; twice as many at once. 0: no bound.
+    pub requests_per_second: u32,
+    /// Messages of a partner a second; twice as many at once. 0: no bound.
+    pub messages_per_second: u32,
+    /// TLS handshakes of one address that are under way at once (1 to 10,000).
+    pub handshakes: usize,
+    /// TLS handshakes of one address that begin in a second; twice as many at once. 0: no bound.
+    pub handshakes_per_second: u32,
+    /// Connections of one address that no partner is known of: to enrol, to ask for health, with a certificate that is nobody's (1 to 10,000).
+    pub strangers: usize,
+    /// Requests of one such address a second; twice as many at once. 0: no bound.
+    pub strangers_per_second: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 128,
+            requests: 128,
+            body_mib: 16,
+            bodies_mib: 64,
+            queue: 4_000,
+            reads: 4,
+            processors: 2,
+            requests_per_second: 1_000,
+            messages_per_second: 5_000,
+            handshakes: 128,
+            handshakes_per_second: 250,
+            strangers: 8,
+            strangers_per_second: 50,
+        }
+    }
+}
+
+impl Limits {
+    /// No rates: whoever drives the service as fast as it goes wants to see how fast that is.
+    pub fn without_rates(mut self) -> Self {
+        (self.requests_per_second, self.messages_per_second) = (0, 0);
+        (self.handshakes_per_second, self.strangers_per_second) = (0, 0);
+        self
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        let within = [
+            ("connections", self.connections, 1, 10_000),
+            ("requests", self.requests, 1, 10_000),
+            ("body_mib", self.body_mib, 4, 4_096),
+            ("bodies_mib", self.bodies_mib, 4, 65_536),
+            ("queue", self.queue, 1, 1_000_000),
+            ("reads", self.reads, 1, 16),
+            ("processors", self.processors, 1, 1_024),
+            ("handshakes", self.handshakes, 1, 10_000),
+            ("strangers", self.strangers, 1, 10_000),
+        ];
+        for (name, value, least, most) in within {
+            ensure!((least..=most).contains(&value), "limits.{name} must be {least} to {most}");
+        }
+        Ok(())
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -78,6 +173,7 @@ impl Default for Config {
             tls: Tls::default(),
             operator: Operator::default(),
             ledger: Ledger::default(),
+            limits: Limits::default(),
         }
     }
 }
@@ -87,8 +183,10 @@ impl Default for Tls {
         Self {
             certificate: "server.pem".into(),
             key: "server.key".into(),
+            names: vec![],
             client_ca: "ca.pem".into(),
             crl: None,
+            crl_overdue: Overdue::Warn,
             ca_key: "ca.key".into(),
         }
     }
@@ -132,7 +230,9 @@ impl Config {
             let path = path.to_lowercase();
             // These are numbers; all else is text, even where it looks like one.
             let value = match value.parse::<i64>() {
-                Ok(number) if path == "ledger__queue" || path == "ledger__group" => toml::Value::Integer(number),
+                Ok(number) if path == "ledger__queue" || path == "ledger__group" || path.starts_with("limits__") => {
+                    toml::Value::Integer(number)
+                }
                 _ => toml::Value::String(value),
             };
             let mut at = &mut table;
@@ -149,6 +249,7 @@ impl Config {
         let config: Self = table.try_into().context("a value from the file or a CLEARING_ variable")?;
         ensure!((1..=1_000_000).contains(&config.ledger.queue), "ledger.queue must be 1 to 1000000");
         ensure!((1..=5_000).contains(&config.ledger.group), "ledger.group must be 1 to 5000");
+        config.limits.check()?;
         Ok(config)
     }
 

@@ -18,9 +18,10 @@ use crate::config::Config;
 use crate::failures::Failures;
 use crate::http::State;
 use crate::keeper::Keeper;
-use crate::listen::Listeners;
+use crate::listen::{Listeners, most_connections};
 use crate::night::Night;
 use crate::pki;
+use crate::shares::Shares;
 use crate::store::{self, Pool, admin, events};
 use crate::tls::Files;
 use crate::writer::{self, Ledger, Reference};
@@ -71,7 +72,7 @@ pub fn start(config: &Config, clock: Clock, unattended: bool) -> anyhow::Result<
         reference.clone(),
         clock.clone(),
         news.clone(),
-        (config.ledger.queue, config.ledger.group),
+        (config.ledger.queue, config.limits.queue, config.ledger.group),
     )?;
     let (busy, failures) = (Arc::new(AtomicUsize::new(0)), Failures::default());
     let night = Night::new(config.statements.clone());
@@ -86,8 +87,8 @@ pub fn start(config: &Config, clock: Clock, unattended: bool) -> anyhow::Result<
         busy: busy.clone(),
         news: news.clone(),
         failures: failures.clone(),
-        bodies: Arc::default(),
         troubles: night.troubles.clone(),
+        shares: Shares::new(&config.limits, most_connections()),
     };
     let listeners = Listeners::bind(config)?;
     let addresses = listeners.addresses()?;
@@ -122,7 +123,7 @@ impl Running {
         self.ledger.drain();
         // Who waits for news goes home with what there is.
         self.news.send_modify(|_| {});
-        // An HTTP/2 connection has no graceful end of its own, so requests under way are waited for here, and idle connections aren't.
+        // Requests under way are waited for here, and idle connections aren't.
         let until = Instant::now() + Duration::from_secs(SHUTDOWN_SECONDS);
         while self.busy.load(Ordering::SeqCst) > 0 && Instant::now() < until {
             std::thread::park_timeout(Duration::from_millis(10));

@@ -1,18 +1,19 @@
 //! Group commit: one thread takes whatever waits, applies it in order, and commits it in one transaction. Answers leave after the commit.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, RwLock, mpsc};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use migrations::{Conn, DbError, Url};
-use partner_sdk::Code;
+use partner_sdk::{Code, PartnerId};
 use tokio::sync::{oneshot, watch};
 
 use crate::clock::Clock;
 use crate::directory::Directory;
 use crate::ledger::{Outcome, Verified, apply};
+use crate::queue::Queue;
 use crate::store::Unready;
 use crate::{store, telemetry};
 
@@ -48,12 +49,19 @@ struct Job {
     reply: oneshot::Sender<Vec<Posting>>,
 }
 
+/// The queue, closed when nobody is left to add to it.
+struct Entrance(Arc<Queue<Job>>);
+
+impl Drop for Entrance {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
 /// The way into the ledger. Cheap to clone.
 #[derive(Clone)]
 pub struct Ledger {
-    jobs: mpsc::Sender<Job>,
-    waiting: Arc<AtomicUsize>,
-    capacity: usize,
+    jobs: Arc<Entrance>,
     draining: Arc<AtomicBool>,
 }
 
@@ -61,22 +69,14 @@ impl Ledger {
     /// Posts messages of one request, in order, with others' in one transaction; where one of them fails, the others in transactions of their own. An outcome for
     /// each, in order; an error where all were turned away.
     pub async fn post(&self, messages: Vec<Verified>) -> Result<Vec<Posting>, Code> {
-        if messages.is_empty() {
+        let Some(sender) = messages.first().map(|one| one.message.sender.clone()) else {
             return Ok(vec![]);
-        }
+        };
         if self.draining.load(Ordering::SeqCst) {
             return Err(Code::ShuttingDown);
         }
-        let count = messages.len();
-        if self.waiting.fetch_add(count, Ordering::SeqCst) + count > self.capacity.max(count) {
-            self.waiting.fetch_sub(count, Ordering::SeqCst);
-            return Err(Code::Overloaded);
-        }
-        let (reply, answer) = oneshot::channel();
-        if self.jobs.send(Job { messages, reply }).is_err() {
-            self.waiting.fetch_sub(count, Ordering::SeqCst);
-            return Err(Code::ShuttingDown);
-        }
+        let (count, (reply, answer)) = (messages.len(), oneshot::channel());
+        self.jobs.0.push(&sender, Job { messages, reply }, count)?;
         answer.await.map_err(|_| Code::OutcomeUnknown)
     }
 
@@ -97,14 +97,11 @@ pub fn start(
     reference: Reference,
     clock: Clock,
     news: watch::Sender<i64>,
-    (capacity, group): (usize, usize),
+    (capacity, share, group): (usize, usize, usize),
 ) -> Result<(Ledger, JoinHandle<()>), DbError> {
-    let (jobs, queue) = mpsc::channel();
-    let waiting = Arc::new(AtomicUsize::new(0));
+    let queue = Queue::new(capacity, share);
     let ledger = Ledger {
-        jobs,
-        waiting: waiting.clone(),
-        capacity,
+        jobs: Arc::new(Entrance(queue.clone())),
         draining: Arc::default(),
     };
     let conn = Conn::open(&url)?;
@@ -116,9 +113,7 @@ pub fn start(
         news,
         group,
     };
-    let thread = std::thread::Builder::new()
-        .name("ledger".into())
-        .spawn(move || writer.run(&queue, &waiting));
+    let thread = std::thread::Builder::new().name("ledger".into()).spawn(move || writer.run(&queue));
     thread
         .map(|thread| (ledger, thread))
         .map_err(|e| DbError::Corrupt(format!("cannot start the ledger's thread: {e}")))
@@ -139,18 +134,21 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(mut self, queue: &mpsc::Receiver<Job>, waiting: &AtomicUsize) {
-        while let Ok(first) = queue.recv() {
-            let (mut replies, mut messages) = (vec![], vec![]);
+    fn run(mut self, queue: &Queue<Job>) {
+        while let Some(first) = queue.pop() {
+            let (mut replies, mut messages) = (vec![], Vec::<Verified>::new());
             let mut job = Some(first);
             while let Some(next) = job {
-                replies.push((next.reply, next.messages.len()));
+                let sender: Option<PartnerId> = next.messages.first().map(|one| one.message.sender.clone());
+                replies.push((next.reply, sender, next.messages.len()));
                 messages.extend(next.messages);
-                job = if messages.len() < self.group { queue.try_recv().ok() } else { None };
+                job = if messages.len() < self.group { queue.try_pop() } else { None };
             }
             let mut outcomes = self.post(&messages).into_iter();
-            waiting.fetch_sub(messages.len(), Ordering::SeqCst);
-            for (reply, count) in replies {
+            for (reply, sender, count) in replies {
+                if let Some(sender) = sender {
+                    queue.done(&sender, count);
+                }
                 // A client that went away needs no answer.
                 let _ = reply.send(outcomes.by_ref().take(count).collect());
             }

@@ -58,9 +58,13 @@ catalogue! {
     NotFound = "not_found", 404, false, "There is nothing here.", "Check the path and the identifiers in it.";
     MethodNotAllowed = "method_not_allowed", 405, false, "This address takes another method.", "See the list of addresses in docs/PROTOCOL.md.";
     UnsupportedMedia = "unsupported_media", 415, false, "The body is encoded in a way that isn't taken.", "Send the body as it is, without Content-Encoding.";
+    HeadersTooLarge = "headers_too_large", 431, false, "The request's head is larger than 16 KiB, or has more than 64 headers.", "Send fewer and shorter headers.";
+    LengthRequired = "length_required", 411, false, "The body comes without a Content-Length.", "Send the body's length in Content-Length, not chunk by chunk.";
+    Misdirected = "misdirected", 421, false, "This service isn't known by the name in Host.", "Use a name or address that is in the server's certificate.";
     TooLarge = "too_large", 413, false, "The body or the message is too large.", "Keep a message under 4 KiB, a request under 4 MiB and under 1,000 messages.";
-    TooSlow = "too_slow", 408, true, "The body did not arrive in time.", "Send the same bytes again.";
+    TooSlow = "too_slow", 408, true, "The request did not arrive in time.", "Send the same bytes again.";
     BadRequest = "bad_request", 400, false, "The request can't be read.", "See docs/PROTOCOL.md for what this address takes.";
+    TooManyRequests = "too_many_requests", 429, true, "This partner, or this address, has used up its share: requests at once or a second, bodies, or messages that wait. Nothing was posted.", "Wait for Retry-After seconds, send the same bytes again, and less at once from then on.";
     Overloaded = "overloaded", 503, true, "The queue is full; nothing was posted.", "Wait for Retry-After seconds and send the same bytes again.";
     ShuttingDown = "shutting_down", 503, true, "The service is stopping; nothing was posted.", "Send the same bytes again in a few seconds.";
     ClockBehind = "clock_behind", 503, true, "The clearinghouse's clock stands before its last entry; nothing was posted.", "Send the same bytes again later; the operator has to put the clock right.";
@@ -192,6 +196,9 @@ pub struct Problem {
     /// The signed rejection, where the message's signature was good.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub receipt: Option<String>,
+    /// Seconds to wait before the same is sent again, where that is known; it travels as the header `Retry-After`.
+    #[serde(skip)]
+    pub retry_after: Option<u64>,
 }
 
 /// The most characters of a field's name, which whoever is refused may have chosen.
@@ -218,7 +225,14 @@ impl Problem {
             retryable: code.retryable(),
             field: None,
             receipt: None,
+            retry_after: None,
         }
+    }
+
+    /// The same, to be tried again after this time: whole seconds, one at least.
+    pub fn after(mut self, wait: std::time::Duration) -> Self {
+        self.retry_after = Some(wait.as_secs() + 1);
+        self
     }
 
     /// The same, naming the field at fault.

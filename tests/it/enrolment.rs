@@ -317,7 +317,8 @@ fn each_signs_in_its_own_role(backend: Backend) {
     each_backend!(&mut conn, |c| diesel::insert_into(person::table).values(back).execute(c)).expect("written");
 }
 
-/// Requests without a certificate are held up in the database: they hold two connections, no more, and partners are served.
+/// Requests without a certificate are held up in the database: they come from one address and hold one connection, no more, and
+/// partners are served.
 #[test]
 fn nobody_without_a_certificate_uses_up_the_connections() {
     let world = World::new(Backend::Postgres, POOL);
@@ -340,14 +341,14 @@ fn nobody_without_a_certificate_uses_up_the_connections() {
                 })
                 .collect();
             std::thread::sleep(Duration::from_secs(1));
-            assert_eq!(waiting(conn), 2);
+            assert_eq!(waiting(conn), 1);
             let served = world
                 .runtime
                 .block_on(world.client("ikea").get::<serde_json::Value>("/v1/positions"));
             assert!(served.is_ok(), "{served:?}");
-            // The others' patience ends, while the two still wait.
+            // The others' patience ends, while the one still waits.
             std::thread::sleep(Duration::from_secs(5));
-            assert_eq!(waiting(conn), 2);
+            assert_eq!(waiting(conn), 1);
             Ok(sent)
         })
         .expect("unlocked");
@@ -356,7 +357,7 @@ fn nobody_without_a_certificate_uses_up_the_connections() {
         .map(|answer| refused(world.runtime.block_on(answer).expect("a task")).0)
         .collect();
     let count = |code| codes.iter().filter(|one| **one == code).count();
-    assert_eq!((count(Code::Overloaded), count(Code::InvitationInvalid)), (10, 2), "{codes:?}");
+    assert_eq!((count(Code::TooManyRequests), count(Code::InvitationInvalid)), (11, 1), "{codes:?}");
 }
 
 fn run(conn: &mut migrations::Conn, sql: &str) {

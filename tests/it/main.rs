@@ -2,6 +2,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 mod agreements;
+mod attack;
 mod balances;
 mod bounds;
 mod calendar;
@@ -13,6 +14,7 @@ mod crash;
 mod custody;
 mod cycles;
 mod downloads;
+mod edge;
 mod enrolment;
 mod expiry;
 mod founding;

@@ -9,6 +9,8 @@ pub struct Child {
     process: Process,
     /// Where it listens.
     pub base: String,
+    /// Where partners enrol, if they can by themselves.
+    pub enrol: Option<String>,
 }
 
 /// The command with its configuration, on a free port, at a database of its own if one is given.
@@ -17,7 +19,10 @@ pub fn command(program: &str, folder: &Path, database: Option<&str>) -> Command 
     command
         .env("CLEARING_CONFIG", folder.join("clearing.toml"))
         .env("CLEARING_LISTEN", "127.0.0.1:0")
-        .env("CLEARING_HEALTH_LISTEN", "");
+        .env("CLEARING_HEALTH_LISTEN", "")
+        .env("CLEARING_LIMITS__REQUESTS_PER_SECOND", "0")
+        .env("CLEARING_LIMITS__MESSAGES_PER_SECOND", "0")
+        .env("CLEARING_LIMITS__HANDSHAKES_PER_SECOND", "0");
     command.env("RUST_LOG", "error").stdin(Stdio::null());
     if let Some(database) = database {
         command.env("CLEARING_DATABASE", database);
@@ -26,25 +31,47 @@ pub fn command(program: &str, folder: &Path, database: Option<&str>) -> Command 
 }
 
 impl Child {
-    /// Starts `serve` and waits until it is ready.
+    /// Starts `serve` without rates and waits until it is ready.
     pub fn serve(program: &str, folder: &Path) -> Self {
-        let mut process = command(program, folder, None)
-            .arg("serve")
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the command starts");
+        Self::start(&mut command(program, folder, None))
+    }
+
+    /// The same with these limits, and a listener for those who enrol.
+    pub fn serve_with(program: &str, folder: &Path, limits: &[(&str, &str)]) -> Self {
+        let mut command = command(program, folder, None);
+        command.env("CLEARING_ENROL_LISTEN", "127.0.0.1:0");
+        for (name, value) in limits {
+            command.env(format!("CLEARING_LIMITS__{name}"), value);
+        }
+        Self::start(&mut command)
+    }
+
+    fn start(command: &mut Command) -> Self {
+        let mut process = command.arg("serve").stdout(Stdio::piped()).spawn().expect("the command starts");
         let mut lines = BufReader::new(process.stdout.take().expect("its output"))
             .lines()
             .map_while(Result::ok);
-        let address = lines
-            .find_map(|line| line.strip_prefix("listening on ").map(str::to_owned))
-            .expect("it listens");
-        let port = address.rsplit(':').next().expect("a port").to_owned();
-        lines.find(|line| line == "ready").expect("it gets ready");
+        let (mut base, mut enrol) = (None, None);
+        let found = lines.find(|line| {
+            let at = |prefix: &str| {
+                let port = line.strip_prefix(prefix)?.rsplit(':').next()?;
+                Some(format!("https://localhost:{port}"))
+            };
+            base = base.take().or_else(|| at("listening on "));
+            enrol = enrol.take().or_else(|| at("enrolment on "));
+            line == "ready"
+        });
+        found.expect("it gets ready");
         Self {
             process,
-            base: format!("https://localhost:{port}"),
+            base: base.expect("it listens"),
+            enrol,
         }
+    }
+
+    /// The number of its process.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
     }
 
     /// SIGKILL: no chance to tidy up.

@@ -7,6 +7,7 @@ pub mod load;
 pub mod market;
 pub mod office;
 pub mod postgres;
+pub mod raw;
 mod world;
 
 pub use world::{

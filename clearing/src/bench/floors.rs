@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use migrations::{Conn, Url};
 use partner_sdk::Code;
 use partner_sdk::client::{Client, ClientError};
-use partner_sdk::jws::{Compact, SigningKey, TYP_MESSAGE};
+use partner_sdk::jws::{Compact, SigningKey, TYP_BATCH};
 use rayon::prelude::*;
 
 use super::drive::{nanos_since, runtime};
@@ -93,7 +93,7 @@ fn read(text: &str, keys: &Directory) -> anyhow::Result<Verified> {
     verify::message(text, &registered.partner, keys).map_err(|refused| anyhow::anyhow!("refused: {}", refused.problem))
 }
 
-/// A request over mutual TLS that the server refuses before it verifies anything: a real message under an unknown `kid`. The processors' time
+/// A request over mutual TLS that the server refuses before it verifies anything: a real message under another `typ`. The processors' time
 /// includes the driver's share.
 pub(super) fn request(clients: &[Client], load: &Load) -> anyhow::Result<u64> {
     let sample = load
@@ -102,13 +102,13 @@ pub(super) fn request(clients: &[Client], load: &Load) -> anyhow::Result<u64> {
         .and_then(|request| request.messages.first())
         .context("no message")?;
     let stranger = SigningKey::from_bytes("nobody-1".parse()?, &[7; 32]);
-    let text = stranger.sign(TYP_MESSAGE, &Compact::parse(sample)?.payload);
+    let text = stranger.sign(TYP_BATCH, &Compact::parse(sample)?.payload);
     let bar = progress("floor: requests", REQUESTS);
     let one = |no: usize| {
         let (client, text, bar) = (clients[no % clients.len()].clone(), text.clone(), &bar);
         async move {
             let answer = client.post_unverified("/v1/messages", text).await;
-            let refused = matches!(&answer, Err(ClientError::Refused(problem)) if problem.code == Code::UnknownKey);
+            let refused = matches!(&answer, Err(ClientError::Refused(problem)) if problem.code == Code::BadHeader);
             ensure!(refused, "not refused as it should be: {answer:?}");
             bar.inc(1);
             anyhow::Ok(())

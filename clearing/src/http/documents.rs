@@ -15,6 +15,7 @@ use super::{Failure, State, caller, heard, on_database};
 use crate::clock::timestamp;
 use crate::directory::{Directory, Numbered};
 use crate::documents::{Done, Fault, agreements};
+use crate::shares;
 use crate::store::documents::{self, Document};
 use crate::store::events::{self, EVERYBODY};
 use crate::store::{current_directory, load_directory, parties};
@@ -211,6 +212,7 @@ pub async fn events(request: HttpRequest, feed: web::Query<Feed>, state: web::Da
             let lines: String = found.into_iter().map(|event| wire(event).sign(&state.key) + "\n").collect();
             return Ok(HttpResponse::Ok().content_type("application/x-ndjson").body(lines));
         }
+        shares::read();
         // Whether there were news or the time is over, the next look says what there is.
         let _ = tokio::time::timeout(left, news.changed()).await;
     }

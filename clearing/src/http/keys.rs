@@ -11,11 +11,12 @@ use partner_sdk::wire::keys::{
 };
 use partner_sdk::{Code, KeyId, PartnerId, Problem};
 
-use super::{Failure, Held, State, body, caller, heard, on_database};
+use super::{Failure, State, body, caller, heard, on_database};
 use crate::directory::Directory;
 use crate::install;
 use crate::keyring::fresh;
 use crate::pki::{self, PkiError};
+use crate::shares;
 use crate::store::keys::{self, By, Changed, KeysError, NewSigningKey};
 use crate::verify::Refused;
 
@@ -43,9 +44,9 @@ impl From<KeysError> for Failure {
     }
 }
 
-async fn text(request: &HttpRequest, payload: web::Payload, state: &State) -> Result<(String, Held), Failure> {
-    let (bytes, held) = body(request, payload, state, MAX_BODY).await?;
-    let text = String::from_utf8(bytes.into()).map_err(|_| Problem::new(Code::MalformedJws, "the body isn't text"))?;
+async fn text(request: &HttpRequest, payload: web::Payload) -> Result<(String, shares::Body), Failure> {
+    let (bytes, held) = body(request, payload, MAX_BODY).await?;
+    let text = String::from_utf8(bytes).map_err(|_| Problem::new(Code::MalformedJws, "the body isn't text"))?;
     Ok((text, held))
 }
 
@@ -191,7 +192,7 @@ pub async fn revoke(request: HttpRequest, payload: web::Payload, state: web::Dat
 
 /// `POST /v1/enrolments` on the listener of its own: a partner's first keys, for an invitation.
 pub async fn enrol(request: HttpRequest, payload: web::Payload, state: web::Data<State>) -> Result<HttpResponse, Failure> {
-    let (text, _held) = text(&request, payload, &state).await?;
+    let (text, _held) = text(&request, payload).await?;
     let jws = Compact::parse_as(text.trim_end(), TYP_ENROLMENT).map_err(Refused::from)?;
     let enrolment = Enrolment::parse(&jws.payload).map_err(unreadable)?;
     let key = public_key(&enrolment.public_key)?;

@@ -1,7 +1,4 @@
-//! A line for each request, and a count of those under way.
-
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+//! A line for each request.
 
 use actix_web::Error;
 use actix_web::body::MessageBody;
@@ -11,22 +8,6 @@ use super::State;
 use crate::failures::Refusals;
 use crate::tls::Peer;
 
-/// A request under way; counted until it is answered, or given up.
-struct Busy(Arc<AtomicUsize>);
-
-impl Busy {
-    fn new(count: &Arc<AtomicUsize>) -> Self {
-        count.fetch_add(1, Ordering::SeqCst);
-        Self(count.clone())
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
 /// Logs each request at debug level: method, pattern, partner, status, microseconds.
 pub fn log<S, B>(request: ServiceRequest, service: &S) -> impl Future<Output = Result<ServiceResponse<B>, Error>> + use<S, B>
 where
@@ -34,13 +15,9 @@ where
     B: MessageBody,
 {
     let started = std::time::Instant::now();
-    let busy = request
-        .app_data::<actix_web::web::Data<State>>()
-        .map(|state| Busy::new(&state.busy));
     let call = service.call(request);
     async move {
         let response = call.await?;
-        drop(busy);
         count(&response);
         if tracing::enabled!(tracing::Level::DEBUG) {
             let request = response.request();

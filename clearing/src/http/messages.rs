@@ -6,11 +6,12 @@ use partner_sdk::wire::{Answer, MAX_BATCH};
 use partner_sdk::{Code, PartnerId, Problem};
 use rayon::prelude::*;
 
-use super::{Failure, State, caller, heard, on_cpu, posted, problem_response};
+use super::{Failure, State, caller, heard, on_cpu, posted, problem_response, too_many};
 use crate::directory::Status;
 use crate::failures::Refusals;
 use crate::ledger::{self, Verified};
 use crate::receipt;
+use crate::shares;
 use crate::verify::{self, Refused};
 use crate::writer::Posting;
 
@@ -28,6 +29,7 @@ pub async fn single(request: HttpRequest, payload: web::Payload, state: web::Dat
     if suspended && !verified.as_ref().is_ok_and(|verified| ledger::answers(&verified.message.body)) {
         return Err(Failure::new(Code::PartnerSuspended));
     }
+    shares::messages(1).map_err(|wait| too_many(wait, "messages"))?;
     let answer = match verified {
         Err(refused) => receipt::refusal(refused, &partner, state.clock.now(), &state.key),
         Ok(verified) => {
@@ -59,6 +61,7 @@ pub async fn batch(request: HttpRequest, payload: web::Payload, state: web::Data
         )
         .into());
     }
+    shares::messages(lines).map_err(|wait| too_many(wait, "messages"))?;
     let sender = partner.clone();
     let read = on_cpu(move || {
         let lines: Vec<&str> = body.lines().collect();
@@ -72,7 +75,10 @@ pub async fn signed_batch(request: HttpRequest, payload: web::Payload, state: we
     let (partner, directory, body, _held) = posted(&request, payload, &state).await?;
     let sender = partner.clone();
     match on_cpu(move || verify::batch(body.trim_end(), &sender, &directory)).await? {
-        Ok(read) => answer_all(&state, read, partner).await,
+        Ok(read) => {
+            shares::messages(read.len()).map_err(|wait| too_many(wait, "messages"))?;
+            answer_all(&state, read, partner).await
+        }
         Err(refused) => {
             let answer = receipt::refusal(refused, &partner, state.clock.now(), &state.key);
             let problem = answer.problem.ok_or(Failure::new(Code::Internal))?;

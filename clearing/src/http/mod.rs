@@ -22,6 +22,7 @@
 
 pub mod documents;
 mod exchanges;
+pub mod gate;
 mod keys;
 pub mod log;
 mod messages;
@@ -29,14 +30,15 @@ mod prepaid;
 mod queries;
 mod rates;
 
+pub use gate::problem_text;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_ENCODING, RETRY_AFTER};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
-use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use partner_sdk::jws::SigningKey;
 use partner_sdk::{Code, PartnerId, Problem};
@@ -45,6 +47,7 @@ use crate::clock::Clock;
 use crate::config::Tls;
 use crate::directory::{Directory, Status};
 use crate::failures::{Failures, Refusals};
+use crate::shares::{self, Full, Shares};
 use crate::store::{DbError, Fails, Pool};
 use crate::tls::{Live, Peer};
 use crate::trouble::Troubles;
@@ -52,8 +55,6 @@ use crate::writer::{Ledger, Reference};
 
 /// The largest body, in bytes: a thousand messages of 4 KiB.
 pub const MAX_BODY: usize = 4 * 1024 * 1024;
-/// All bodies in memory together, in bytes.
-const MAX_BODIES: usize = 256 * 1024 * 1024;
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -80,10 +81,10 @@ pub struct State {
     pub news: tokio::sync::watch::Sender<i64>,
     /// Who came with what doesn't count.
     pub failures: Failures,
-    /// Bytes of bodies in memory.
-    pub bodies: Arc<AtomicUsize>,
     /// Windows that the night can't bring further.
     pub troubles: Troubles,
+    /// What partners share.
+    pub shares: Shares,
 }
 
 /// A request that ends with a problem.
@@ -136,13 +137,27 @@ impl actix_web::ResponseError for Failure {
 fn problem_response(problem: &Problem) -> HttpResponse {
     let mut response = HttpResponseBuilder::new(StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR));
     if problem.retryable {
-        response.insert_header((RETRY_AFTER, "1"));
+        response.insert_header((RETRY_AFTER, retry_after(problem)));
     }
     let mut response = response
         .content_type("application/problem+json")
         .body(serde_json::to_string(problem).unwrap_or_default());
     response.extensions_mut().insert(Refusals::among([problem.code]));
     response
+}
+
+/// Seconds to wait before the same is sent again.
+fn retry_after(problem: &Problem) -> u64 {
+    problem.retry_after.unwrap_or(1)
+}
+
+/// Too much of a share: `what` there was too much of, and how long to wait, zero where that isn't known.
+fn too_many(wait: Duration, what: &str) -> Failure {
+    let detail = match wait.is_zero() {
+        true => format!("too many {what} of this partner or address at once"),
+        false => format!("too many {what} of this partner or address in too little time"),
+    };
+    Problem::new(Code::TooManyRequests, detail).after(wait).into()
 }
 
 /// The partner behind the connection's certificate, looked up for each request, and the reference data by which it was. The certificate has to be good now,
@@ -173,61 +188,45 @@ fn poster(request: &HttpRequest, state: &State) -> Result<(PartnerId, Arc<Direct
     }
 }
 
-/// A body's share of the memory for all bodies, until its request is answered.
-struct Held {
-    all: Arc<AtomicUsize>,
-    bytes: usize,
-}
-
-impl Held {
-    fn grow(&mut self, by: usize) -> Result<(), Failure> {
-        self.bytes += by;
-        let all = self.all.fetch_add(by, Ordering::SeqCst) + by;
-        if all > MAX_BODIES {
-            Err(Failure::new(Code::Overloaded))
-        } else {
-            Ok(())
-        }
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.all.fetch_sub(self.bytes, Ordering::SeqCst);
-    }
-}
-
 /// Reads a body within its bounds of size (`max` bytes), time and memory. It is never decompressed.
-async fn body(request: &HttpRequest, mut payload: web::Payload, state: &State, max: usize) -> Result<(Bytes, Held), Failure> {
+async fn body(request: &HttpRequest, mut payload: web::Payload, max: usize) -> Result<(Vec<u8>, shares::Body), Failure> {
     let mut codings = request.headers().get_all(CONTENT_ENCODING);
     if codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return Err(Failure::new(Code::UnsupportedMedia));
     }
-    let mut held = Held {
-        all: state.bodies.clone(),
-        bytes: 0,
-    };
+    let mut held = shares::Body::new();
     let read = async {
-        let mut bytes = BytesMut::new();
+        let mut bytes = Vec::new();
         while let Some(chunk) = payload.next().await {
             let chunk = chunk.map_err(|_| Failure::new(Code::BadRequest))?;
             if bytes.len() + chunk.len() > max {
                 return Err(Failure::new(Code::TooLarge));
             }
-            held.grow(chunk.len())?;
+            // What is set aside counts, not only what has come.
+            if bytes.capacity() - bytes.len() < chunk.len() {
+                bytes.reserve_exact(chunk.len().max(bytes.len() / 2).min(max - bytes.len()));
+            }
+            held.grow_to(bytes.capacity()).map_err(|full| match full {
+                Full::Share => too_many(Duration::ZERO, "bodies"),
+                Full::All => Failure::new(Code::Overloaded),
+            })?;
             bytes.extend_from_slice(&chunk);
         }
-        Ok(bytes.freeze())
+        Ok(bytes)
     };
     let read = tokio::time::timeout(BODY_TIMEOUT, read).await;
     Ok((read.unwrap_or_else(|_| Err(Failure::new(Code::TooSlow)))?, held))
 }
 
 /// The body of a partner that may post, as text, with its share of the memory; and the partner as it is once the body is there.
-async fn posted(request: &HttpRequest, payload: web::Payload, state: &State) -> Result<(PartnerId, Arc<Directory>, String, Held), Failure> {
+async fn posted(
+    request: &HttpRequest,
+    payload: web::Payload,
+    state: &State,
+) -> Result<(PartnerId, Arc<Directory>, String, shares::Body), Failure> {
     poster(request, state)?;
-    let (bytes, held) = body(request, payload, state, MAX_BODY).await?;
-    let text = String::from_utf8(bytes.into()).map_err(|_| Problem::new(Code::MalformedJws, "the body isn't text"))?;
+    let (bytes, held) = body(request, payload, MAX_BODY).await?;
+    let text = String::from_utf8(bytes).map_err(|_| Problem::new(Code::MalformedJws, "the body isn't text"))?;
     let (partner, directory) = poster(request, state)?;
     Ok((partner, directory, text, held))
 }
@@ -238,16 +237,17 @@ async fn heard(
     payload: web::Payload,
     state: &State,
     max: usize,
-) -> Result<(PartnerId, Arc<Directory>, String, Held), Failure> {
+) -> Result<(PartnerId, Arc<Directory>, String, shares::Body), Failure> {
     caller(request, state)?;
-    let (bytes, held) = body(request, payload, state, max).await?;
-    let text = String::from_utf8(bytes.into()).map_err(|_| Problem::new(Code::BadRequest, "the body isn't text"))?;
+    let (bytes, held) = body(request, payload, max).await?;
+    let text = String::from_utf8(bytes).map_err(|_| Problem::new(Code::BadRequest, "the body isn't text"))?;
     let (partner, directory) = caller(request, state)?;
     Ok((partner, directory, text, held))
 }
 
 /// Runs `work` on the processors' own threads, so that it doesn't hold up other requests.
 async fn on_cpu<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
+    let _turn = shares::processor().await.map_err(|()| too_many(Duration::ZERO, "batches"))?;
     let (done, result) = tokio::sync::oneshot::channel();
     rayon::spawn(move || {
         // A caller that went away needs no result.
@@ -261,6 +261,9 @@ async fn on_database<T: Send + 'static>(
     state: &State,
     work: impl FnOnce(&mut migrations::Conn) -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
+    if !shares::may_read().await {
+        return Err(too_many(Duration::ZERO, "reads"));
+    }
     let turn = state.pool.turn().await.ok_or_else(|| Failure::new(Code::Overloaded))?;
     let result = web::block(move || turn.with(work)).await;
     result.map_err(|_| Failure::new(Code::Internal))?

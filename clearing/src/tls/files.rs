@@ -1,6 +1,7 @@
 //! The files that TLS is made of, and whether what they hold has changed.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
@@ -9,11 +10,16 @@ use crate::config::Tls;
 use crate::pki::read_secret;
 use crate::telemetry::chain;
 
+/// How often it is said that a list is overdue.
+const WARN_EVERY: Duration = Duration::from_secs(3600);
+
 /// The files as last seen. The server's and the clients' stand alone: a certificate that was copied badly must not hold up a revocation.
 pub struct Files {
     paths: Tls,
     server: Result<ServerPems, String>,
     clients: Result<ClientPems, String>,
+    /// When it was last said that a list is overdue.
+    warned: Option<Instant>,
 }
 
 impl Files {
@@ -25,6 +31,7 @@ impl Files {
             paths: paths.clone(),
             server: Ok(server),
             clients: Ok(clients),
+            warned: None,
         };
         Ok((files, live))
     }
@@ -44,6 +51,13 @@ impl Files {
             "client CAs and revocation lists",
             |pems| live.swap_clients(pems),
         );
+        if live.is_overdue() && self.warned.is_none_or(|at| at.elapsed() >= WARN_EVERY) {
+            self.warned = Some(Instant::now());
+            tracing::warn!(
+                meaning = ?self.paths.crl_overdue,
+                "a revocation list is past its nextUpdate: fetch a newer one from its CA, and put it into tls.crl"
+            );
+        }
     }
 }
 
@@ -69,6 +83,7 @@ fn read_server(paths: &Tls) -> anyhow::Result<ServerPems> {
     Ok(ServerPems {
         certificate: read(&paths.certificate)?,
         key: read_secret(&paths.key)?,
+        names: paths.names.clone(),
     })
 }
 
@@ -76,6 +91,7 @@ fn read_clients(paths: &Tls) -> anyhow::Result<ClientPems> {
     Ok(ClientPems {
         ca: read(&paths.client_ca)?,
         crl: paths.crl.as_deref().map(read).transpose()?,
+        overdue: paths.crl_overdue,
     })
 }
 

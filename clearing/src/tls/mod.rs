@@ -14,15 +14,16 @@ use std::sync::{Arc, RwLock};
 
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, VerifierBuilderError};
 use rustls::sign::CertifiedKey;
 use rustls::{ConfigBuilder, ServerConfig, WantsVerifier};
 
+use crate::config::Overdue;
 use clients::{AskLive, Clients};
 
 pub use files::Files;
-pub use peer::{Peer, on_connect};
+pub use peer::Peer;
 
 /// Why the server can't offer TLS. The PEM reader's own errors may quote what they read, so none is kept.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +49,8 @@ pub struct ServerPems {
     pub certificate: String,
     /// The certificate's private key.
     pub key: String,
+    /// Names that the service is known by beside those in the certificate.
+    pub names: Vec<String>,
 }
 
 /// What clients are judged by, in PEM.
@@ -57,12 +60,15 @@ pub struct ClientPems {
     pub ca: String,
     /// What those CAs have revoked, one list or several; `None` where nothing is.
     pub crl: Option<String>,
+    /// What an overdue list means.
+    pub overdue: Overdue,
 }
 
 /// All that one moment's handshakes are made with.
 #[derive(Clone)]
 struct Material {
     certificate: Arc<CertifiedKey>,
+    names: Arc<[String]>,
     clients: Arc<Clients>,
     /// Grows from 1 with every change of `clients`.
     generation: u64,
@@ -77,6 +83,7 @@ impl Live {
     pub fn new(server: &ServerPems, clients: &ClientPems) -> Result<Self, TlsError> {
         let material = Material {
             certificate: read_server(server)?,
+            names: names(server),
             clients: Arc::new(Clients::read(clients)?),
             generation: 1,
         };
@@ -86,7 +93,8 @@ impl Live {
     /// Shows another certificate on new connections; where it can't be used, the old stays.
     pub fn swap_server(&self, pems: &ServerPems) -> Result<(), TlsError> {
         let certificate = read_server(pems)?;
-        self.swap(|now| Material { certificate, ..now });
+        let names = names(pems);
+        self.swap(|now| Material { certificate, names, ..now });
         Ok(())
     }
 
@@ -99,6 +107,20 @@ impl Live {
             ..now
         });
         Ok(())
+    }
+
+    /// Whether the service is known by this name or address, in small letters: it is in the certificate, or configured. A certificate that names nobody is good
+    /// for everybody.
+    pub fn is_named(&self, name: &str) -> bool {
+        let names = self.get().names.clone();
+        let parent = name.split_once('.').map(|(_, parent)| parent);
+        let is = |known: &String| known == name || known.strip_prefix("*.").is_some_and(|known| parent == Some(known));
+        names.is_empty() || names.iter().any(is)
+    }
+
+    /// Whether a revocation list is older than it says it may be.
+    pub fn is_overdue(&self) -> bool {
+        self.get().clients.is_overdue(UnixTime::now())
     }
 
     fn swap(&self, change: impl FnOnce(Material) -> Material) {
@@ -143,6 +165,11 @@ fn read_server(pems: &ServerPems) -> Result<Arc<CertifiedKey>, TlsError> {
         .map_err(TlsError::Unusable)
 }
 
+fn names(pems: &ServerPems) -> Arc<[String]> {
+    let own = crate::pki::server_names(&pems.certificate).unwrap_or_default();
+    own.iter().chain(&pems.names).map(|name| name.to_ascii_lowercase()).collect()
+}
+
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
@@ -158,7 +185,7 @@ fn finish(mut config: ServerConfig) -> ServerConfig {
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     config.max_early_data_size = 0;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
     config
 }
 

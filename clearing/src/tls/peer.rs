@@ -1,12 +1,9 @@
 //! Who is at the other end of a connection, and whether its certificate is still good.
 
-use std::any::Any;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use actix_tls::accept::rustls_0_23::TlsStream;
-use actix_web::dev::Extensions;
-use actix_web::rt::net::TcpStream;
 use partner_sdk::wire::keys::Spki;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -15,24 +12,26 @@ use super::Live;
 use crate::pki::spki_sha256;
 
 /// The client certificate of a connection. It says only which key the connection has proven; which partner that is, and whether it is still welcome, is
-/// looked up for every request.
+/// looked up for every request. Cheap to clone.
+#[derive(Clone)]
 pub struct Peer {
     /// SHA-256 of the certificate's SubjectPublicKeyInfo.
     pub spki: Spki,
-    chain: Vec<CertificateDer<'static>>,
+    chain: Arc<[CertificateDer<'static>]>,
     /// When the first of the chain ends, in seconds since 1970: from then on it is verified for every request.
     ends: u64,
     /// The generation of the CAs and lists that last let the certificate pass. 0 at first: a swap may have come between the handshake and its end.
-    verified: AtomicU64,
+    verified: Arc<AtomicU64>,
 }
 
 impl Peer {
-    fn new(chain: &[CertificateDer<'_>]) -> Option<Self> {
+    /// The peer that has shown this chain; `None` where its first certificate can't be read.
+    pub fn new(chain: &[CertificateDer<'_>]) -> Option<Self> {
         Some(Self {
             spki: Spki(spki_sha256(chain.first()?).ok()?),
             chain: chain.iter().map(|cert| cert.clone().into_owned()).collect(),
             ends: chain.iter().map(not_after).min().unwrap_or(0),
-            verified: AtomicU64::new(0),
+            verified: Arc::default(),
         })
     }
 
@@ -40,7 +39,7 @@ impl Peer {
     /// while it hasn't ended.
     pub fn is_good(&self, live: &Live) -> bool {
         let (now, time) = (live.get(), UnixTime::now());
-        if self.verified.load(Ordering::Acquire) == now.generation && time.as_secs() < self.ends {
+        if self.verified.load(Ordering::Acquire) == now.generation && time.as_secs() < self.ends && !now.clients.has_ended(time) {
             return true;
         }
         let Some((leaf, intermediates)) = self.chain.split_first() else {
@@ -63,21 +62,5 @@ fn not_after(cert: &CertificateDer<'_>) -> u64 {
 impl fmt::Debug for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Peer({})", self.spki)
-    }
-}
-
-/// For actix-web's `HttpServer::on_connect`: notes the [`Peer`] of a TLS connection, for `HttpRequest::conn_data`. Where there is none
-/// (no TLS, no readable certificate), nothing is noted, and a handler has to refuse.
-pub fn on_connect(connection: &dyn Any, extensions: &mut Extensions) {
-    let Some(stream) = connection.downcast_ref::<TlsStream<TcpStream>>() else {
-        return;
-    };
-    let (socket, session) = stream.get_ref();
-    // Small HTTP/2 frames would wait up to 40 ms for an acknowledgement; a socket that doesn't take the option is only slow.
-    if let Err(error) = socket.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY can't be set");
-    }
-    if let Some(peer) = session.peer_certificates().and_then(Peer::new) {
-        extensions.insert(peer);
     }
 }

@@ -1,11 +1,12 @@
 use std::sync::Mutex;
+use std::time::Duration;
 
 use partner_sdk::jws::to_hex;
 use rustls::RootCertStore;
 
 use super::*;
 
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
+use actix_web::{App, HttpRequest, HttpResponse, web};
 use jiff::Timestamp;
 use partner_sdk::client::keys::enrol;
 use partner_sdk::client::tls::client_config;
@@ -16,7 +17,13 @@ use partner_sdk::wire::{Answer, Body, Message, Receipt};
 use partner_sdk::{Code, Problem};
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, ServerConnection};
 
+use crate::config::Limits;
+use crate::directory::Directory;
+use crate::failures::Failures;
+use crate::listen::door::{self, Door};
 use crate::pki::{Issued, issue_server, new_ca, new_request, random_key, sign_request, spki_sha256};
+use crate::shares::Shares;
+use crate::writer::Reference;
 
 struct Pki {
     ca: Issued,
@@ -42,12 +49,31 @@ impl Pki {
         let server = ServerPems {
             certificate: self.server.cert_pem.clone(),
             key: self.server.key_pem.clone(),
+            names: vec![],
         };
         let clients = ClientPems {
             ca: self.ca.cert_pem.clone(),
             crl: None,
+            overdue: Overdue::Warn,
         };
         Live::new(&server, &clients).expect("texts that can be used")
+    }
+
+    /// A free port, and a door that everybody may come through whom TLS lets in.
+    fn door(&self, tls: Arc<ServerConfig>) -> (u16, std::net::TcpListener, Door) {
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("an address");
+        let limits = Limits {
+            strangers: 128,
+            ..Limits::default().without_rates()
+        };
+        let door = Door {
+            shares: Shares::new(&limits, 256),
+            reference: Reference::new(Arc::new(Directory::new(1, vec![(Timestamp::UNIX_EPOCH, jiff::tz::TimeZone::UTC)]))),
+            failures: Failures::default(),
+            tls: Some((tls, self.live())),
+            idle: Duration::from_secs(75),
+        };
+        (listener.local_addr().expect("an address").port(), listener, door)
     }
 
     fn identity(&self) -> Identity {
@@ -118,7 +144,7 @@ fn both_sides_settings_fit() {
     let (client, server) =
         handshake(&Arc::new(client_config(&identity).expect("settings")), &Arc::new(pki.server())).expect("a connection");
     assert_eq!(client.protocol_version(), Some(rustls::ProtocolVersion::TLSv1_3));
-    assert_eq!(server.alpn_protocol(), Some(&b"h2"[..]));
+    assert_eq!(server.alpn_protocol(), Some(&b"http/1.1"[..]));
     let leaf = CertificateDer::from_pem_slice(identity.cert_pem.as_bytes()).expect("a certificate");
     assert_eq!(server.peer_certificates(), Some(&[leaf][..]));
 }
@@ -174,14 +200,15 @@ async fn a_request_knows_its_peer() {
         HttpResponse::Ok().body(format!("{:?} {peer}", request.version()))
     };
     let big = || async { HttpResponse::Ok().body(vec![b'x'; partner_sdk::client::MAX_ANSWER_BYTES + 1]) };
-    let server = HttpServer::new(move || App::new().route("/who", web::get().to(who)).route("/big", web::get().to(big)))
-        .on_connect(on_connect)
-        .workers(1)
-        .disable_signals()
-        .bind_rustls_0_23(("127.0.0.1", 0), pki.server())
-        .expect("an address");
-    let base = format!("https://localhost:{}", server.addrs()[0].port());
-    let server = server.run();
+    let (port, listener, door) = pki.door(Arc::new(pki.server()));
+    let server = door::serve(listener, door, 1, move || {
+        App::new()
+            .wrap_fn(crate::http::gate::gate)
+            .route("/who", web::get().to(who))
+            .route("/big", web::get().to(big))
+    })
+    .expect("a server");
+    let base = format!("https://localhost:{}", port);
     let handle = server.handle();
     actix_web::rt::spawn(server);
 
@@ -191,7 +218,7 @@ async fn a_request_knows_its_peer() {
     );
     let client = |identity: &Identity| Client::new(&base, identity, key.clone()).expect("a client");
     let leaf = CertificateDer::from_pem_slice(identity.cert_pem.as_bytes()).expect("a certificate");
-    let expected = format!("HTTP/2.0 {}", to_hex(&spki_sha256(&leaf).expect("read")));
+    let expected = format!("HTTP/1.1 {}", to_hex(&spki_sha256(&leaf).expect("read")));
     assert_eq!(client(&identity).get_text("/who").await.expect("an answer"), expected);
     assert!(matches!(
         client(&identity).get_text("/big").await,
@@ -251,14 +278,15 @@ fn clearing_key() -> SigningKey {
 async fn the_client_tries_again_with_the_same_bytes() {
     let pki = Pki::new();
     let seen = web::Data::new(Mutex::new(Vec::<String>::new()));
-    let server = HttpServer::new(move || App::new().app_data(seen.clone()).route("/v1/messages", web::post().to(reluctant)))
-        .on_connect(on_connect)
-        .workers(1)
-        .disable_signals()
-        .bind_rustls_0_23(("127.0.0.1", 0), pki.server())
-        .expect("an address");
-    let base = format!("https://127.0.0.1:{}", server.addrs()[0].port());
-    let server = server.run();
+    let (port, listener, door) = pki.door(Arc::new(pki.server()));
+    let server = door::serve(listener, door, 1, move || {
+        App::new()
+            .wrap_fn(crate::http::gate::gate)
+            .app_data(seen.clone())
+            .route("/v1/messages", web::post().to(reluctant))
+    })
+    .expect("a server");
+    let base = format!("https://127.0.0.1:{}", port);
     let handle = server.handle();
     actix_web::rt::spawn(server);
     let client = Client::new(&base, &pki.identity(), clearing_key().verifying_key()).expect("a client");
@@ -315,13 +343,15 @@ async fn an_enrolment_is_good_only_with_a_certificate_for_its_own_key() {
     for (answer, good) in answers {
         let data = web::Data::new(answer);
         let tell = |answer: web::Data<Enrolled>| async move { HttpResponse::Ok().json(&**answer) };
-        let server = HttpServer::new(move || App::new().app_data(data.clone()).route("/v1/enrolments", web::post().to(tell)))
-            .workers(1)
-            .disable_signals()
-            .bind_rustls_0_23(("127.0.0.1", 0), pki.open())
-            .expect("an address");
-        let base = format!("https://127.0.0.1:{}", server.addrs()[0].port());
-        let server = server.run();
+        let (port, listener, door) = pki.door(Arc::new(pki.open()));
+        let server = door::serve(listener, door, 1, move || {
+            App::new()
+                .wrap_fn(crate::http::gate::gate)
+                .app_data(data.clone())
+                .route("/v1/enrolments", web::post().to(tell))
+        })
+        .expect("a server");
+        let base = format!("https://127.0.0.1:{}", port);
         let handle = server.handle();
         actix_web::rt::spawn(server);
         match enrol(&base, &pki.ca.cert_pem, &jws).await {

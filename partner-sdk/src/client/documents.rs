@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use reqwest::Method;
 
-use super::{Client, ClientError, REQUEST_TIMEOUT, exchange};
+use super::{Client, ClientError, REQUEST_TIMEOUT};
 use crate::agreement::Terms;
 use crate::document::{self, Act, Action, Filed, State};
 use crate::ids::{MessageId, ProgrammeCode};
@@ -105,7 +105,7 @@ impl Client {
         let wait = wait.as_secs().min(u64::from(MAX_WAIT_SECONDS));
         let path = format!("/v1/events?after={after}&wait={wait}");
         let request = self.request(Method::GET, &path)?;
-        let reply = self.accepted(exchange(request.timeout(REQUEST_TIMEOUT + Duration::from_secs(wait))).await?)?;
+        let reply = self.accepted(self.exchange(request.timeout(REQUEST_TIMEOUT + Duration::from_secs(wait))).await?)?;
         let read = |line| Event::verify(line, &self.clearing_key).map_err(unreliable);
         reply.text()?.lines().map(read).collect()
     }
@@ -122,7 +122,7 @@ impl Client {
     }
 
     async fn file(&self, path: &str, body: String, hash: &str) -> Result<Filed, ClientError> {
-        let reply = self.accepted(exchange(self.request(Method::POST, path)?.body(body)).await?)?;
+        let reply = self.accepted(self.exchange(self.request(Method::POST, path)?.body(body)).await?)?;
         checked(reply.json()?, hash, &self.clearing_key)
     }
 }

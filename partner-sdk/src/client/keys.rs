@@ -58,7 +58,7 @@ impl Client {
     /// another key than the request's is [`ClientError::Unexpected`].
     pub async fn certificate(&self, jws: &str) -> Result<Certified, ClientError> {
         let request = self.request(Method::POST, "/v1/certificates")?.body(jws.to_owned());
-        let reply = self.accepted(exchange(request).await?)?;
+        let reply = self.accepted(self.exchange(request).await?)?;
         let asked = Compact::parse_as(jws, TYP_CERTIFICATE).ok();
         let asked = asked.and_then(|jws| NewCertificate::parse(&jws.payload).ok());
         reply.json_if(|answer: &Certified| {
@@ -74,6 +74,6 @@ impl Client {
 
     async fn ask<T: DeserializeOwned>(&self, path: &str, jws: &str) -> Result<T, ClientError> {
         let request = self.request(Method::POST, path)?.body(jws.to_owned());
-        self.accepted(exchange(request).await?)?.json()
+        self.accepted(self.exchange(request).await?)?.json()
     }
 }

@@ -1,6 +1,6 @@
-//! The HTTPS client: mutual TLS, HTTP/2, receipts verified before anybody sees them, retries that can't post twice.
+//! The HTTPS client: mutual TLS, HTTP/1.1, receipts verified before anybody sees them, retries that can't post twice.
 //!
-//! A [`Client`] is cheap to clone and meant to be shared: all its requests travel side by side on one connection.
+//! A [`Client`] is cheap to clone and meant to be shared: it keeps its connections for the next requests, and never has more than [`CONNECTIONS`].
 
 mod answer;
 mod documents;
@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder};
 use serde::de::DeserializeOwned;
+use tokio::sync::Semaphore;
 
 use crate::ids::MessageId;
 use crate::jws::{Compact, JwsError, SigningKey, VerifyingKey, sha256_hex};
@@ -29,8 +30,14 @@ pub use tls::{Identity, TlsError};
 /// The largest answer that is read, in bytes.
 pub const MAX_ANSWER_BYTES: usize = 16 << 20;
 
+/// The most requests of one client on their way at once, each on a connection of its own; a further one waits. The clearinghouse counts the connections of all
+/// of a partner's clients together.
+pub const CONNECTIONS: usize = 64;
+
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a connection is kept for the next request: less than the clearinghouse keeps it, so that no request meets its end.
+const KEEP: Duration = Duration::from_secs(50);
 
 /// Why there is no answer to use. No variant shows addresses, member numbers or keys.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +102,7 @@ impl ClientError {
 #[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
+    places: Arc<Semaphore>,
     base: Arc<str>,
     clearing_key: VerifyingKey,
     retry: Retry,
@@ -114,6 +122,7 @@ impl Client {
         let http = connector(tls::client_config(identity).map_err(ClientError::Identity)?)?;
         Ok(Self {
             http,
+            places: Arc::new(Semaphore::new(CONNECTIONS)),
             base: base.into(),
             clearing_key,
             retry: Retry::default(),
@@ -150,7 +159,7 @@ impl Client {
     /// Posts a body, once, and returns the text of the answer as it came. No receipt in it is verified, so it proves nothing: for tools that
     /// verify later, or by other means. A problem is [`ClientError::Refused`]. `path` starts with a slash.
     pub async fn post_unverified(&self, path: &str, body: String) -> Result<String, ClientError> {
-        let reply = exchange(self.request(Method::POST, path)?.body(body)).await?;
+        let reply = self.exchange(self.request(Method::POST, path)?.body(body)).await?;
         if !reply.is_ok() {
             return Err(ClientError::Refused(Box::new(reply.problem()?)));
         }
@@ -209,7 +218,9 @@ impl Client {
     }
 
     async fn try_post(&self, jws: &str, timeout: Duration) -> Result<Try, ClientError> {
-        let reply = exchange(self.request(Method::POST, "/v1/messages")?.body(jws.to_owned()).timeout(timeout)).await?;
+        let reply = self
+            .exchange(self.request(Method::POST, "/v1/messages")?.body(jws.to_owned()).timeout(timeout))
+            .await?;
         let answer = match reply.is_ok() {
             true => reply.json()?,
             false => Answer {
@@ -228,7 +239,7 @@ impl Client {
     }
 
     async fn post_lines(&self, path: &str, body: String, hashes: Option<Vec<String>>) -> Result<Vec<Answer>, ClientError> {
-        let reply = self.accepted(exchange(self.request(Method::POST, path)?.body(body)).await?)?;
+        let reply = self.accepted(self.exchange(self.request(Method::POST, path)?.body(body)).await?)?;
         let (key, status) = (self.clearing_key.clone(), reply.status);
         // A thousand signatures take 50 ms: not on a thread that others wait for.
         let read = tokio::task::spawn_blocking(move || reply.lines(hashes.as_deref(), &key));
@@ -239,7 +250,14 @@ impl Client {
     }
 
     async fn get_reply(&self, path: &str) -> Result<Reply, ClientError> {
-        self.accepted(exchange(self.request(Method::GET, path)?).await?)
+        self.accepted(self.exchange(self.request(Method::GET, path)?).await?)
+    }
+
+    /// Sends a request when it has a place, and reads the whole answer.
+    async fn exchange(&self, request: RequestBuilder) -> Result<Reply, ClientError> {
+        // It is never closed, so there is always a place in the end.
+        let _place = self.places.acquire().await;
+        exchange(request).await
     }
 
     fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, ClientError> {
@@ -290,9 +308,9 @@ fn connector(tls: rustls::ClientConfig) -> Result<reqwest::Client, ClientError> 
         .tcp_nodelay(true)
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(REQUEST_TIMEOUT)
-        // A connection that died without a word is noticed while requests wait on it, so that a retry gets a new one.
-        .http2_keep_alive_interval(Duration::from_secs(10))
-        .http2_keep_alive_timeout(Duration::from_secs(5))
+        .pool_idle_timeout(KEEP)
+        // A connection that died without a word is noticed, so that no request is sent into it.
+        .tcp_keepalive(Duration::from_secs(15))
         .build()
         .map_err(transport)
 }

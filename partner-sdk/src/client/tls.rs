@@ -36,7 +36,7 @@ pub enum TlsError {
     Unusable(#[source] rustls::Error),
 }
 
-/// The TLS settings of a client: TLS 1.3 and 1.2, HTTP/2 preferred, every handshake full.
+/// The TLS settings of a client: TLS 1.3 and 1.2, HTTP/1.1, every handshake full.
 pub fn client_config(identity: &Identity) -> Result<ClientConfig, TlsError> {
     let builder = trusting(&identity.ca_pem)?;
     let chain = certificates(&identity.cert_pem, "client certificate")?;
@@ -64,7 +64,7 @@ fn trusting(ca_pem: &str) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>
 
 fn finish(mut config: ClientConfig) -> ClientConfig {
     config.resumption = rustls::client::Resumption::disabled();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
     config
 }
 

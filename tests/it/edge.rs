@@ -1,0 +1,163 @@
+//! What stands before every request: the form of its head, its size, the name it asks for, its partner's share; and what every answer says.
+
+use clearing::store::keys::{self, By};
+use partner_sdk::client::Identity;
+use partner_sdk::wire::keys::KeyName;
+use partner_sdk::{Code, PartnerId};
+use tests::raw::Raw;
+use tests::{Backend, World, earn, on_both};
+
+const POOL: &str = include_str!("networks/pool.toml");
+
+on_both!(
+    a_head_is_read_in_one_way_only,
+    one_partner_s_share_is_not_another_s,
+    a_revoked_key_s_connections_are_closed
+);
+
+fn identity(world: &World, partner: &str) -> Identity {
+    let id: PartnerId = partner.parse().expect("a partner");
+    world.sandbox.parties.get(&id).expect("of the network").identity.clone()
+}
+
+fn connect(world: &World, partner: &str) -> Raw {
+    Raw::connect(&world.sandbox.base().expect("it runs"), &identity(world, partner), 1).expect("a connection")
+}
+
+/// What is answered to these bytes on a connection of its own.
+fn asked(world: &World, bytes: &str) -> String {
+    let mut raw = connect(world, "wellcome");
+    // It may be refused before all of it was sent.
+    let _ = raw.write(bytes.as_bytes());
+    raw.read()
+}
+
+fn code(answer: &str) -> Option<Code> {
+    let body = answer.split_once("\r\n\r\n")?.1;
+    let problem: partner_sdk::Problem = serde_json::from_str(body).ok()?;
+    Some(problem.code)
+}
+
+fn a_head_is_read_in_one_way_only(backend: Backend) {
+    let world = World::new(backend, POOL);
+    let get = |lines: &str| format!("GET /v1/health HTTP/1.1\r\n{lines}\r\n");
+    let many: String = (0..70).map(|no| format!("x-{no}: a\r\n")).collect();
+    for (bytes, status, refused) in [
+        (get("Host: localhost\r\n"), 200, None),
+        (get("host: LOCALHOST:8443\r\n"), 200, None),
+        (get("Host: 127.0.0.1\r\n"), 200, None),
+        (get("Host: elsewhere.example\r\n"), 421, Some(Code::Misdirected)),
+        (get(""), 400, Some(Code::BadRequest)),
+        ("GET /v1/health HTTP/1.1\nHost: localhost\n\n".into(), 400, Some(Code::BadRequest)),
+        (get("Host: localhost\nX: y\r\n"), 400, Some(Code::BadRequest)),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".into(), 400, Some(Code::BadRequest)),
+        (get(&format!("Host: localhost\r\n{many}")), 431, Some(Code::HeadersTooLarge)),
+        (
+            get(&format!("Host: localhost\r\nX: {}\r\n", "x".repeat(40_000))),
+            431,
+            Some(Code::HeadersTooLarge),
+        ),
+        (
+            get("Host: localhost\r\nTransfer-Encoding: chunked\r\n"),
+            411,
+            Some(Code::LengthRequired),
+        ),
+        ("GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n".into(), 404, Some(Code::NotFound)),
+        (
+            "PUT /v1/keys HTTP/1.1\r\nHost: localhost\r\n\r\n".into(),
+            405,
+            Some(Code::MethodNotAllowed),
+        ),
+    ] {
+        let answer = asked(&world, &bytes);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{bytes:.80}: {answer:.200}");
+        assert_eq!(code(&answer), refused, "{bytes:.80}");
+        for said in ["cache-control: no-store\r\n", "x-content-type-options: nosniff\r\n"] {
+            assert!(answer.contains(said), "{bytes:.80}: {answer:.300}");
+        }
+    }
+    // Two requests in one write are answered one after the other, and the second is looked at like the first.
+    let mut raw = connect(&world, "wellcome");
+    raw.write((get("Host: localhost\r\n") + &get("Host: elsewhere\r\n")).as_bytes())
+        .expect("sent");
+    assert_eq!((code(&raw.read()), code(&raw.read())), (None, Some(Code::Misdirected)));
+    assert!(raw.is_ended());
+}
+
+fn one_partner_s_share_is_not_another_s(backend: Backend) {
+    let network = POOL.replace("name = \"IKEA\"", "name = \"IKEA\"\nstatus = \"suspended\"");
+    let mut world = World::new(backend, &network);
+    world.sandbox.stop();
+    world.sandbox.config.limits.requests = 4;
+    world.sandbox.config.limits.connections = 6;
+    world.sandbox.config.limits.messages_per_second = 1;
+    world.sandbox.start().expect("the service starts");
+    world.connect();
+    // Four bodies that never end, of each: one more request of theirs is refused, and nobody else notices.
+    let unfinished = |path: &str| {
+        format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9000\r\n\r\n{}",
+            "x".repeat(5000)
+        )
+    };
+    let mut held = vec![];
+    for (partner, path) in [("ikea", "/v1/keys"), ("hangseng", "/v1/messages")] {
+        for _ in 0..4 {
+            let mut raw = connect(&world, partner);
+            raw.write(unfinished(path).as_bytes()).expect("sent");
+            held.push(raw);
+        }
+        let mut more = connect(&world, partner);
+        let refused = (0..50).find_map(|_| {
+            more.write(b"GET /v1/keys HTTP/1.1\r\nHost: localhost\r\n\r\n").ok()?;
+            let answer = more.read();
+            (code(&answer) == Some(Code::TooManyRequests)).then_some(answer)
+        });
+        let refused = refused.expect("its share is used up");
+        assert!(
+            refused.starts_with("HTTP/1.1 429 ") && refused.contains("retry-after: 1\r\n"),
+            "{refused}"
+        );
+        world.post("wellcome", earn("YUU", "m1", "1")).expect("another's share");
+    }
+    // Of messages there may be so many a second: the burst is taken, then the problem says how long to wait.
+    drop(held);
+    let batch: Vec<_> = (0..1000).map(|_| world.message("wellcome", earn("YUU", "m1", "1"))).collect();
+    let signed: Vec<String> = batch.iter().map(|message| world.sign(message)).collect();
+    let client = world.client("wellcome");
+    let refused = (0..3).find_map(|_| world.runtime.block_on(client.post_batch(&signed)).err());
+    match refused {
+        Some(partner_sdk::client::ClientError::Refused(problem)) => assert_eq!(problem.code, Code::TooManyRequests),
+        other => panic!("{other:?}"),
+    }
+    // With as many connections as it may have, a new one takes the place of one that is idle.
+    let mut idle: Vec<Raw> = (0..8).map(|_| connect(&world, "pool")).collect();
+    idle.iter_mut()
+        .for_each(|raw| drop(raw.write(b"GET /v1/health HTTP/1.1\r\nHost: localhost\r\n\r\n")));
+    assert!(idle[7].read().starts_with("HTTP/1.1 200 "));
+}
+
+fn a_revoked_key_s_connections_are_closed(backend: Backend) {
+    let world = World::new(backend, POOL);
+    let (mut idle, mut other) = (connect(&world, "ikea"), connect(&world, "wellcome"));
+    for raw in [&mut idle, &mut other] {
+        raw.write(b"GET /v1/health HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("sent");
+        assert!(raw.read().starts_with("HTTP/1.1 200 "));
+    }
+    let own = world.runtime.block_on(world.client("ikea").keys()).expect("keys");
+    let mut conn = world.sandbox.database().expect("a connection");
+    let why = "stolen".parse().expect("a reason");
+    let id: PartnerId = "ikea".parse().expect("a partner");
+    let name = KeyName::Spki(own.tls[0].spki_sha256);
+    keys::revoke(
+        &mut conn,
+        &name,
+        &why,
+        &By::Partner(&id, &own.signing[0].kid, world.now()),
+        world.now(),
+    )
+    .expect("revoked");
+    assert!(idle.is_ended(), "the idle connection is closed");
+    other.write(b"GET /v1/health HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("sent");
+    assert!(other.read().starts_with("HTTP/1.1 200 "), "nobody else's is");
+}

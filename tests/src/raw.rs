@@ -1,0 +1,83 @@
+//! A connection on which a test writes what it likes.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use partner_sdk::client::Identity;
+use partner_sdk::client::tls::client_config;
+use rustls::{ClientConnection, StreamOwned};
+
+/// How long anything may take before a test gives up on it.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A TLS connection of one partner, below HTTP.
+pub struct Raw {
+    stream: StreamOwned<ClientConnection, TcpStream>,
+    /// What came after the last answer.
+    came: Vec<u8>,
+}
+
+/// A socket to the service's port, from one of this machine's loopback addresses (127.0.0.`from`), so that a test can be at several places.
+pub fn socket(base: &str, from: u8) -> std::io::Result<TcpStream> {
+    let port: u16 = base.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let stream = runtime.block_on(async {
+        let socket = tokio::net::TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, from)), 0))?;
+        socket.connect(SocketAddr::from(([127, 0, 0, 1], port))).await?.into_std()
+    })?;
+    stream.set_nonblocking(false)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    Ok(stream)
+}
+
+impl Raw {
+    /// Connects from 127.0.0.`from`; the handshake is over when it returns.
+    pub fn connect(base: &str, identity: &Identity, from: u8) -> std::io::Result<Self> {
+        let config = Arc::new(client_config(identity).expect("settings"));
+        let tls = ClientConnection::new(config, "localhost".try_into().expect("a name")).expect("a client");
+        let mut stream = StreamOwned::new(tls, socket(base, from)?);
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock)?;
+        }
+        Ok(Self { stream, came: vec![] })
+    }
+
+    /// Writes bytes as they are.
+    pub fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.stream.write_all(bytes)?;
+        self.stream.flush()
+    }
+
+    /// One answer, head and body; what there is of it where the connection ends before.
+    pub fn read(&mut self) -> String {
+        let mut room = [0; 4096];
+        loop {
+            let text = String::from_utf8_lossy(&self.came).into_owned();
+            if let Some((head, body)) = text.split_once("\r\n\r\n") {
+                let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+                let length: usize = length.unwrap_or(0);
+                if body.len() >= length {
+                    let all = head.len() + 4 + length;
+                    self.came.drain(..all);
+                    return text[..all].to_owned();
+                }
+            }
+            match self.stream.read(&mut room) {
+                Ok(0) | Err(_) => return text,
+                Ok(read) => self.came.extend_from_slice(&room[..read]),
+            }
+        }
+    }
+
+    /// Whether the service has ended the connection; waits for it up to ten seconds.
+    pub fn is_ended(&mut self) -> bool {
+        match self.stream.read(&mut [0; 1]) {
+            Ok(read) => read == 0,
+            Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+        }
+    }
+}
