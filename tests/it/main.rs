@@ -41,6 +41,7 @@ mod revocations;
 mod saga;
 mod sdk;
 mod secrets;
+mod simulation;
 mod succession;
 mod texts;
 mod tidy;
