@@ -72,13 +72,7 @@ fn kept(posted: &Posted, key: &SigningKey) -> Answer {
             receipt: Some(signed),
             problem: None,
         },
-        Some(code) => {
-            let recoverable = receipt
-                .fact("recoverable")
-                .map(|points| format!(" Recoverable now: {points} points."));
-            let detail = format!("{}{}", code.title(), recoverable.unwrap_or_default());
-            rejected(Problem::new(code, detail).at(posted.field.as_deref()), Some(signed))
-        }
+        Some(code) => rejected(Problem::new(code, receipt.detail()).at(posted.field.as_deref()), Some(signed)),
     }
 }
 

@@ -35,6 +35,7 @@ mod privacy;
 mod quote_race;
 mod quotes;
 mod rates;
+mod reasons;
 mod refusals;
 mod reload;
 mod revocations;

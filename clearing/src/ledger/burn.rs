@@ -5,7 +5,7 @@ use partner_sdk::{Amount, Body, Code, Message, MessageId, PartnerId, Points};
 
 use super::plan::{Effect, owe};
 use super::types::{AccountKey, Hold, Line, LotKey, Moved, Posted};
-use super::{Plan, Reject, Rejected, WorkingSet, agreement_behind, agreement_of, fresh, points_of, target_of};
+use super::{Plan, Reject, Rejected, WorkingSet, agreement_behind, agreement_of, fresh, points_of, target_of, text_of};
 use crate::directory::Numbered;
 
 pub(super) fn burn(set: &WorkingSet, message: &Message) -> Rejected<Plan> {
@@ -54,7 +54,9 @@ pub(super) fn authorise(set: &WorkingSet, message: &Message) -> Rejected<Plan> {
     let latest = set.now.saturating_add(i64::from(agreement.item.terms.hold_minutes) * 60_000_000);
     let expires_at = expires_at.map_or(latest, |at| at.as_microsecond());
     if !(set.now + 1..=latest).contains(&expires_at) {
-        return Err(Reject::at(Code::BadValue, "expires_at"));
+        return Err(Reject::at(Code::BadValue, "expires_at")
+            .with("after", set.time())
+            .with("latest", super::time_of(latest)));
     }
     let mut effects = set.limits(agreement, member, points)?;
     enough(set, &account, points)?;
@@ -85,7 +87,7 @@ pub(super) fn capture(set: &WorkingSet, message: &Message, authorisation: &Messa
     let agreement = agreement_behind(set, &target)?;
     let points = points_of(set, &account.programme, points)?;
     if points.0 > hold.points {
-        return Err(Reject::at(Code::HoldExceeded, "points"));
+        return Err(Reject::at(Code::HoldExceeded, "points").with("held", text_of(set, &account.programme, hold.points)));
     }
     let mut effects = vec![Effect::CloseHold(hold.seq)];
     effects.extend(pay_out(set, &message.sender, agreement, &account, &hold.lots, points)?);
@@ -119,7 +121,7 @@ pub(super) fn void(set: &WorkingSet, message: &Message, authorisation: &MessageI
 
 fn enough(set: &WorkingSet, account: &AccountKey, points: Points) -> Rejected<()> {
     if set.available(account) < i128::from(points.0) {
-        Err(Reject::at(Code::InsufficientBalance, "points"))
+        Err(set.insufficient(account))
     } else {
         Ok(())
     }
@@ -164,7 +166,7 @@ fn open_hold<'a>(
         return Err(Reject::at(Code::HoldClosed, "authorisation"));
     }
     if !hold.is_live(set.now) {
-        return Err(Reject::at(Code::HoldExpired, "authorisation"));
+        return Err(Reject::at(Code::HoldExpired, "authorisation").with("expires_at", super::time_of(hold.expires_at)));
     }
     Ok((target, account, hold))
 }

@@ -116,7 +116,7 @@ pub(super) fn only_exchanged(set: &WorkingSet, body: &Body) -> Rejected<()> {
 /// Reserves what an exchange moves, and tells the issuer to credit it. `moves` is what capturing it will do.
 pub(super) fn instruct(set: &WorkingSet, message: &Message, exchange: &Exchange, moves: &[Effect]) -> Rejected<(Vec<Effect>, Facts)> {
     // Checked as if it happened now, beside all that is reserved already.
-    set.check_caps(moves)?;
+    set.check_caps(&message.sender, moves)?;
     let to_issuer = set.issuer_of(exchange.to)?;
     let terms = &exchange.agreement.item.terms;
     let owed = moves.iter().filter_map(|effect| match effect {

@@ -21,9 +21,10 @@ pub(super) fn earn(set: &WorkingSet, message: &Message) -> Rejected<Plan> {
     let points = points_of(set, programme, *points)?;
     let terms = &agreement.item.terms;
     let spend = spend.map(|s| s.to_units(terms.currency.minor_digits()).map(|_| s).and_then(|s| s.to_units(6)));
-    let spend = spend.transpose().map_err(|_| Reject::at(Code::BadAmount, "spend"))?;
+    let bad_spend = || Reject::at(Code::BadAmount, "spend").with("decimals", terms.currency.minor_digits());
+    let spend = spend.transpose().map_err(|_| bad_spend())?;
     if spend == Some(0) {
-        return Err(Reject::at(Code::BadAmount, "spend"));
+        return Err(bad_spend());
     }
     let account = AccountKey {
         programme: programme.clone(),

@@ -45,7 +45,7 @@ pub(super) fn exchange(set: &WorkingSet, message: &Message) -> Rejected<Plan> {
     };
     let mut effects = set.limits(agreement, member, partner_sdk::Points(quote.points))?;
     if set.hosts(programme) && set.available(&from) < i128::from(quote.points) {
-        return Err(Reject::at(Code::InsufficientBalance, "points"));
+        return Err(set.insufficient(&from));
     }
     effects.push(Effect::UseQuote(quote.seq));
     let exchange = Exchange {

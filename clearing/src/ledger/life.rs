@@ -21,8 +21,10 @@ pub(super) fn may_post(set: &WorkingSet, sender: Status, body: &Body) -> Rejecte
         // What it has credited or not is so, whatever it may do now.
         Status::Suspended | Status::Leaving if answers(body) => {}
         Status::Leaving if !matches!(body, Body::Earn { .. } | Body::Prepay { .. }) => {}
-        Status::Leaving => return Err(Reject::at(Code::PartnerLeaving, "sender")),
-        Status::Admitted | Status::Suspended | Status::Gone => return Err(Reject::at(Code::PartnerSuspended, "sender")),
+        Status::Leaving => return Err(Reject::at(Code::PartnerLeaving, "sender").with("status", sender)),
+        Status::Admitted | Status::Suspended | Status::Gone => {
+            return Err(Reject::at(Code::PartnerSuspended, "sender").with("status", sender));
+        }
     }
     match body {
         Body::Earn { programme, .. } | Body::Prepay { programme, .. } => issuer(set, programme, Does::Issues, "programme"),
@@ -53,7 +55,7 @@ fn issuer(set: &WorkingSet, programme: &ProgrammeCode, does: Does, field: &'stat
     match set.directory.partners.get(&programme.terms.issuer).map(|p| p.status) {
         Some(Status::Active) => Ok(()),
         Some(Status::Leaving) if does == Does::Spends => Ok(()),
-        Some(Status::Leaving) => Err(Reject::at(Code::PartnerLeaving, field)),
-        _ => Err(Reject::at(Code::PartnerSuspended, field)),
+        Some(status @ Status::Leaving) => Err(Reject::at(Code::PartnerLeaving, field).with("status", status)),
+        other => Err(Reject::at(Code::PartnerSuspended, field).with("status", other.unwrap_or(Status::Gone))),
     }
 }

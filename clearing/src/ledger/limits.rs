@@ -3,22 +3,25 @@
 use std::collections::BTreeMap;
 
 use partner_sdk::agreement::Agreement;
+use partner_sdk::amount::format_units;
+use partner_sdk::change::Status;
 use partner_sdk::{Code, Currency, MemberNumber, PartnerId, Points};
 
 use super::bounds::MAX_SUM;
 use super::plan::Effect;
-use super::{Reject, Rejected, WorkingSet};
+use super::{Reject, Rejected, WorkingSet, text_of};
 use crate::directory::Numbered;
 
 impl WorkingSet {
     /// Checks the agreement's step and limits and returns what counts towards them.
     pub(super) fn limits(&self, agreement: &Numbered<Agreement>, member: &MemberNumber, points: Points) -> Rejected<Vec<Effect>> {
         let item = &agreement.item;
+        let text = |points: i64| text_of(self, &item.terms.programme, points);
         if points.0 % item.step != 0 {
-            return Err(Reject::at(Code::NotAMultiple, "points"));
+            return Err(Reject::at(Code::NotAMultiple, "points").with("step", text(item.step)));
         }
-        if item.per_message.is_some_and(|limit| points > limit) {
-            return Err(Reject::at(Code::LimitPerMessage, "points"));
+        if let Some(limit) = item.per_message.filter(|limit| points > *limit) {
+            return Err(Reject::at(Code::LimitPerMessage, "points").with("limit", text(limit.0)));
         }
         let of_window = [
             (item.per_member_day, Some(member.clone()), Code::LimitMemberDay),
@@ -29,7 +32,8 @@ impl WorkingSet {
             let Some(limit) = limit else { continue };
             let used = self.limit_use.get(&(agreement.no, member.clone())).copied().unwrap_or(0);
             if Points(used).checked_add(points).is_none_or(|total| total > limit) {
-                return Err(Reject::at(code, "points"));
+                let reject = Reject::at(code, "points").with("limit", text(limit.0)).with("used", text(used));
+                return Err(reject.with("room", text(limit.0.saturating_sub(used).max(0))));
             }
             counts.push(Effect::Count {
                 agreement: agreement.no,
@@ -40,8 +44,9 @@ impl WorkingSet {
         Ok(counts)
     }
 
-    /// Checks that nobody whose debt grows would owe more than its net debit cap: the operator's, and that of the agreement under which it grows.
-    pub(super) fn check_caps(&self, effects: &[Effect]) -> Rejected<()> {
+    /// Checks that nobody whose debt grows would owe more than its net debit cap: the operator's, and that of the agreement under which it grows. A sender
+    /// learns its own room, and of another's cap only whose it is.
+    pub(super) fn check_caps(&self, sender: &PartnerId, effects: &[Effect]) -> Rejected<()> {
         if effects.iter().any(|effect| matches!(effect, Effect::Answer { .. })) {
             // It was checked when it was reserved; whatever the caps are now, the issuer's word that it has credited is posted.
             return self.check_sums(effects, i64::MAX).map(drop);
@@ -51,18 +56,38 @@ impl WorkingSet {
         for ((partner, currency), (up, down)) in swings {
             // Whoever is gone was settled for good: nothing is owed to it or by it any more.
             if self.is_gone(partner) {
-                return Err(Reject::new(Code::PartnerSuspended));
+                return Err(Reject::new(Code::PartnerSuspended).with("status", Status::Gone));
             }
             let exposure = i128::from(self.exposure.get(&(partner.clone(), currency)).copied().unwrap_or(0));
             let owed = exposure + self.reserved(partner, currency, effects).0 + up - down;
             let operators = self.directory.partners.get(partner).and_then(|p| p.caps.get(&currency));
-            let own = effects.iter().filter_map(|effect| self.cap_agreed(effect, partner, currency));
-            let cap = operators.map(|cap| cap.0).into_iter().chain(own).min();
-            if up > down && cap.is_some_and(|cap| owed > i128::from(cap)) {
-                return Err(Reject::new(Code::NetDebitCap));
+            let own = effects.iter().filter_map(|effect| self.cap_agreed(effect, partner, currency)).min();
+            let caps = [operators.map(|cap| (cap.0, "sender")), own.map(|cap| (cap, "agreement"))];
+            let cap = caps.into_iter().flatten().min_by_key(|(cap, _)| *cap);
+            if let Some((cap, own)) = cap.filter(|(cap, _)| up > down && owed > i128::from(*cap)) {
+                let reject = Reject::new(Code::NetDebitCap);
+                if partner != sender {
+                    let whose = if self.issues(partner, effects) { "issuer" } else { "other" };
+                    return Err(reject.with("whose", whose).with("currency", currency));
+                }
+                let [limit, used] = [i128::from(cap), owed - up + down];
+                let [limit, used, room] = [limit, used, (limit - used).max(0)].map(|micros| format_units(micros, 6));
+                let reject = reject.with("whose", own).with("currency", currency).with("limit", limit);
+                return Err(reject.with("used", used).with("room", room));
             }
         }
         Ok(())
+    }
+
+    /// Whether a partner comes to owe by the effects as the issuer of the points. Of another's cap a sender learns no more than this.
+    fn issues(&self, partner: &PartnerId, effects: &[Effect]) -> bool {
+        let issuer = |no| {
+            let terms = &self.directory.agreement_no(no)?.item.terms;
+            let priced = terms.to_programme.as_ref().unwrap_or(&terms.programme);
+            self.directory.programmes.get(priced).map(|p| &p.terms.issuer)
+        };
+        let as_issuer = |effect: &Effect| matches!(effect, Effect::Money(money) if money.debtor == *partner && issuer(money.agreement) == Some(partner));
+        effects.iter().any(as_issuer)
     }
 
     /// The cap of the agreement under which this partner comes to owe, where the agreement is its own and names one.

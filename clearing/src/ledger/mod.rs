@@ -33,7 +33,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use partner_sdk::agreement::{Agreement, AgreementKind};
-use partner_sdk::amount::AmountError;
+use partner_sdk::amount::{AmountError, format_units};
 use partner_sdk::{Amount, Body, Code, PartnerId, Points, ProgrammeCode};
 
 pub use bounds::{MAX_FEES, MAX_MONEY, MAX_POINTS, MAX_SUM};
@@ -82,6 +82,12 @@ impl Reject {
             facts: vec![],
         }
     }
+
+    /// One more fact for the receipt; the problem's detail is made from them (`partner_sdk::wire::Receipt::detail`).
+    fn with(mut self, name: &str, value: impl ToString) -> Self {
+        self.facts.push((name.to_owned(), value.to_string()));
+        self
+    }
 }
 
 /// A value, or the first check that failed.
@@ -121,7 +127,7 @@ pub fn apply(set: &mut WorkingSet, verified: &Verified) -> Outcome {
     if known.is_some() {
         return Outcome::IdReused;
     }
-    let planned = check(set, verified).and_then(|plan| set.check_caps(&plan.effects).map(|()| plan));
+    let planned = check(set, verified).and_then(|plan| set.check_caps(&message.sender, &plan.effects).map(|()| plan));
     // After this point nothing can fail.
     let seq = set.next_seq;
     set.next_seq += 1;
@@ -170,12 +176,13 @@ fn check(set: &WorkingSet, verified: &Verified) -> Rejected<Plan> {
         .get(&message.sender)
         .ok_or(Reject::at(Code::SenderMismatch, "sender"))?;
     life::may_post(set, partner.status, &message.body)?;
-    if message.issued_at.as_microsecond() > set.now.saturating_add(MAX_AHEAD) {
-        return Err(Reject::at(Code::IssuedInFuture, "issued_at"));
+    let latest = set.now.saturating_add(MAX_AHEAD);
+    if message.issued_at.as_microsecond() > latest {
+        return Err(Reject::at(Code::IssuedInFuture, "issued_at").with("latest", time_of(latest)));
     }
     // An answer counts whatever the issuer's clocks say.
     if message.occurred_at > message.issued_at && !answers(&message.body) {
-        return Err(Reject::at(Code::Stale, "occurred_at"));
+        return Err(Reject::at(Code::Stale, "occurred_at").with("latest", message.issued_at));
     }
     custody::only_exchanged(set, &message.body)?;
     match &message.body {
@@ -202,16 +209,23 @@ fn points_of(set: &WorkingSet, programme: &ProgrammeCode, amount: Amount) -> Rej
         .terms
         .scale;
     match amount.to_units(scale) {
-        Ok(units) if units > MAX_POINTS => Err(Reject::at(Code::Overflow, "points")),
+        Ok(units) if units > MAX_POINTS => Err(Reject::at(Code::Overflow, "points").with("limit", text_of(set, programme, MAX_POINTS))),
         Ok(units) if units > 0 => Ok(Points(units)),
-        Ok(_) | Err(AmountError::Grammar | AmountError::Decimals | AmountError::Overflow) => Err(Reject::at(Code::BadAmount, "points")),
+        Ok(_) | Err(AmountError::Grammar | AmountError::Decimals | AmountError::Overflow) => {
+            Err(Reject::at(Code::BadAmount, "points").with("decimals", scale))
+        }
     }
 }
 
-/// Points as they travel.
-fn text_of(set: &WorkingSet, programme: &ProgrammeCode, points: i64) -> String {
+/// Points as they travel, with as many decimals as they need; a balance may be below zero.
+fn text_of(set: &WorkingSet, programme: &ProgrammeCode, points: impl Into<i128>) -> String {
     let scale = set.directory.programmes.get(programme).map_or(0, |p| p.terms.scale);
-    Amount::from_units(points, scale).map_or_else(String::new, |a| a.to_string())
+    let text = format_units(points, scale);
+    if scale == 0 {
+        text
+    } else {
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    }
 }
 
 /// The clearinghouse's times as timestamps; they are always within the calendar.
@@ -247,7 +261,14 @@ fn agreement_at<'a>(
         return Err(Reject::at(Code::UnknownProgramme, "to_programme"));
     }
     let key = (kind, partner.clone(), programme.clone(), to.cloned());
-    set.directory.agreement(&key, at).ok_or(Reject::new(Code::NoAgreement))
+    set.directory.agreement(&key, at).ok_or_else(|| {
+        let kind = match kind {
+            AgreementKind::Earn => "earn",
+            AgreementKind::Burn => "burn",
+            AgreementKind::Exchange => "exchange",
+        };
+        Reject::new(Code::NoAgreement).with("kind", kind).with("at", at)
+    })
 }
 
 /// Neither `issued_at` nor `occurred_at` is older than the agreement's store-and-forward allowance: a message that came from a till without a line says
@@ -255,13 +276,11 @@ fn agreement_at<'a>(
 fn fresh(set: &WorkingSet, agreement: &Agreement, message: &partner_sdk::Message) -> Rejected<()> {
     let allowance = i64::from(agreement.terms.store_and_forward_minutes) * 60_000_000;
     let oldest = set.now.saturating_sub(allowance);
-    if message.issued_at.as_microsecond() < oldest {
-        return Err(Reject::at(Code::Stale, "issued_at"));
+    let times = [("issued_at", message.issued_at), ("occurred_at", message.occurred_at)];
+    match times.into_iter().find(|(_, at)| at.as_microsecond() < oldest) {
+        Some((field, _)) => Err(Reject::at(Code::Stale, field).with("earliest", time_of(oldest))),
+        None => Ok(()),
     }
-    if message.occurred_at.as_microsecond() < oldest {
-        return Err(Reject::at(Code::Stale, "occurred_at"));
-    }
-    Ok(())
 }
 
 /// An accepted earlier message of the same sender.

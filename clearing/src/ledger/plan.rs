@@ -6,7 +6,7 @@ use partner_sdk::{Code, Currency, MemberNumber, Money, PartnerId, Points};
 use super::custody::Pending;
 use super::types::{AccountKey, Hold, Line, Lot, LotKey, Quote, Told};
 use super::working_set::WorkingSet;
-use super::{Reject, Rejected};
+use super::{Reject, Rejected, text_of};
 
 /// A lot that is there already, or one that this message issues.
 #[derive(Debug, Clone, Copy)]
@@ -268,6 +268,19 @@ impl WorkingSet {
         Ok([Some(Effect::Charge { lot: at, points }), money].into_iter().flatten().collect())
     }
 
+    /// The member's points don't suffice: what there is, as the sender may read it at `/v1/accounts` too.
+    pub(super) fn insufficient(&self, account: &AccountKey) -> Reject {
+        let (points, debt) = self.accounts.get(account).map_or((0, 0), |a| (a.points, a.debt));
+        let held = self.held_at(account, self.now).values().map(|points| i128::from(*points)).sum();
+        let text = |points: i128| text_of(self, &account.programme, points);
+        let balance = i128::from(points) - i128::from(debt);
+        Reject::at(Code::InsufficientBalance, "points")
+            .with("available", text(self.available(account)))
+            .with("balance", text(balance))
+            .with("held", text(held))
+            .with("debt", text(debt.into()))
+    }
+
     /// Which points are spent, or held: alive, not held, oldest expiry first, and of the same expiry the lot of the earlier message first. The caller
     /// has checked that there are enough.
     pub(super) fn oldest(&self, account: &AccountKey, points: i64) -> Rejected<Vec<(LotKey, i64)>> {
@@ -281,11 +294,7 @@ impl WorkingSet {
             lots.extend((taken > 0).then_some((lot.key, taken)));
             left -= taken;
         }
-        if left > 0 {
-            Err(Reject::at(Code::InsufficientBalance, "points"))
-        } else {
-            Ok(lots)
-        }
+        if left > 0 { Err(self.insufficient(account)) } else { Ok(lots) }
     }
 
     /// Takes so many points from lots, in their order; funders that pay at redemption are charged.

@@ -7,7 +7,7 @@ use partner_sdk::wire::Quantity;
 use partner_sdk::{Body, Code, Message, MessageId, PartnerId, Points, ProgrammeCode};
 
 use super::plan::{Effect, MoneyMove, owe};
-use super::reverse::{limited, reversible};
+use super::reverse::{exceeded, limited, reversible};
 use super::types::{Line, Lot, LotKey, Moved, Posted, Told};
 use super::{Plan, Reject, Rejected, WorkingSet, agreement_at, fresh, points_of, text_of};
 use crate::directory::Numbered;
@@ -37,7 +37,7 @@ pub(super) fn prepay(set: &WorkingSet, message: &Message) -> Rejected<Plan> {
     let (block, _) = agreement.item.prepaid.ok_or(Reject::new(Code::NotPrepaid))?;
     let points = points_of(set, programme, *points)?;
     if points.0 % block.0 != 0 {
-        return Err(Reject::at(Code::NotAMultiple, "points"));
+        return Err(Reject::at(Code::NotAMultiple, "points").with("step", text_of(set, programme, block.0)));
     }
     let bought = set.blocks.get(&agreement.no).map_or(0, |b| b.bought);
     bought.checked_add(points.0).ok_or(Reject::at(Code::Overflow, "points"))?;
@@ -73,14 +73,18 @@ pub(super) fn prepay(set: &WorkingSet, message: &Message) -> Rejected<Plan> {
 pub(super) fn take_back(set: &WorkingSet, message: &Message, target: &Posted, quantity: Quantity) -> Rejected<Plan> {
     let agreement = reversible(set, message, target)?;
     let Quantity::Points(points) = quantity else {
-        return Err(Reject::at(Code::NotReversible, "spend"));
+        return Err(Reject::at(Code::NotReversible, "spend").with("kind", &target.kind));
     };
     let Terms { programme, currency, .. } = &agreement.item.terms;
     let points = points_of(set, programme, points)?.0;
     let (before, _) = set.reversals.get(&target.seq).copied().unwrap_or_default();
     let rest = target.moved.points - before;
     if points > rest {
-        return Err(Reject::at(Code::ReversalExceeded, "points"));
+        let whole = target.moved.points;
+        return Err(exceeded(
+            "points",
+            [whole, before, rest].map(|points| text_of(set, programme, points)),
+        ));
     }
     let left = set.blocks.get(&agreement.no).map_or(0, |b| b.left);
     if points > left {

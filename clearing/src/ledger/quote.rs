@@ -30,7 +30,7 @@ pub(super) fn quote(set: &WorkingSet, message: &Message) -> Rejected<Plan> {
     let offered = points_of(set, programme, *points)?;
     let rate = set.directory.rate(programme, to_programme, now).ok_or(Reject::new(Code::NoRate))?;
     let bonus_rate = set.directory.bonus(programme, to_programme, now);
-    let (used, credited, bonus) = exchanged(&agreement.item, &rate.item, bonus_rate.map(|b| &b.item), offered)?;
+    let (used, credited, bonus) = exchanged(set, &agreement.item, &rate.item, bonus_rate.map(|b| &b.item), offered)?;
     let life = i64::from(agreement.item.terms.quote_seconds.unwrap_or(QUOTE_SECONDS)) * 1_000_000;
     let quote = Quote {
         seq: 0,
@@ -75,20 +75,30 @@ pub(super) fn fits(agreement: &Agreement, rate: &Rate, bonus: Option<&Bonus>) ->
 }
 
 /// `(points used, credited, bonus)` for points offered, by the rate's step, minimum and maximum (DESIGN 3.3).
-fn exchanged(agreement: &Agreement, rate: &Rate, bonus: Option<&Bonus>, offered: Points) -> Rejected<(Points, Points, Points)> {
+fn exchanged(
+    set: &WorkingSet,
+    agreement: &Agreement,
+    rate: &Rate,
+    bonus: Option<&Bonus>,
+    offered: Points,
+) -> Rejected<(Points, Points, Points)> {
+    let programme = &rate.terms.programme;
     let overflow = || Reject::at(Code::Overflow, "points");
     let (used, credited) = rate.ratio.exchange(offered, rate.step).ok_or_else(overflow)?;
     if offered < rate.minimum || used == Points::ZERO || credited == Points::ZERO {
-        return Err(Reject::at(Code::BelowMinimum, "points"));
+        let least = |n: Points| text_of(set, programme, n.0);
+        return Err(Reject::at(Code::BelowMinimum, "points")
+            .with("minimum", least(rate.minimum))
+            .with("step", least(Points(rate.step))));
     }
     if used > rate.maximum {
-        return Err(Reject::at(Code::AboveMaximum, "points"));
+        return Err(Reject::at(Code::AboveMaximum, "points").with("maximum", text_of(set, programme, rate.maximum.0)));
     }
-    if agreement.per_message.is_some_and(|limit| used > limit) {
-        return Err(Reject::at(Code::LimitPerMessage, "points"));
+    if let Some(limit) = agreement.per_message.filter(|limit| used > *limit) {
+        return Err(Reject::at(Code::LimitPerMessage, "points").with("limit", text_of(set, programme, limit.0)));
     }
     if !fits(agreement, rate, bonus) {
-        return Err(Reject::new(Code::NoRate));
+        return Err(Reject::new(Code::NoRate).with("kind", "misfit"));
     }
     let bonus_rate = bonus;
     let bonus = bonus.map_or(Some(Points::ZERO), |b| b.bonus(credited)).ok_or_else(overflow)?;
@@ -156,22 +166,22 @@ pub(super) fn open_quote<'a>(
         return Err(Reject::at(Code::QuoteUsed, "quote"));
     }
     if quote.expires_at <= set.now {
-        return Err(Reject::at(Code::QuoteExpired, "quote"));
+        return Err(Reject::at(Code::QuoteExpired, "quote").with("expires_at", super::time_of(quote.expires_at)));
     }
     Ok((quote, agreement))
 }
 
 /// Checks that an exchange is about what was quoted.
 pub(super) fn same(set: &WorkingSet, quote: &Quote, programme: &ProgrammeCode, to: &ProgrammeCode, points: Amount) -> Rejected<()> {
-    let mismatch = |field| Err(Reject::at(Code::QuoteMismatch, field));
+    let mismatch = |field, quoted: String| Err(Reject::at(Code::QuoteMismatch, field).with("quoted", quoted));
     if *programme != quote.programme {
-        return mismatch("programme");
+        return mismatch("programme", quote.programme.to_string());
     }
     if *to != quote.to_programme {
-        return mismatch("to_programme");
+        return mismatch("to_programme", quote.to_programme.to_string());
     }
     if points_of(set, programme, points)?.0 != quote.offered {
-        return mismatch("points");
+        return mismatch("points", text_of(set, programme, quote.offered));
     }
     Ok(())
 }

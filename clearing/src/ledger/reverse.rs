@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use partner_sdk::agreement::Agreement;
 use partner_sdk::wire::Quantity;
-use partner_sdk::{Amount, Code, Message, MessageId, Points, ProgrammeCode};
+use partner_sdk::{Amount, Code, Message, MessageId, Money, Points, ProgrammeCode};
 
 use super::plan::{Effect, owe};
 use super::types::{AccountKey, Line, Lot, LotKey, Moved, Posted};
@@ -25,7 +25,7 @@ pub(super) fn reverse(set: &WorkingSet, message: &Message, target: &MessageId, q
     if target.kind == "prepay" {
         return prepaid::take_back(set, message, &target, quantity);
     }
-    let not_reversible = || Reject::at(Code::NotReversible, "message");
+    let not_reversible = || Reject::at(Code::NotReversible, "message").with("kind", &target.kind);
     let account = target.moved.account.clone().ok_or_else(not_reversible)?;
     let agreement = reversible(set, message, &target)?;
     if !["earn", "burn", "capture", "exchange"].contains(&target.kind.as_str()) {
@@ -40,7 +40,14 @@ pub(super) fn reverse(set: &WorkingSet, message: &Message, target: &MessageId, q
         Quantity::Spend(spend) => by_spend(&target, spend, before.1, agreement.item.terms.currency.minor_digits())?,
     };
     let all = before.0.checked_add(share.points).filter(|all| *all <= target.moved.points);
-    let all = all.ok_or(Reject::at(Code::ReversalExceeded, if share.spend > 0 { "spend" } else { "points" }))?;
+    let all = all.ok_or_else(|| {
+        let field = if share.spend > 0 { "spend" } else { "points" };
+        let whole = target.moved.points;
+        exceeded(
+            field,
+            [whole, before.0, whole - before.0].map(|n| text_of(set, &account.programme, n)),
+        )
+    })?;
     let mut effects = vec![Effect::Reversed {
         target: target.seq,
         points: share.points,
@@ -79,10 +86,17 @@ pub(super) fn reverse(set: &WorkingSet, message: &Message, target: &MessageId, q
 pub(super) fn reversible<'a>(set: &'a WorkingSet, message: &Message, target: &Posted) -> Rejected<&'a Arc<Numbered<Agreement>>> {
     let agreement = agreement_behind(set, target)?;
     fresh(set, &agreement.item, message)?;
-    if set.now > target.posted_at.saturating_add(i64::from(agreement.item.terms.reversal_days) * DAY) {
-        return Err(Reject::at(Code::ReversalWindowClosed, "message"));
+    let latest = target.posted_at.saturating_add(i64::from(agreement.item.terms.reversal_days) * DAY);
+    if set.now > latest {
+        return Err(Reject::at(Code::ReversalWindowClosed, "message").with("latest", super::time_of(latest)));
     }
     Ok(agreement)
+}
+
+/// More than is left to take back of a message: what it moved, how much of that was taken back before, and what is left.
+pub(super) fn exceeded(field: &'static str, [limit, used, room]: [String; 3]) -> Reject {
+    let reject = Reject::at(Code::ReversalExceeded, field).with("limit", limit);
+    reject.with("used", used).with("room", room)
 }
 
 /// What a refund of `spend` takes back: the points of the spend before it, less those of the spend that is left. HK$99.90 earned 99; two refunds of
@@ -92,14 +106,19 @@ fn by_spend(target: &Posted, spend: Amount, before: i64, minor_digits: u32) -> R
         .moved
         .spend
         .filter(|_| target.kind == "earn")
-        .ok_or(Reject::at(Code::NotReversible, "spend"))?;
+        .ok_or_else(|| Reject::at(Code::NotReversible, "spend").with("kind", &target.kind))?;
     let spend = spend
         .to_units(minor_digits)
         .and_then(|_| spend.to_units(6))
         .ok()
         .filter(|s| *s > 0)
-        .ok_or(Reject::at(Code::BadAmount, "spend"))?;
-    let exceeded = || Reject::at(Code::ReversalExceeded, "spend");
+        .ok_or_else(|| Reject::at(Code::BadAmount, "spend").with("decimals", minor_digits))?;
+    let exceeded = || {
+        exceeded(
+            "spend",
+            [whole, before, whole - before].map(|micros| Money(micros).display_micros()),
+        )
+    };
     let after = before.checked_add(spend).filter(|after| *after <= whole).ok_or_else(exceeded)?;
     let kept = |refunded: i64| Points(target.moved.points).share(whole - refunded, whole).ok_or_else(exceeded);
     Ok(Share {
@@ -132,7 +151,7 @@ fn of_earn(set: &WorkingSet, target: &Posted, account: &AccountKey, before: i64,
 fn of_exchange(set: &WorkingSet, target: &Posted, from: &AccountKey, before: i64, all: i64) -> Rejected<Vec<Effect>> {
     // What an issuer has credited in its own books, only it can take back.
     let to = target.moved.to_account.clone().filter(|to| set.hosts(&to.programme));
-    let to = to.ok_or(Reject::at(Code::NotReversible, "message"))?;
+    let to = to.ok_or_else(|| Reject::at(Code::NotReversible, "message").with("kind", "external"))?;
     let moved = &target.moved;
     let up_to = |total: i64, part: i64| total - Points(total).share(moved.points - part, moved.points).map_or(0, |kept| kept.0);
     let back = |total: i64, all: i64| up_to(total, all) - up_to(total, before);
@@ -181,10 +200,5 @@ fn most(set: &WorkingSet, target: &Posted, before: i64, all: i64, fits: impl Fn(
 
 /// So many points could be taken back now.
 pub(super) fn limited(set: &WorkingSet, programme: &ProgrammeCode, recoverable: i128) -> Reject {
-    let text = text_of(set, programme, i64::try_from(recoverable).unwrap_or(i64::MAX));
-    Reject {
-        code: Code::ClawbackLimited,
-        field: Some("points"),
-        facts: vec![("recoverable".to_owned(), text)],
-    }
+    Reject::at(Code::ClawbackLimited, "points").with("recoverable", text_of(set, programme, recoverable))
 }

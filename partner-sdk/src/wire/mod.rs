@@ -1,6 +1,7 @@
 //! What travels: messages from partners, receipts and events from the clearinghouse, and what is said about keys.
 
 mod batch;
+mod detail;
 mod event;
 mod exchange;
 pub mod keys;
@@ -166,6 +167,9 @@ mod tests {
         let rejected = Receipt {
             code: Some(Code::InsufficientBalance),
             field: Some("points".into()),
+            facts: [("available", "39"), ("balance", "99"), ("held", "60"), ("debt", "0")]
+                .map(|(name, points)| (name.into(), points.into()))
+                .to_vec(),
             ..receipt(&signed_burn, &burn(), Some(2))
         };
         let bank = SigningKey::from_bytes(read("bank-1"), &[3; 32]);

@@ -46,7 +46,7 @@ pub struct Receipt {
 }
 
 /// The names that facts may have.
-const FACTS: [&str; 12] = [
+const FACTS: [&str; 32] = [
     "points",
     "credited",
     "bonus",
@@ -59,6 +59,26 @@ const FACTS: [&str; 12] = [
     "state",
     "deadline",
     "recoverable",
+    "whose",
+    "currency",
+    "limit",
+    "used",
+    "room",
+    "available",
+    "balance",
+    "held",
+    "debt",
+    "minimum",
+    "maximum",
+    "step",
+    "decimals",
+    "kind",
+    "quoted",
+    "status",
+    "at",
+    "earliest",
+    "after",
+    "latest",
 ];
 
 impl Receipt {
