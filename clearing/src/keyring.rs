@@ -280,7 +280,8 @@ pub fn fresh(issued_at: Timestamp, now: Timestamp) -> Result<(), Box<Problem>> {
     if age < SignedDuration::from_secs(-10) {
         refused(Code::IssuedInFuture, Code::IssuedInFuture.title())
     } else if age > SignedDuration::from_secs(FRESH_SECONDS) {
-        refused(Code::Stale, "a request about keys may be at most 5 minutes old")
+        let problem = *refusal(Code::Stale, "a request about keys may be at most 5 minutes old", "issued_at");
+        Err(Box::new(problem.advise("Sign it anew, and send it within 5 minutes.")))
     } else {
         Ok(())
     }

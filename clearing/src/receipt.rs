@@ -72,7 +72,10 @@ fn kept(posted: &Posted, key: &SigningKey) -> Answer {
             receipt: Some(signed),
             problem: None,
         },
-        Some(code) => rejected(Problem::new(code, receipt.detail()).at(posted.field.as_deref()), Some(signed)),
+        Some(code) => {
+            let problem = Problem::new(code, receipt.detail()).advise(receipt.what_to_do());
+            rejected(problem.at(posted.field.as_deref()), Some(signed))
+        }
     }
 }
 

@@ -38,7 +38,10 @@ impl From<JwsError> for Refused {
     fn from(error: JwsError) -> Self {
         let (code, field) = match &error {
             JwsError::Malformed => (Code::MalformedJws, None),
-            JwsError::NotGeneral => (Code::MalformedDocument, None),
+            JwsError::NotGeneral(member) => (
+                Code::MalformedDocument,
+                Some(*member).filter(|name| !name.is_empty()).map(str::to_owned),
+            ),
             JwsError::Unprotected => (Code::UnprotectedHeader, Some("header".to_owned())),
             JwsError::Header(fault) => (Code::BadHeader, fault.field().map(str::to_owned)),
             JwsError::Critical => (Code::BadHeader, Some("crit".to_owned())),
@@ -78,8 +81,19 @@ pub fn batch(text: &str, partner: &PartnerId, directory: &Directory) -> Result<V
             "the key isn't a key of the certificate's partner".into(),
         ));
     }
-    let messages = split_batch(&jws.payload).map_err(|e| signed(e.code, "the payload isn't an array of messages".into()))?;
-    if messages.is_empty() || messages.len() > MAX_BATCH {
+    let messages = split_batch(&jws.payload).map_err(|e| {
+        let mut refused = signed(e.code, "the payload isn't an array of messages".into());
+        refused.problem = Box::new(
+            refused
+                .problem
+                .advise("Send a JSON array of messages, each a flat object whose values are all strings."),
+        );
+        refused
+    })?;
+    if messages.is_empty() {
+        return Err(signed(Code::EmptyBatch, "the payload is an array without a message".into()));
+    }
+    if messages.len() > MAX_BATCH {
         return Err(signed(
             Code::TooLarge,
             format!("a batch takes 1 to {MAX_BATCH} messages, this one has {}", messages.len()),

@@ -12,6 +12,7 @@ use crate::agreement::Terms;
 use crate::jcs;
 use crate::jws::general::General;
 use crate::jws::{Compact, JwsError, SigningKey, TYP_ACT};
+use crate::reading::{self, Fault, What};
 use crate::strict::{Fields, StrictError, write_object};
 use crate::text::Why;
 use crate::wire::WireTime;
@@ -160,18 +161,34 @@ impl std::str::FromStr for Action {
     }
 }
 
-/// Why a payload isn't read.
+/// Why a payload isn't read. A term is named by its path, e.g. `change.cap.amount`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DocumentError {
     /// Not the canonical bytes of any JSON.
-    #[error("the payload isn't canonical JSON (RFC 8785)")]
+    #[error("the payload isn't canonical JSON (RFC 8785): one object, keys sorted and each once, no white space, nothing after it")]
     NotCanonical,
     /// A term that has to be written out.
-    #[error("`{0}` is missing: every term stands in a signed document, defaults too")]
+    #[error("`{}` is missing: every term stands in a signed document, defaults too{}", .0, said(.0))]
     Missing(String),
+    /// A term that doesn't belong there.
+    #[error("`{0}` is no term of this kind of document")]
+    Unknown(String),
     /// A term in another form than its own, such as `1.0` for `1`.
-    #[error("`{0}` isn't written in its one form")]
-    Form(String),
+    #[error("`{field}` has one form only: {right}")]
+    Form {
+        /// The term.
+        field: String,
+        /// How it is written right.
+        right: String,
+    },
+    /// A term whose value isn't one of its kind.
+    #[error("`{field}`: {why}{}", said(.field))]
+    Value {
+        /// The term.
+        field: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// Something that isn't of this kind of document.
     #[error("the payload isn't of this kind: {0}")]
     Kind(String),
@@ -181,8 +198,25 @@ impl DocumentError {
     /// The term at fault.
     pub fn field(&self) -> Option<&str> {
         match self {
-            Self::Missing(field) | Self::Form(field) => Some(field),
-            _ => None,
+            Self::Missing(field) | Self::Unknown(field) | Self::Form { field, .. } | Self::Value { field, .. } => Some(field),
+            Self::NotCanonical | Self::Kind(_) => None,
+        }
+    }
+}
+
+/// What is allowed in a term, to go after what is wrong with it.
+fn said(field: &str) -> String {
+    crate::forms::allowed(field).map_or_else(String::new, |allowed| format!("; allowed: {allowed}"))
+}
+
+impl From<Fault> for DocumentError {
+    fn from(fault: Fault) -> Self {
+        let field = fault.path();
+        match fault.what {
+            What::Missing => Self::Missing(field),
+            What::Unknown => Self::Unknown(field),
+            What::Value(why) if field.is_empty() => Self::Kind(why),
+            What::Value(why) => Self::Value { field, why },
         }
     }
 }
@@ -196,24 +230,34 @@ pub fn write(document: &impl Serialize) -> String {
 /// Reads a payload strictly: canonical bytes, no unknown term, none left out, each in its one form.
 pub fn read<T: Serialize + DeserializeOwned>(payload: &[u8]) -> Result<T, DocumentError> {
     let value = jcs::read_canonical(payload).ok_or(DocumentError::NotCanonical)?;
-    let document: T = serde_json::from_value(value.clone()).map_err(|e| DocumentError::Kind(e.to_string()))?;
+    let document: T = reading::read(value.clone())?;
     let written = serde_json::to_value(&document).map_err(|e| DocumentError::Kind(e.to_string()))?;
-    match difference(&value, &written) {
+    match difference("", &value, &written) {
         None => Ok(document),
         Some(error) => Err(error),
     }
 }
 
-/// The first term in which what was signed and what it means are written differently.
-fn difference(signed: &Value, meant: &Value) -> Option<DocumentError> {
+/// The first term in which what was signed and what it means are written differently; `within` is the path of the objects around, with its last point.
+fn difference(within: &str, signed: &Value, meant: &Value) -> Option<DocumentError> {
     let (Value::Object(signed), Value::Object(meant)) = (signed, meant) else {
         return (signed != meant).then_some(DocumentError::NotCanonical);
     };
-    let differs = |key: &String| match (signed.get(key), meant.get(key)) {
-        (None, Some(_)) => Some(DocumentError::Missing(key.clone())),
-        (Some(a), Some(b)) if a.is_object() && b.is_object() => difference(a, b),
-        (a, b) if a == b => None,
-        _ => Some(DocumentError::Form(key.clone())),
+    let differs = |key: &String| {
+        let field = format!("{within}{key}");
+        match (signed.get(key), meant.get(key)) {
+            (None, Some(_)) => Some(DocumentError::Missing(field)),
+            (Some(a), Some(b)) if a.is_object() && b.is_object() => difference(&format!("{field}."), a, b),
+            (a, b) if a == b => None,
+            (_, Some(right)) => Some(DocumentError::Form {
+                field,
+                right: format!("write {right}"),
+            }),
+            (_, None) => Some(DocumentError::Form {
+                field,
+                right: "leave it out".to_owned(),
+            }),
+        }
     };
     meant.keys().chain(signed.keys()).find_map(differs)
 }
@@ -344,10 +388,37 @@ mod tests {
         );
         assert_eq!(
             error(&EARN.replace("00:00:00Z", "00:00:00.0Z")),
-            DocumentError::Form("valid_from".into())
+            DocumentError::Form {
+                field: "valid_from".into(),
+                right: r#"write "2026-01-01T00:00:00Z""#.into()
+            }
         );
         assert_eq!(error(&EARN.replace(":60", ": 60")), DocumentError::NotCanonical);
-        assert!(matches!(error(&EARN.replace("\"partner\"", "\"partnes\"")), DocumentError::Kind(_)));
+        assert_eq!(
+            error(&EARN.replace("\"partner\"", "\"partnes\"")),
+            DocumentError::Unknown("partnes".into())
+        );
+        // Each wrong form is told the right one.
+        for (from, to, told) in [
+            (
+                "T00:00:00Z",
+                "T08:00:00+08:00",
+                "`valid_from` has one form only: write \"2026-01-01T00:00:00Z\"",
+            ),
+            (
+                "T00:00:00Z",
+                "T00:00:00.000000Z",
+                "`valid_from` has one form only: write \"2026-01-01T00:00:00Z\"",
+            ),
+            ("0.0055", "0.00550", "`price` has one form only: write \"0.0055\""),
+            (
+                "\"YUU\"",
+                "\"YUU\",\"quote_seconds\":null",
+                "`quote_seconds` has one form only: leave it out",
+            ),
+        ] {
+            assert_eq!(error(&EARN.replace(from, to)).to_string(), told);
+        }
     }
 
     #[test]

@@ -30,12 +30,14 @@ pub mod change;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod document;
+mod forms;
 pub mod ids;
 pub mod jcs;
 pub mod jws;
 pub mod member_fee;
 pub mod problem;
 pub mod rate;
+mod reading;
 pub mod salt;
 pub mod strict;
 pub mod text;

@@ -61,7 +61,8 @@ catalogue! {
     HeadersTooLarge = "headers_too_large", 431, false, "The request's head is larger than 16 KiB, or has more than 64 headers.", "Send fewer and shorter headers.";
     LengthRequired = "length_required", 411, false, "The body comes without a Content-Length.", "Send the body's length in Content-Length, not chunk by chunk.";
     Misdirected = "misdirected", 421, false, "This service isn't known by the name in Host.", "Use a name or address that is in the server's certificate.";
-    TooLarge = "too_large", 413, false, "The body or the message is too large.", "Keep a message under 4 KiB, a request under 4 MiB and under 1,000 messages.";
+    TooLarge = "too_large", 413, false, "The body or the message is too large.", "Keep a message within 4 KiB, a document or a request about keys within 16 KiB, a batch within 1,000 messages and 4 MiB.";
+    EmptyBatch = "empty_batch", 422, false, "The batch has no message.", "Send 1 to 1,000 messages.";
     TooSlow = "too_slow", 408, true, "The request did not arrive in time.", "Send the same bytes again.";
     BadRequest = "bad_request", 400, false, "The request can't be read.", "See docs/PROTOCOL.md for what this address takes.";
     TooManyRequests = "too_many_requests", 429, true, "This partner, or this address, has used up its share: requests at once or a second, bodies, or messages that wait. Nothing was posted.", "Wait for Retry-After seconds, send the same bytes again, and less at once from then on.";
@@ -75,7 +76,7 @@ catalogue! {
     // The signature.
     MalformedJws = "malformed_jws", 400, false, "Not a compact JWS.", "Send header.payload.signature, each as unpadded base64url.";
     BadHeader = "bad_header", 400, false, "The JWS header isn't exactly alg, kid and typ.", "Send alg EdDSA or Ed25519, your kid, and the typ for this address; no crit.";
-    UnknownKey = "unknown_key", 401, false, "No key of yours has this kid.", "Use a kid that is registered for the partner of the client certificate.";
+    UnknownKey = "unknown_key", 401, false, "No key of yours has this kid.", "Use a kid that is registered for you; `GET /v1/keys` shows a partner its own.";
     BadSignature = "bad_signature", 401, false, "The signature doesn't verify over the bytes received.", "Sign the exact bytes that you send, with the key registered under kid.";
 
     KeyNotValid = "key_not_valid", 403, false, "The key isn't valid at issued_at.", "Sign with the key that is valid when you issue the message.";
@@ -93,17 +94,17 @@ catalogue! {
     MalformedDocument = "malformed_document", 400, false, "Not a JWS in general JSON serialization, or its payload isn't canonical JSON of this kind.", "Send {payload, signatures: [{protected, signature}]}, the payload in RFC 8785 canonical form with every term written out.";
     UnprotectedHeader = "unprotected_header", 400, false, "The document has a header that no signature protects.", "Leave the member `header` out.";
     DocumentChanged = "document_changed", 409, false, "These are not the bytes of the document that is there.", "Fetch the document and sign exactly its payload; for other terms propose another document.";
-    DocumentState = "document_state", 409, false, "The document isn't in a state in which this is done.", "Fetch the document and look at its state.";
-    DocumentKnown = "document_known", 409, false, "This document is there already.", "Fetch it by its hash; to agree on the same again, propose it with another valid_from.";
-    AlreadySigned = "already_signed", 409, false, "This party has signed the document before.", "Wait for the other party.";
+    DocumentState = "document_state", 409, false, "The document isn't in a state in which this is done.", "Fetch the document and look at its state, and when it ends.";
+    DocumentKnown = "document_known", 409, false, "This document is there already.", "Fetch it by its hash; to propose the same once more, give it another salt.";
+    AlreadySigned = "already_signed", 409, false, "This party has signed the document before.", "Nothing more is asked of you: look at the document's state.";
     NotParty = "not_party", 403, false, "This isn't yours to do: only another party of the document may.", "See docs/PROTOCOL.md for who may do what, and when.";
     TooManyProposals = "too_many_proposals", 409, false, "Too many of your proposals aren't in force yet.", "Withdraw what is no longer wanted.";
-    NotApproved = "not_approved", 409, false, "The document lacks a signature that has to be there before it is countersigned.", "Have the missing party sign first.";
+    NotApproved = "not_approved", 409, false, "The document lacks a signature that has to be there before it is countersigned.", "Have whoever is missing sign first.";
     AlreadySettled = "already_settled", 409, false, "The window is settled already.", "Look at who has confirmed its payments: clearing document show HASH.";
     FourEyes = "four_eyes", 403, false, "Who has proposed something doesn't approve it.", "Ask another of the operator's people.";
-    Superseded = "superseded", 409, false, "Another version is in force, or starts then or later.", "Propose a version that names the one in force in `supersedes` and starts later.";
+    Superseded = "superseded", 409, false, "Another version is in force, or starts then or later.", "Start later than the version that is there; an agreement names it in `supersedes` too.";
     NoticeTooShort = "notice_too_short", 422, false, "The notice that was agreed on isn't kept.", "Choose a later date.";
-    BadTerms = "bad_terms", 422, false, "A term isn't possible.", "Change the term that `field` names.";
+    BadTerms = "bad_terms", 422, false, "A term isn't possible.", "Change what `detail` names, in the term at `field`, and propose that.";
     CycleGains = "cycle_gains", 422, false, "Points sent around a cycle of exchanges would grow.", "Publish a rate or bonus under which no cycle gains; `detail` shows the one that would.";
 
     // The signed payload.
@@ -114,25 +115,25 @@ catalogue! {
     BadValue = "bad_value", 422, false, "A field's value isn't of its form.", "See the field's grammar in docs/PROTOCOL.md.";
     BadAmount = "bad_amount", 422, false, "An amount isn't of the grammar, is zero, too large, or has more decimals than its unit.", "Write digits, then at most the unit's decimals: 12.50, not 1e3, +5, .5, 5. or 1_000.";
     SenderMismatch = "sender_mismatch", 403, false, "Certificate, key and sender aren't the same partner.", "Send only messages of your own, signed by your own key.";
-    IssuedInFuture = "issued_in_future", 422, false, "issued_at is more than 10 seconds ahead of the clearinghouse's clock.", "Set your clock, and send a new message.";
-    Stale = "stale", 422, false, "issued_at or occurred_at is older than the agreement's store-and-forward allowance (about keys: older than 5 minutes), or occurred_at is later than issued_at.", "Send messages sooner, or agree on a longer allowance.";
+    IssuedInFuture = "issued_in_future", 422, false, "issued_at is more than 10 seconds ahead of the clearinghouse's clock.", "Set your clock, and sign a new message.";
+    Stale = "stale", 422, false, "issued_at or occurred_at is older than the agreement's store-and-forward allowance (about keys: older than 5 minutes), or occurred_at is later than issued_at.", "Sign anew and send at once; for messages that wait in a till, agree on a longer allowance.";
     IdReused = "id_reused", 409, false, "This id was used for other bytes.", "Use a new id for a new message, the same bytes for a retry.";
 
     // What the network allows.
     UnknownProgramme = "unknown_programme", 422, false, "There is no such programme.", "Use a programme of the network.";
     NoAgreement = "no_agreement", 422, false, "No agreement of the sender allows this at occurred_at.", "Check partner, programme, kind and the agreement's validity.";
-    NoRate = "no_rate", 422, false, "No exchange rate is in force now.", "Ask for the rates in force.";
+    NoRate = "no_rate", 422, false, "No exchange rate is in force now.", "Ask for the rates in force; where one is, ask the operator for one that fits your agreement.";
     LimitPerMessage = "limit_per_message", 422, false, "More points than the agreement allows in one message.", "Send less at once.";
     NotAMultiple = "not_a_multiple", 422, false, "The points aren't a multiple of the agreement's step, or of the block in which they are bought.", "Send a multiple of the step or block.";
     NotPrepaid = "not_prepaid", 422, false, "The sender's agreement sells no points in advance.", "Agree on a block (the term `prepaid`), or earn without one: it is owed then.";
     LimitPartnerDay = "limit_partner_day", 422, false, "More points than the agreement allows for all members together in one window.", "Wait for the next window, or agree on a higher limit.";
     LimitMemberDay = "limit_member_day", 422, false, "More points than the agreement allows for one member in one window.", "Send less, or wait for the next window.";
-    NetDebitCap = "net_debit_cap", 422, false, "A partner would owe more than its net debit cap.", "The partner whose debt grows has to settle or have its cap raised.";
+    NetDebitCap = "net_debit_cap", 422, false, "A partner would owe more than its net debit cap.", "The partner whose debt would grow settles, or has its cap raised.";
     ExpiredOnArrival = "expired_on_arrival", 422, false, "The points would have expired before they arrive: nobody could spend them.", "Send earns sooner; these points can't be credited any more.";
     InsufficientBalance = "insufficient_balance", 422, false, "The member doesn't have that many points to spend.", "Ask for the balance; points under hold can't be spent.";
     HoldUnknown = "hold_unknown", 422, false, "No accepted authorise of the sender has this id.", "Name the id of your own authorise message.";
-    HoldExpired = "hold_expired", 422, false, "The hold has expired.", "Authorise again.";
-    HoldClosed = "hold_closed", 422, false, "The hold was captured or voided before.", "Authorise again.";
+    HoldExpired = "hold_expired", 422, false, "The hold has expired.", "Authorise again, if the points are still wanted.";
+    HoldClosed = "hold_closed", 422, false, "The hold was captured or voided before.", "Authorise again, if more points are wanted.";
     HoldExceeded = "hold_exceeded", 422, false, "More points than the hold holds.", "Capture at most what was authorised.";
     TargetUnknown = "target_unknown", 422, false, "No accepted message of the sender has this id.", "Name the id of your own accepted message.";
     NotReversible = "not_reversible", 422, false, "This kind of message can't be reversed, or not in this way.", "Reverse earn, burn, capture, exchange (not into a programme with external custody) or prepay; by spend only an earn that stated its spend.";
@@ -232,6 +233,12 @@ impl Problem {
     /// The same, to be tried again after this time: whole seconds, one at least.
     pub fn after(mut self, wait: std::time::Duration) -> Self {
         self.retry_after = Some(wait.as_secs() + 1);
+        self
+    }
+
+    /// The same, with what can be done in this very case where the catalogue's advice can't be followed.
+    pub fn advise(mut self, what_to_do: impl Into<String>) -> Self {
+        self.what_to_do = what_to_do.into();
         self
     }
 

@@ -17,8 +17,10 @@ pub enum RenderError {
     Csv(#[from] csv::Error),
 }
 
-/// The columns of every statement's CSV, in order. A row leaves those empty that its section doesn't have.
-pub const CSV_COLUMNS: [&str; 24] = [
+/// The columns of every statement's CSV, in order. A row leaves those empty that its section doesn't have. A column with figures belongs to one section, so
+/// that its sum counts nothing twice.
+pub const CSV_COLUMNS: [&str; 27] = [
+    "format",
     "section",
     "business_date",
     "partner",
@@ -28,21 +30,23 @@ pub const CSV_COLUMNS: [&str; 24] = [
     "direction",
     "programme",
     "agreement",
-    "messages",
-    "points",
     "price",
-    "amount",
-    "value",
-    "you_owe",
-    "you_are_owed",
-    "carried_in",
+    "line_messages",
+    "line_points",
+    "line_amount",
+    "breakage_points",
+    "breakage_value",
+    "pair_you_owe",
+    "pair_you_are_owed",
+    "pair_carried_in",
+    "pair_net",
+    "pair_carried_out",
     "net",
-    "carried_out",
     "result",
-    "gross",
-    "bilateral",
-    "multilateral",
-    "efficiency_percent",
+    "network_gross",
+    "network_bilateral",
+    "network_multilateral",
+    "network_efficiency_percent",
 ];
 
 /// A statement or settlement as JSON: indented, fields in their documented order, one newline at the end.
@@ -62,6 +66,7 @@ pub fn to_csv(statement: &Statement) -> Result<Vec<u8>, RenderError> {
     writer.write_record(CSV_COLUMNS)?;
     let mut write = |section: &str, cells: &Cells<'_>| {
         let cell = |column: &str| match column {
+            "format" => statement.format.as_str(),
             "section" => section,
             "business_date" => &date,
             "partner" => statement.partner.as_str(),
@@ -70,7 +75,7 @@ pub fn to_csv(statement: &Statement) -> Result<Vec<u8>, RenderError> {
         writer.write_record(CSV_COLUMNS.iter().map(|column| safe(cell(column)).into_owned()))
     };
     for line in &statement.lines {
-        let messages = line.messages.to_string();
+        let (messages, amount) = (line.messages.to_string(), signed(line.direction, &line.amount));
         let cells = [
             ("currency", line.currency.as_str()),
             ("counterparty", line.counterparty.as_str()),
@@ -78,10 +83,10 @@ pub fn to_csv(statement: &Statement) -> Result<Vec<u8>, RenderError> {
             ("direction", direction(line.direction)),
             ("programme", line.programme.as_str()),
             ("agreement", &line.agreement),
-            ("messages", &messages),
-            ("points", &line.points),
             ("price", &line.price),
-            ("amount", &line.amount),
+            ("line_messages", &messages),
+            ("line_points", &line.points),
+            ("line_amount", &amount),
         ];
         write("line", &cells)?;
     }
@@ -92,9 +97,9 @@ pub fn to_csv(statement: &Statement) -> Result<Vec<u8>, RenderError> {
             ("kind", &line.kind),
             ("programme", line.programme.as_str()),
             ("agreement", line.agreement.as_deref().unwrap_or("")),
-            ("points", &line.points),
             ("price", &line.price),
-            ("value", &line.value),
+            ("breakage_points", &line.points),
+            ("breakage_value", &line.value),
         ];
         write("breakage", &cells)?;
     }
@@ -102,11 +107,11 @@ pub fn to_csv(statement: &Statement) -> Result<Vec<u8>, RenderError> {
         let cells = [
             ("currency", pair.currency.as_str()),
             ("counterparty", pair.counterparty.as_str()),
-            ("you_owe", &pair.you_owe),
-            ("you_are_owed", &pair.you_are_owed),
-            ("carried_in", &pair.carried_in),
-            ("net", &pair.net),
-            ("carried_out", &pair.carried_out),
+            ("pair_you_owe", &pair.you_owe),
+            ("pair_you_are_owed", &pair.you_are_owed),
+            ("pair_carried_in", &pair.carried_in),
+            ("pair_net", &pair.net),
+            ("pair_carried_out", &pair.carried_out),
         ];
         write("obligation", &cells)?;
     }
@@ -129,10 +134,10 @@ pub fn to_csv(statement: &Statement) -> Result<Vec<u8>, RenderError> {
 fn reduction(line: &ReductionLine) -> [(&'static str, &str); 5] {
     [
         ("currency", line.currency.as_str()),
-        ("gross", &line.gross),
-        ("bilateral", &line.bilateral),
-        ("multilateral", &line.multilateral),
-        ("efficiency_percent", &line.efficiency_percent),
+        ("network_gross", &line.gross),
+        ("network_bilateral", &line.bilateral),
+        ("network_multilateral", &line.multilateral),
+        ("network_efficiency_percent", &line.efficiency_percent),
     ]
 }
 
@@ -141,6 +146,12 @@ fn direction(direction: Direction) -> &'static str {
         Direction::YouOwe => "you_owe",
         Direction::YouAreOwed => "you_are_owed",
     }
+}
+
+/// A line's amount as a signed one: positive where the partner receives, as everywhere in its statement, so that the lines of a currency can be summed.
+fn signed(direction: Direction, amount: &str) -> String {
+    let owed = direction == Direction::YouOwe && amount.bytes().any(|b| (b'1'..=b'9').contains(&b));
+    format!("{}{amount}", if owed { "-" } else { "" })
 }
 
 fn result(result: NetResult) -> &'static str {
@@ -153,7 +164,9 @@ fn result(result: NetResult) -> &'static str {
 
 /// A cell that no spreadsheet evaluates: an apostrophe goes before whatever could begin a formula, unless it is a plain number.
 fn safe(cell: &str) -> Cow<'_, str> {
-    let risky = match cell.as_bytes() {
+    // Some spreadsheets take the full-width forms for the same.
+    let risky = match cell.trim_start_matches(' ').as_bytes() {
+        _ if cell.starts_with(['＝', '＋', '－', '＠']) => true,
         [b'=' | b'+' | b'@' | b'\t' | b'\r' | b'\n', ..] => true,
         [b'-', number @ ..] => !is_number(number),
         _ => false,
@@ -181,7 +194,8 @@ mod tests {
     #[test]
     fn cells_are_no_formulas() {
         for risky in [
-            "=1+1", "+1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "-", "-1+1", "-1.", "-.5", "-1.2.3", "-=1", "--1",
+            "=1+1", "+1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "-", "-1+1", "-1.", "-.5", "-1.2.3", "-=1", "--1", " =1", "＝1", "＋1",
+            "－1", "＠A",
         ] {
             assert_eq!(safe(risky), format!("'{risky}"));
         }
@@ -197,5 +211,12 @@ mod tests {
             .expect("empty");
         let csv = String::from_utf8(to_csv(&statement).expect("csv")).expect("text");
         assert_eq!(csv, format!("{}\n", CSV_COLUMNS.join(",")));
+    }
+
+    #[test]
+    fn a_line_is_negative_where_the_partner_owes() {
+        assert_eq!(signed(Direction::YouOwe, "5.500000"), "-5.500000");
+        assert_eq!(signed(Direction::YouAreOwed, "5.500000"), "5.500000");
+        assert_eq!(signed(Direction::YouOwe, "0.000000"), "0.000000");
     }
 }

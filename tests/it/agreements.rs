@@ -13,6 +13,7 @@ use tests::{Backend, amount, earn, on_both};
 
 on_both!(
     every_state_and_right,
+    an_issuer_agrees_with_itself,
     what_was_tampered_with_is_refused_named_and_recorded,
     versions_follow_each_other,
     terms_have_to_be_possible,
@@ -51,13 +52,13 @@ fn documented() -> Vec<(String, State, String, Action, String)> {
 #[test]
 fn the_table_of_rights_is_whole_and_holds() {
     let table = documented();
-    // 7 states, 7 actions; 4 roles of an agreement, 3 of a change.
-    assert_eq!(table.len(), 7 * 7 * (4 + 3));
+    // 7 states, 7 actions; 4 roles of an agreement, 3 of a change. Who agrees with itself has never only proposed.
+    assert_eq!(table.len(), 7 * 7 * (4 + 3) + 6 * 7);
     let distinct: std::collections::BTreeSet<_> = table.iter().map(|row| (&row.0, row.1, &row.2, row.3)).collect();
     assert_eq!(distinct.len(), table.len());
     for (kind, state, who, action, says) in table {
         let role = match who.as_str() {
-            "proposer" => Role::Proposer,
+            "proposer" | "itself" => Role::Proposer,
             "counterparty" => Role::Counterparty,
             "person" => Role::Person,
             "stranger" => Role::Stranger,
@@ -73,7 +74,10 @@ fn the_table_of_rights_is_whole_and_holds() {
 }
 
 fn every_state_and_right(backend: Backend) {
-    let table: Vec<_> = documented().into_iter().filter(|row| row.0 == "agreement").collect();
+    let table: Vec<_> = documented()
+        .into_iter()
+        .filter(|row| row.0 == "agreement" && row.2 != "itself")
+        .collect();
     let market = Market::new(backend, u32::try_from(table.len()).expect("few"));
     let mut tried = 0;
     for (_, state, who, action, says) in table {
@@ -121,6 +125,46 @@ fn every_state_and_right(backend: Backend) {
         }
     }
     assert_eq!(tried, 7 * (3 * 6 + 3));
+}
+
+/// One signature is for both parties: what is proposed is signed, and then each step is as the table says.
+fn an_issuer_agrees_with_itself(backend: Backend) {
+    let market = Market::new(backend, 20);
+    let rows: Vec<_> = documented().into_iter().filter(|row| row.2 == "itself").collect();
+    for state in [State::Signed, State::InForce, State::Terminated, State::Withdrawn, State::Declined] {
+        for (_, _, _, action, says) in rows.iter().filter(|row| row.1 == state) {
+            if matches!(action, Action::Fetch | Action::Approve | Action::Supersede) {
+                continue;
+            }
+            let mut terms = market.terms();
+            terms.partner = "pool".parse().expect("an id");
+            let filed = market.propose("pool", &terms).expect("proposed");
+            assert_eq!(filed.state, State::Signed);
+            let hash = &filed.hash;
+            match state {
+                State::InForce => drop(market.approve(hash).expect("approved")),
+                State::Terminated => {
+                    market.approve(hash).expect("approved");
+                    market.act("pool", Action::Terminate, hash).expect("terminated");
+                    market.world.wait(1.hour());
+                }
+                State::Withdrawn => drop(market.act("pool", Action::Withdraw, hash).expect("withdrawn")),
+                State::Declined => drop(market.office.decline(&market.world.sandbox, hash).expect("declined")),
+                _ => {}
+            }
+            let done = match action {
+                Action::Sign => market.sign("pool", &filed),
+                Action::Terminate if state == State::Terminated => market.end("pool", hash, (31 * 24).hours()),
+                action => market.act("pool", *action, hash),
+            };
+            let does = match done.map(|f| f.state) {
+                Ok(next) if next == state => "yes".to_owned(),
+                Ok(next) => format!("-> {next}"),
+                Err((code, _)) => format!("{code}"),
+            };
+            assert_eq!(does, *says, "{state} {action:?}");
+        }
+    }
 }
 
 fn partner(who: &str) -> &'static str {

@@ -193,6 +193,10 @@ fn no_cycle_gains(backend: Backend) {
     network
         .publish(Change::Rate(rate("BANK", "MILES", "500", "100", change)))
         .expect("fewer miles");
+    // A rate names none before it, so nobody is told to.
+    let problem = network.problem(Change::Rate(rate("BANK", "MILES", "400", "100", change)));
+    assert_eq!((problem.code, problem.field.as_deref()), (Code::Superseded, Some("valid_from")));
+    assert!(!problem.what_to_do.contains("supersedes"), "{}", problem.what_to_do);
     assert_eq!(network.publish(back("200", change)), Err(Code::CycleGains));
     assert_eq!(network.publish(back("200", later(change, 59.seconds()))), Err(Code::CycleGains));
     network

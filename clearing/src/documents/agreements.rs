@@ -154,7 +154,7 @@ pub fn sign(conn: &mut Conn, now: Timestamp, caller: &PartnerId, hash: &str, tex
             }
         }
         let next = decide(Kind::Agreement, document.state, role, Action::Sign)?;
-        let own = own.ok_or_else(|| Problem::new(Code::UnknownKey, "the document brings no new signature").at(Some("kid")))?;
+        let own = own.ok_or_else(own_missing)?;
         may_sign(&directory, caller)?;
         add(conn, &mut document, "counterparty", caller.as_str(), own, now)?;
         enter(conn, &mut document, next, now)?;
@@ -171,6 +171,11 @@ pub fn sign(conn: &mut Conn, now: Timestamp, caller: &PartnerId, hash: &str, tex
     })
 }
 
+fn own_missing() -> Problem {
+    let problem = Problem::new(Code::UnknownKey, "the document brings no new signature").at(Some("kid"));
+    problem.advise("Add a signature of your own over the same payload, beside the others or alone.")
+}
+
 fn enter(conn: &mut Conn, document: &mut Document, state: State, now: Timestamp) -> Done<()> {
     document.state = state;
     Ok(documents::set_state(conn, &document.hash, state, now)?)
@@ -184,9 +189,7 @@ pub fn act(conn: &mut Conn, now: Timestamp, caller: &PartnerId, hash: &str, text
         let act = read_act(&directory, caller, text)?;
         fresh(act.issued_at, now)?;
         if act.document != hash {
-            return Err(Problem::new(Code::DocumentChanged, "this is about another document")
-                .at(Some("document"))
-                .into());
+            return Err(super::another_document().into());
         }
         let next = decide(Kind::Agreement, document.state, role, act.action)?;
         let (kind, mut facts) = match act.action {
@@ -291,9 +294,9 @@ pub fn approve(conn: &mut Conn, now: Timestamp, key: &SigningKey, hash: &str, si
         let whom = [document.proposer.as_str(), document.counterparty.as_str()];
         if let Some(old) = terms.supersedes.as_deref() {
             documents::set_state(conn, old, State::Superseded, now)?;
-            tell(conn, now, &whom, "agreement.superseded", old, &[fact("by", hash)])?;
+            tell(conn, now, &whom, "agreement.superseded", old, &[fact("successor", hash)])?;
         }
-        let facts = [fact("valid_from", terms.valid_from.to_string()), fact("approved_by", person.name)];
+        let facts = [fact("by", person.name), fact("valid_from", terms.valid_from.to_string())];
         tell(conn, now, &whom, "agreement.in_force", hash, &facts)?;
         Ok(document)
     })
@@ -316,10 +319,9 @@ fn check_signatures(directory: &Directory, document: &Document, terms: &Terms) -
         let known = directory.keys.signing(&signed.signature.kid);
         let key = known.filter(|key| key.partner == *signer && key.check(timestamp(signed.at)).is_ok());
         let key = key.ok_or_else(|| {
-            Problem::new(
-                Code::NotApproved,
-                format!("the key with which {signer} signed doesn't count any more"),
-            )
+            let detail = format!("the key with which {signer} signed doesn't count any more");
+            Problem::new(Code::NotApproved, detail)
+                .advise("Have this proposal withdrawn or declined, and propose and sign it anew with keys that count.")
         })?;
         verified(&signed.signature, TYP_AGREEMENT, payload, &key.key)?;
     }

@@ -75,13 +75,15 @@ pub fn approve(conn: &mut Conn, now: Timestamp, key: &SigningKey, hash: &str, si
         let next = decide(Kind::Change, document.state, role(&document, &person), Action::Approve)?;
         let first = document.signatures.first().ok_or(Code::NotApproved)?.signature.clone();
         // The proposer's signature once more: who has left since doesn't count as one of two.
-        let proposer = by_person(conn, &first, TYP_CHANGE, &payload).map_err(|_| Fault::from(Code::NotApproved))?;
+        let proposer = by_person(conn, &first, TYP_CHANGE, &payload).map_err(|_| proposer_left())?;
         if proposer.name == person.name {
             return Err(Code::FourEyes.into());
         }
         let proposal: Proposal = document::read(&payload)?;
         if now > proposal.proposed_at + OPEN_FOR {
-            return Err(Problem::new(Code::Stale, "the proposal is more than 30 days old: propose it again").into());
+            return Err(Problem::new(Code::Stale, "the proposal is more than 30 days old")
+                .advise("Propose it again.")
+                .into());
         }
         let mut directory = load_directory(conn)?;
         check(conn, &directory, &proposal.change, now)?;
@@ -100,10 +102,23 @@ pub fn approve(conn: &mut Conn, now: Timestamp, key: &SigningKey, hash: &str, si
         )?;
         document.state = next;
         documents::set_state(conn, hash, next, now)?;
-        let facts = [fact("proposed_by", proposer.name), fact("approved_by", person.name)];
+        let facts = [fact("by", person.name), fact("proposed_by", proposer.name)];
         tell(conn, now, &[], "change.approved", hash, &facts)?;
         Ok(document)
     })
+}
+
+fn proposer_left() -> Fault {
+    let problem = Problem::new(
+        Code::NotApproved,
+        "who has proposed this isn't one of the operator's people any more",
+    );
+    problem.advise("Decline it, and propose it again.").into()
+}
+
+/// The partner that an event is about, named in the same way in each.
+fn of(partner: &PartnerId) -> (String, String) {
+    fact("partner", partner.as_str())
 }
 
 fn role(document: &Document, person: &Person) -> Role {
@@ -135,9 +150,7 @@ fn turn_down(conn: &mut Conn, now: Timestamp, kind: Kind, hash: &str, text: &str
         let act = Act::parse(&jws.payload).map_err(|e| Problem::new(Code::BadValue, e.to_string()).at(e.field()))?;
         fresh(act.issued_at, now)?;
         if act.document != hash || act.action != action {
-            return Err(Problem::new(Code::DocumentChanged, "this is about something else")
-                .at(Some("document"))
-                .into());
+            return Err(super::another_document().into());
         }
         let role = if kind == Kind::Change {
             role(&document, &person)
@@ -265,11 +278,18 @@ fn take_effect(conn: &mut Conn, directory: &mut Directory, change: &Change, hash
     match change {
         Change::Admit { partner, name } => {
             partners::admit(conn, partner, name)?;
-            tell(conn, now, &[], "partner.admitted", partner.as_str(), &[fact("change", hash)])?;
+            tell(
+                conn,
+                now,
+                &[],
+                "partner.admitted",
+                partner.as_str(),
+                &[of(partner), fact("change", hash)],
+            )?;
         }
         Change::Status { partner, status } => {
             partners::set_status(conn, partner, *status)?;
-            let facts = [fact("status", status.as_str()), fact("change", hash)];
+            let facts = [of(partner), fact("status", status.as_str()), fact("change", hash)];
             tell(conn, now, &[EVERYBODY], "partner.status", partner.as_str(), &facts)?;
         }
         Change::Invite { partner, token_sha256 } => {
@@ -278,7 +298,7 @@ fn take_effect(conn: &mut Conn, directory: &mut Directory, change: &Change, hash
         Change::Cap { partner, currency, amount } => {
             let micros = amount.map(|a| a.to_units(6)).transpose().map_err(|_| Code::BadAmount)?;
             partners::set_cap(conn, partner, currency.as_str(), micros)?;
-            let mut facts = vec![fact("currency", currency.as_str()), fact("change", hash)];
+            let mut facts = vec![of(partner), fact("currency", currency.as_str()), fact("change", hash)];
             facts.extend(amount.map(|a| fact("amount", a.to_string())));
             tell(conn, now, &[partner.as_str()], "partner.cap", partner.as_str(), &facts)?;
         }

@@ -94,7 +94,12 @@ impl From<JwsError> for Fault {
 
 impl From<DocumentError> for Fault {
     fn from(error: DocumentError) -> Self {
-        Problem::new(Code::MalformedDocument, error.to_string()).at(error.field()).into()
+        let problem = Problem::new(Code::MalformedDocument, error.to_string());
+        let advice = "Change the term at `field`, and sign the new payload.";
+        match error.field() {
+            Some(field) => problem.at(Some(field)).advise(advice).into(),
+            None => problem.into(),
+        }
     }
 }
 
@@ -107,11 +112,15 @@ fn step<T>(conn: &mut Conn, now: Timestamp, who: &str, what: &str, about: &str, 
         body(conn)
     });
     if let Err(Fault::Refused(problem)) = &done {
-        let before = refused_lately(conn, now, who)?;
+        // One of the operator's people is named as in every other event, unless it may be somebody else who only names its key.
+        let named = problem.code != Code::BadSignature;
+        let person = store::people::people(conn)?.into_iter().find(|one| named && one.kid == who);
+        let by = person.map_or_else(|| who.to_owned(), |one| one.name);
+        let before = refused_lately(conn, now, &by)?;
         if before >= MAX_REFUSALS {
             return done;
         }
-        let mut facts = vec![fact("by", who), fact("action", what), fact("code", problem.code.as_str())];
+        let mut facts = vec![fact("by", by), fact("action", what), fact("code", problem.code.as_str())];
         facts.extend(problem.field.as_deref().map(|field| fact("field", field)));
         let refused = NewEvent {
             recipient: OPERATOR.into(),
@@ -250,11 +259,16 @@ fn fresh(issued_at: Timestamp, now: Timestamp) -> Done<()> {
             .into());
     }
     if age > MAX_AGE {
-        return Err(Problem::new(Code::Stale, "issued_at is more than 5 minutes ago")
-            .at(Some("issued_at"))
-            .into());
+        let problem = Problem::new(Code::Stale, "issued_at is more than 5 minutes ago").at(Some("issued_at"));
+        return Err(problem.advise("Sign it anew, and send it within 5 minutes.").into());
     }
     Ok(())
+}
+
+/// An act that names another document, or another action, than the address that it was sent to.
+fn another_document() -> Problem {
+    let problem = Problem::new(Code::DocumentChanged, "the act names another document or action").at(Some("document"));
+    problem.advise("Sign an act with this document's hash and the action that you want.")
 }
 
 /// The document, if it is of this kind.

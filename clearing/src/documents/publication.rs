@@ -17,7 +17,10 @@ pub fn rate(directory: &Directory, terms: &RateTerms, now: Timestamp) -> Done<(i
     let mut before = directory.rates().filter(|r| pair(&r.item.terms)).peekable();
     let first = before.peek().is_none();
     if before.any(|r| r.from >= terms.valid_from) {
-        return refused(Code::Superseded, "valid_from", "another rate starts then or later");
+        return overtaken(
+            "another rate starts then or later",
+            "Choose a later start: rates are never edited, a later one takes over at its own start.",
+        );
     }
     // The first rate changes nothing that anybody relies on.
     if !first {
@@ -35,7 +38,7 @@ pub fn bonus(directory: &Directory, terms: &BonusTerms, now: Timestamp) -> Done<
     let (agreement, item) = check_bonus(directory, terms, now).map_err(bad_terms)?;
     if let Some(other) = directory.overlapping(terms) {
         let detail = format!("it overlaps another bonus, from {} until {}", other.valid_from, other.valid_until);
-        return refused(Code::Superseded, "valid_from", detail);
+        return overtaken(&detail, "Choose a period that touches no other bonus.");
     }
     if terms.valid_until <= now {
         return refused(Code::BadTerms, "valid_until", "the period is over");
@@ -85,6 +88,10 @@ pub fn take_back(directory: &Directory, published: &str, now: Timestamp) -> Done
     without.remove_published(taken.no);
     no_gain(&without, now)?;
     Ok(taken)
+}
+
+fn overtaken<T>(detail: &str, advice: &str) -> Done<T> {
+    Err(Problem::new(Code::Superseded, detail).at(Some("valid_from")).advise(advice).into())
 }
 
 fn bad_terms(error: anyhow::Error) -> super::Fault {

@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use partner_sdk::document::{Filed, Kind, SignedBy};
 use partner_sdk::jws::general::MAX_DOCUMENT_BYTES;
 use partner_sdk::wire::{Event, MAX_EVENTS, MAX_WAIT_SECONDS};
-use partner_sdk::{Code, PartnerId, Problem};
-use serde::Deserialize;
+use partner_sdk::{Code, PartnerId};
 
+use super::params::Params;
 use super::{Failure, State, caller, heard, on_database};
 use crate::clock::timestamp;
 use crate::directory::{Directory, Numbered};
@@ -27,13 +27,6 @@ impl From<Fault> for Failure {
             Fault::Db(error) => error.into(),
         }
     }
-}
-
-/// An instant in a query, e.g. `2026-11-21T10:00:00Z`.
-pub(super) fn instant(text: Option<&str>, name: &'static str) -> Result<Option<Timestamp>, Failure> {
-    let read = |text: &str| text.parse::<partner_sdk::wire::WireTime>().map(|at| at.0);
-    let wrong = |why: &'static str| Problem::new(Code::BadValue, why).at(Some(name));
-    Ok(text.map(read).transpose().map_err(wrong)?)
 }
 
 /// A document as it is answered, with when it is in force by this directory.
@@ -144,17 +137,10 @@ pub async fn fetch(request: HttpRequest, hash: web::Path<String>, state: web::Da
     Ok(HttpResponse::Ok().json(filed(&document, &directory)))
 }
 
-/// Which of the caller's agreements.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Which {
-    as_of: Option<String>,
-}
-
 /// `GET /v1/agreements`: the caller's own, newest first; with `as_of`, those in force at that instant.
-pub async fn list(request: HttpRequest, which: web::Query<Which>, state: web::Data<State>) -> Result<HttpResponse, Failure> {
+pub async fn list(request: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, Failure> {
     let (partner, known) = caller(&request, &state)?;
-    let as_of = instant(which.as_of.as_deref(), "as_of")?;
+    let as_of = Params::new(&request, &["as_of"])?.instant("as_of")?;
     let (all, directory) = on_database(&state, move |conn| {
         conn.snapshot(|conn| {
             let directory = current_directory(conn, &known)?;
@@ -182,27 +168,19 @@ pub async fn list(request: HttpRequest, which: web::Query<Which>, state: web::Da
     Ok(HttpResponse::Ok().json(answer))
 }
 
-/// From where in the feed, how many, and how long to wait for the first.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Feed {
-    #[serde(default)]
-    after: i64,
-    limit: Option<u32>,
-    #[serde(default)]
-    wait: u32,
-}
-
 /// `GET /v1/events`: what concerns the caller, in order, one signed entry a line. With `wait`, the answer comes as soon as there is something.
-pub async fn events(request: HttpRequest, feed: web::Query<Feed>, state: web::Data<State>) -> Result<HttpResponse, Failure> {
-    let until = Instant::now() + Duration::from_secs(u64::from(feed.wait.min(MAX_WAIT_SECONDS)));
-    let limit = i64::try_from(MAX_EVENTS).map_or(1000, |most| i64::from(feed.limit.unwrap_or(100)).clamp(1, most));
+pub async fn events(request: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, Failure> {
+    caller(&request, &state)?;
+    let params = Params::new(&request, &["after", "limit", "wait"])?;
+    let after = params.number("after", 0..=i64::MAX, 0)?;
+    let limit = params.number("limit", 1..=i64::try_from(MAX_EVENTS).unwrap_or(1000), 100)?;
+    let wait = params.number("wait", 0..=i64::from(MAX_WAIT_SECONDS), 0)?;
+    let until = Instant::now() + Duration::from_secs(wait.unsigned_abs());
     let mut news = state.news.subscribe();
     loop {
         // Looked up anew each time: who was let go meanwhile hears nothing more.
         let (partner, _) = caller(&request, &state)?;
         news.borrow_and_update();
-        let after = feed.after;
         let found = on_database(&state, move |conn| {
             Ok(events::after(conn, &[partner.as_str(), EVERYBODY], after, limit)?)
         })

@@ -4,8 +4,8 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use partner_sdk::amount::format_units;
 use partner_sdk::wire::InstructedExchange;
 use partner_sdk::{Code, MessageId, PartnerId, Problem};
-use serde::Deserialize;
 
+use super::params::Params;
 use super::{Failure, State, caller, on_database};
 use crate::clock::timestamp;
 use crate::directory::Directory;
@@ -15,26 +15,18 @@ use crate::store::pending::{self, Instructed};
 /// The most exchanges in one answer.
 const MOST: i64 = 1000;
 
-/// Which exchanges.
-#[derive(Deserialize)]
-pub struct Which {
-    state: Option<String>,
-    /// Only those after this sequence number.
-    #[serde(default)]
-    after: i64,
-}
-
 /// `GET /v1/exchanges?state=open`: the caller's own, oldest first.
-pub async fn open(request: HttpRequest, which: web::Query<Which>, state: web::Data<State>) -> Result<HttpResponse, Failure> {
+pub async fn open(request: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, Failure> {
     let (partner, directory) = caller(&request, &state)?;
-    if which.state.as_deref().is_some_and(|asked| asked != "open") {
+    let params = Params::new(&request, &["state", "after"])?;
+    if params.text("state").is_some_and(|asked| asked != "open") {
         return Err(
             Problem::new(Code::BadValue, "only open exchanges are listed: ask for others one by one")
                 .at(Some("state"))
                 .into(),
         );
     }
-    let (after, now) = (which.after, state.clock.now().as_microsecond());
+    let (after, now) = (params.number("after", 0..=i64::MAX, 0)?, state.clock.now().as_microsecond());
     let found = on_database(&state, move |conn| {
         conn.snapshot(|conn| Ok(pending::open_of(conn, partner.as_str(), after, MOST)?))
     })

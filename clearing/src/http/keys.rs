@@ -117,9 +117,11 @@ pub async fn add(request: HttpRequest, payload: web::Payload, state: web::Data<S
     prove(&new, &partner, &key)?;
     let is_new = directory.keys.signing(&new.kid).is_none();
     if is_new && new.valid_from.is_some_and(|from| from < keys::earliest(now)) {
-        return Err(Problem::new(Code::BadValue, "a new key can't be valid from a time in the past")
-            .at(Some("valid_from"))
-            .into());
+        return Err(
+            Problem::new(Code::BadValue, "`valid_from` of a new key is at the earliest 5 minutes ago")
+                .at(Some("valid_from"))
+                .into(),
+        );
     }
     let signing = NewSigningKey {
         partner: partner.clone(),

@@ -52,7 +52,7 @@ pub async fn batch(request: HttpRequest, payload: web::Payload, state: web::Data
     let (partner, directory, body, _held) = posted(&request, payload, &state).await?;
     let lines = body.lines().count();
     if lines == 0 {
-        return Err(Problem::new(Code::BadRequest, "the body has no message").into());
+        return Err(Problem::new(Code::EmptyBatch, "the body has no line").into());
     }
     if lines > MAX_BATCH {
         return Err(Problem::new(

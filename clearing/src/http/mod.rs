@@ -26,6 +26,7 @@ pub mod gate;
 mod keys;
 pub mod log;
 mod messages;
+mod params;
 mod prepaid;
 mod queries;
 mod rates;
@@ -298,10 +299,6 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(only("/v1/certificates", web::post().to(keys::certificate)))
         .service(only("/v1/revocations", web::post().to(keys::revoke)))
         .service(only("/v1/health", web::get().to(queries::partner_health)))
-        .app_data(web::QueryConfig::default().error_handler(|error, _| {
-            let problem = Problem::new(Code::BadRequest, format!("the query can't be read: {error}"));
-            Failure::from(problem).into()
-        }))
         .default_service(web::to(not_found));
 }
 

@@ -3,23 +3,17 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use partner_sdk::rate::Published;
 use partner_sdk::{Code, Problem, ProgrammeCode};
-use serde::Deserialize;
 
-use super::documents::instant;
+use super::params::Params;
 use super::{Failure, State, caller};
 use crate::directory::Directory;
 
-/// At which instant.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct At {
-    as_of: Option<String>,
-}
-
 /// `GET /v1/rates`: what is in force now, or was or will be at `as_of`, for any partner.
-pub async fn in_force(request: HttpRequest, at: web::Query<At>, state: web::Data<State>) -> Result<HttpResponse, Failure> {
+pub async fn in_force(request: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, Failure> {
     let (_, directory) = caller(&request, &state)?;
-    let at = instant(at.as_of.as_deref(), "as_of")?.unwrap_or_else(|| state.clock.now());
+    let at = Params::new(&request, &["as_of"])?
+        .instant("as_of")?
+        .unwrap_or_else(|| state.clock.now());
     let mut all = published(&directory);
     all.retain(|one| one.in_force_from <= at && one.in_force_until.is_none_or(|until| at < until));
     Ok(HttpResponse::Ok().json(all))

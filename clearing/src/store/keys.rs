@@ -90,13 +90,17 @@ fn change(conn: &mut Conn, body: impl FnOnce(&mut Conn, &mut Keyring) -> Result<
     })
 }
 
-/// Tells the partner and the operator what became of a key.
+/// Tells the partner and the operator what became of a key; the operator reads whose it is.
 fn tell(conn: &mut Conn, now: Timestamp, kind: &'static str, id: &PartnerId, key: &str, facts: &[(&str, String)]) -> Result<(), DbError> {
     let event = |recipient: &str| NewEvent {
         recipient: recipient.to_owned(),
         kind,
         subject: key.to_owned(),
-        facts: facts.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+        facts: [("partner", id.to_string())]
+            .iter()
+            .chain(facts)
+            .map(|(name, value)| ((*name).to_owned(), value.clone()))
+            .collect(),
     };
     events::append(conn, now.as_microsecond(), &[event(id.as_str()), event(OPERATOR)])
 }
@@ -158,20 +162,14 @@ pub fn revoke(conn: &mut Conn, name: &KeyName, why: &Reason, by: &By, now: Times
             By::Person(text) => Some(*text),
             By::Partner(..) => None,
         };
+        let who = person.as_ref().map_or_else(|| owner.to_string(), ToString::to_string);
         let by = person.map_or_else(|| format!("partner {owner}"), |person| format!("operator {person}"));
         let (at, why) = (now.as_microsecond(), why.as_str());
         let key = match name {
             KeyName::Kid(kid) => kid.as_str().to_owned(),
             KeyName::Spki(spki) => spki.to_string(),
         };
-        tell(
-            conn,
-            now,
-            "key.revoked",
-            &owner,
-            &key,
-            &[("by", by.clone()), ("reason", why.to_owned())],
-        )?;
+        tell(conn, now, "key.revoked", &owner, &key, &[("by", who), ("reason", why.to_owned())])?;
         each_backend!(conn, |c| match name {
             KeyName::Kid(kid) => diesel::update(signing_key::table.find(kid.as_str()))
                 .set((

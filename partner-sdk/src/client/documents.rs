@@ -44,7 +44,7 @@ impl Client {
     /// Signs what was proposed: exactly the document that was read, which has to be an agreement ([`Filed::terms`] shows it).
     pub async fn sign(&self, proposed: &Filed, key: &SigningKey) -> Result<Filed, ClientError> {
         let mut general = proposed.open().map_err(unreliable)?;
-        proposed.terms().map_err(|_| unreliable(JwsError::NotGeneral))?;
+        proposed.terms().map_err(|_| unreliable(JwsError::NotGeneral("payload")))?;
         general.signatures.push(Signature::new(key, TYP_AGREEMENT, &general.payload));
         let path = format!("/v1/agreements/{}/signatures", proposed.hash);
         self.file(&path, general.to_json(), &proposed.hash).await

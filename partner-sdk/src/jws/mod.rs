@@ -35,11 +35,11 @@ pub enum JwsError {
     /// Not three parts of canonical base64url.
     #[error("not a compact JWS: three parts of unpadded base64url, joined by dots")]
     Malformed,
-    /// Not the general JSON serialization.
+    /// Not the general JSON serialization; the member at fault, where it is one.
     #[error(
         "not a JWS in general JSON serialization: {{\"payload\", \"signatures\": [{{\"protected\", \"signature\"}}]}} and nothing else"
     )]
-    NotGeneral,
+    NotGeneral(&'static str),
     /// A header that no signature protects.
     #[error("an unprotected header: nobody has signed what it says")]
     Unprotected,

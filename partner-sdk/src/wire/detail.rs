@@ -12,6 +12,20 @@ impl Receipt {
         let field = self.field.as_deref().unwrap_or_default();
         sentence(code, field, |name| self.fact(name)).unwrap_or_else(|| code.title().to_owned())
     }
+
+    /// The `what_to_do` of that problem: where the code's own advice is too wide for the case, a narrower one.
+    pub fn what_to_do(&self) -> &'static str {
+        match (self.code, self.fact("whose")) {
+            (None, _) => "",
+            (Some(Code::NetDebitCap), Some("sender")) => "Settle what you owe, or ask the operator for a higher cap.",
+            (Some(Code::NetDebitCap), Some("agreement")) => "Settle what you owe, or agree on a higher `net_debit_cap`.",
+            (Some(Code::NetDebitCap), Some("issuer")) => "Ask the issuer to settle, or to have its cap raised.",
+            (Some(Code::Stale), _) if self.fact("latest").is_some() => {
+                "Sign a new message whose `occurred_at` isn't after its `issued_at`."
+            }
+            (Some(code), _) => code.what_to_do(),
+        }
+    }
 }
 
 fn sentence<'a>(code: Code, field: &str, fact: impl Fn(&str) -> Option<&'a str>) -> Option<String> {

@@ -95,10 +95,10 @@ fn the_pooled_example() {
     let csv = String::from_utf8(render::to_csv(&ikea).expect("csv")).expect("text");
     let hash = &ikea.lines[0].agreement;
     let expected = format!(
-        "line,2026-11-21,ikea,HKD,pool,burn,you_are_owed,YUU,{hash},1,4000,0.004800,19.200000,,,,,,,,,,,\n\
-         obligation,2026-11-21,ikea,HKD,pool,,,,,,,,,,0.000000,19.200000,0.000000,19.20,0.000000,,,,,\n\
-         net,2026-11-21,ikea,HKD,,,,,,,,,,,,,,19.20,,receives,,,,\n\
-         reduction,2026-11-21,ikea,HKD,,,,,,,,,,,,,,,,,60.450000,43.95,24.75,59.06\n"
+        "points-statement/2,line,2026-11-21,ikea,HKD,pool,burn,you_are_owed,YUU,{hash},0.004800,1,4000,19.200000,,,,,,,,,,,,,\n\
+         points-statement/2,obligation,2026-11-21,ikea,HKD,pool,,,,,,,,,,,0.000000,19.200000,0.000000,19.20,0.000000,,,,,,\n\
+         points-statement/2,net,2026-11-21,ikea,HKD,,,,,,,,,,,,,,,,,19.20,receives,,,,\n\
+         points-statement/2,reduction,2026-11-21,ikea,HKD,,,,,,,,,,,,,,,,,,,60.450000,43.95,24.75,59.06\n"
     );
     assert_eq!(csv.split_once('\n').map(|(_, rows)| rows), Some(expected.as_str()));
 }
@@ -122,6 +122,58 @@ fn the_documented_files_are_these() {
         }
     }
     assert!(render::CSV_COLUMNS.iter().all(|column| document.contains(&format!("`{column}`"))));
+}
+
+/// Whoever sums a column of a statement gets a figure that is right: nothing stands in it twice, and money has its sign.
+#[test]
+fn any_column_can_be_summed() {
+    let mut ledger = Ledger::standard();
+    ledger.post_each(&pooled());
+    close(&mut ledger, night());
+    let mut all = 0;
+    for party in ["pool", "wellcome", "hangseng", "ikea"] {
+        let of = statement(&mut ledger.conn, DAY, &partner(party)).expect("reads").expect("netted");
+        let csv = String::from_utf8(render::to_csv(&of).expect("csv")).expect("text");
+        let header: Vec<&str> = csv.lines().next().expect("a header").split(',').collect();
+        let micros = |cell: &str| {
+            let (whole, part) = cell.trim_start_matches('-').split_once('.').unwrap_or((cell, ""));
+            let units: i64 = format!("{}{part:0<6}", whole.trim_start_matches('-')).parse().expect("a number");
+            if cell.starts_with('-') { -units } else { units }
+        };
+        let sum = |column: &str| -> i64 {
+            let place = header.iter().position(|name| *name == column).expect("a column");
+            let cells = csv
+                .lines()
+                .skip(1)
+                .filter_map(|row| row.split(',').nth(place))
+                .filter(|cell| !cell.is_empty());
+            cells.map(micros).sum()
+        };
+        let net = micros(&of.net[0].net);
+        assert_eq!((sum("net"), sum("pair_net")), (net, net), "{party}");
+        assert_eq!(sum("line_amount"), sum("pair_you_are_owed") - sum("pair_you_owe"), "{party}");
+        assert_eq!(
+            sum("line_amount") + sum("pair_carried_in"),
+            net + sum("pair_carried_out"),
+            "{party}"
+        );
+        // A column with figures is one section's alone.
+        for column in header
+            .iter()
+            .filter(|name| name.starts_with("line_") || name.starts_with("pair_") || **name == "net")
+        {
+            let place = header.iter().position(|name| name == column).expect("a column");
+            let sections: BTreeSet<&str> = csv
+                .lines()
+                .skip(1)
+                .filter(|row| row.split(',').nth(place).is_some_and(|cell| !cell.is_empty()))
+                .filter_map(|row| row.split(',').nth(1))
+                .collect();
+            assert_eq!(sections.len(), 1, "{column}");
+        }
+        all += net;
+    }
+    assert_eq!(all, 0);
 }
 
 #[test]
