@@ -35,7 +35,7 @@ pub fn line(text: impl Display) -> Result<(), OutputError> {
     raw(&format!("{}\n", shown(&text.to_string())))
 }
 
-/// Prints several lines of the command's own making to standard output; each is shown as [`line`] shows it.
+/// Prints several lines of the command's own making to standard output; each is shown as [`line()`] shows it.
 pub fn lines(text: &str) -> Result<(), OutputError> {
     text.lines().try_for_each(line)
 }
@@ -71,7 +71,7 @@ pub fn failure(error: &anyhow::Error, told: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// [`line`] of a formatted text, as `println!` takes it.
+/// [`line()`] of a formatted text, as `println!` takes it.
 #[macro_export]
 macro_rules! say {
     ($($text:tt)*) => {
