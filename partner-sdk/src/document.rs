@@ -229,12 +229,34 @@ pub fn write(document: &impl Serialize) -> String {
 
 /// Reads a payload strictly: canonical bytes, no unknown term, none left out, each in its one form.
 pub fn read<T: Serialize + DeserializeOwned>(payload: &[u8]) -> Result<T, DocumentError> {
-    let value = jcs::read_canonical(payload).ok_or(DocumentError::NotCanonical)?;
+    let value = jcs::read_canonical(payload).ok_or_else(|| not_canonical(payload))?;
     let document: T = reading::read(value.clone())?;
     let written = serde_json::to_value(&document).map_err(|e| DocumentError::Kind(e.to_string()))?;
     match difference("", &value, &written) {
         None => Ok(document),
         Some(error) => Err(error),
+    }
+}
+
+/// Why bytes aren't canonical: where a number stands for an amount, the term that has it.
+fn not_canonical(payload: &[u8]) -> DocumentError {
+    let value = serde_json::from_slice(payload).ok();
+    let field = value.and_then(|value: Value| fraction(&value)).filter(|field| !field.is_empty());
+    field.map_or(DocumentError::NotCanonical, |field| DocumentError::Value {
+        field,
+        why: "a number with a fraction has no place in a document".to_owned(),
+    })
+}
+
+/// The path of the first number that isn't whole.
+fn fraction(value: &Value) -> Option<String> {
+    match value {
+        Value::Number(number) if number.as_i64().is_none() && number.as_u64().is_none() => Some(String::new()),
+        Value::Object(members) => members.iter().find_map(|(name, inner)| {
+            let path = fraction(inner)?;
+            Some(if path.is_empty() { name.clone() } else { format!("{name}.{path}") })
+        }),
+        _ => None,
     }
 }
 
@@ -398,6 +420,10 @@ mod tests {
             error(&EARN.replace("\"partner\"", "\"partnes\"")),
             DocumentError::Unknown("partnes".into())
         );
+        // A number where an amount has to be is named too.
+        let number = error(&EARN.replace("\"0.0055\"", "0.0055"));
+        assert_eq!(number.field(), Some("price"));
+        assert!(number.to_string().contains("as an amount"), "{number}");
         // Each wrong form is told the right one.
         for (from, to, told) in [
             (
