@@ -451,15 +451,15 @@ fn addresses(running: &server::Running) -> Result<(), out::OutputError> {
 fn night(path: &Path, at: Option<Timestamp>, catch_up: bool) -> anyhow::Result<()> {
     telemetry::init(false);
     let (config, mut conn) = open(path)?;
-    let now = clock(&mut conn, at)?.now();
+    let clock = clock(&mut conn, at)?;
     admin::has_network(&mut conn)?;
-    settlement::open_first(&mut conn, now)?;
+    settlement::open_first(&mut conn, clock.now())?;
     let directory = Arc::new(crate::store::load_directory(&mut conn)?);
     let dates = Night {
         catch_up,
         ..Night::new(config.statements.clone())
     }
-    .run(&mut conn, &directory, now)?;
+    .run(&mut conn, &directory, &clock)?;
     if dates.is_empty() {
         return Ok(say!("no window is due")?);
     }

@@ -78,7 +78,7 @@ impl Keeper {
         Self::start("night", move || {
             with(&url, &mut conn, |conn| {
                 refresh(conn, &reference)?;
-                night.look(conn, &reference.get(), clock.now())
+                night.look(conn, &reference.get(), &clock)
             })
         })
     }

@@ -3,6 +3,7 @@
 //! One window's trouble is not another's. Whatever is closed is netted, oldest first, because a pair's residue is handed from each window to the next: after one
 //! that can't be netted, the later ones wait. What is netted is advised, each window apart. Posting and closing go on through all of it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use jiff::civil::Date;
 use migrations::Conn;
 use settlement::{State, Window};
 
+use crate::clock::Clock;
 use crate::directory::Directory;
 use crate::store;
 use crate::trouble::{Phase, Troubles};
@@ -36,11 +38,11 @@ impl Night {
         }
     }
 
-    /// Does whatever is due at `now` and returns the business dates whose statements were written. An error says which windows have trouble, and why; all
+    /// Does whatever is due and returns the business dates whose statements were written. An error says which windows have trouble, and why; all
     /// that doesn't depend on them was done.
-    pub fn run(&self, conn: &mut Conn, directory: &Arc<Directory>, now: Timestamp) -> anyhow::Result<Vec<Date>> {
-        let closed = self.close_all(conn, now);
-        let settled = self.settle_closed(conn, directory, now, |_| true);
+    pub fn run(&self, conn: &mut Conn, directory: &Arc<Directory>, clock: &Clock) -> anyhow::Result<Vec<Date>> {
+        let closed = self.close_all(conn, clock.now());
+        let settled = self.settle_closed(conn, directory, clock, |_| true);
         closed?;
         let settled = settled?;
         match self.troubles.text() {
@@ -50,9 +52,9 @@ impl Night {
     }
 
     /// The same for whoever looks every second: a window that has trouble is tried again after a while that grows up to a minute.
-    pub fn look(&self, conn: &mut Conn, directory: &Arc<Directory>, now: Timestamp) -> anyhow::Result<()> {
-        let closed = self.close_all(conn, now);
-        self.settle_closed(conn, directory, now, |date| self.troubles.may_try(date))?;
+    pub fn look(&self, conn: &mut Conn, directory: &Arc<Directory>, clock: &Clock) -> anyhow::Result<()> {
+        let closed = self.close_all(conn, clock.now());
+        self.settle_closed(conn, directory, clock, |date| self.troubles.may_try(date))?;
         closed
     }
 
@@ -74,7 +76,7 @@ impl Night {
         &self,
         conn: &mut Conn,
         directory: &Arc<Directory>,
-        now: Timestamp,
+        clock: &Clock,
         may_try: impl Fn(Date) -> bool,
     ) -> anyhow::Result<Vec<Date>> {
         let pending = settlement::pending(conn)?;
@@ -83,10 +85,10 @@ impl Night {
         for window in &pending {
             let (date, phase) = (window.business_date, phase(window));
             if let (Phase::Net, Some(earlier)) = (phase, unnetted) {
-                self.troubles.waits(date, earlier, now);
+                self.troubles.waits(date, earlier, clock.now());
                 continue;
             }
-            let done = may_try(date).then(|| self.bring(conn, directory, window, now));
+            let done = may_try(date).then(|| self.try_bring(conn, directory, window, clock));
             match done {
                 Some(Ok(files)) => {
                     self.troubles.over(date);
@@ -95,7 +97,7 @@ impl Night {
                 }
                 Some(Err((phase, error))) => {
                     tracing::error!(window = %date, phase = phase.as_str(), error = format!("{error:#}"), "the night has trouble with a window; it is tried again");
-                    self.troubles.note(date, phase, format!("{error:#}"), now);
+                    self.troubles.note(date, phase, format!("{error:#}"), clock.now());
                     unnetted = unnetted.or((phase == Phase::Net).then_some(date));
                 }
                 None => unnetted = unnetted.or((phase == Phase::Net).then_some(date)),
@@ -104,15 +106,30 @@ impl Night {
         Ok(settled)
     }
 
-    /// Brings one window to its statements; how many files, or in which phase it failed.
-    fn bring(&self, conn: &mut Conn, directory: &Arc<Directory>, window: &Window, now: Timestamp) -> Result<usize, (Phase, anyhow::Error)> {
+    /// A panic is a fault of ours: it is this window's trouble, and nobody else's.
+    fn try_bring(
+        &self,
+        conn: &mut Conn,
+        directory: &Arc<Directory>,
+        window: &Window,
+        clock: &Clock,
+    ) -> Result<usize, (Phase, anyhow::Error)> {
+        let brought = catch_unwind(AssertUnwindSafe(|| self.bring(conn, directory, window, clock)));
+        brought.unwrap_or_else(|_| {
+            conn.reset();
+            Err((phase(window), anyhow::anyhow!("a panic; the log has it")))
+        })
+    }
+
+    /// Brings one window to its statements; how many files, or in which phase it failed. The clock is read for each step: a night may take long.
+    fn bring(&self, conn: &mut Conn, directory: &Arc<Directory>, window: &Window, clock: &Clock) -> Result<usize, (Phase, anyhow::Error)> {
         let date = window.business_date;
         if window.state < State::Netted {
-            let lots = store::expire_lots(conn, directory, window, now).map_err(|error| (Phase::Net, error.into()))?;
+            let lots = store::expire_lots(conn, directory, window, clock).map_err(|error| (Phase::Net, error.into()))?;
             tracing::info!(window = %date, lots_expired = lots, "what was due has expired");
         }
-        settlement::net(conn, date, now).map_err(|error| (Phase::Net, error.into()))?;
-        let files = settlement::advise(conn, date, &self.out, now).map_err(|error| (Phase::Advise, error.into()))?;
+        settlement::net(conn, date, clock.now()).map_err(|error| (Phase::Net, error.into()))?;
+        let files = settlement::advise(conn, date, &self.out, clock.now()).map_err(|error| (Phase::Advise, error.into()))?;
         Ok(files.len())
     }
 }

@@ -168,6 +168,12 @@ impl Conn {
         result
     }
 
+    /// Ends whatever transaction a panic has left open.
+    pub fn reset(&mut self) {
+        // Where there is none, this fails, and nothing is lost.
+        let _ = self.execute("ROLLBACK");
+    }
+
     /// How many values one statement may bind.
     pub fn bind_limit(&self) -> usize {
         match self {

@@ -128,8 +128,10 @@ pub fn close_due(conn: &mut Conn, now: Timestamp, most: Option<usize>) -> Result
     let most = most.filter(|_| !store::is_sandbox(conn).unwrap_or(false));
     let mut due = vec![];
     let (mut date, mut cut_off_at) = (open.business_date, open.cut_off_at);
+    let mut closed_at = cut_off_at;
     while cut_off_at <= now {
         due.push(date);
+        closed_at = cut_off_at;
         if most.is_some_and(|most| due.len() > most) {
             return Err(SettlementError::Overdue(due.len()));
         }
@@ -141,6 +143,8 @@ pub fn close_due(conn: &mut Conn, now: Timestamp, most: Option<usize>) -> Result
         store::insert_open(conn, next, next_cut_off)?;
         open = open_window(conn)?;
     }
+    // Whatever is posted from here on comes after the cut-offs, also by a clock that stands a little behind.
+    store::not_before(conn, closed_at)?;
     Ok(due)
 }
 

@@ -133,7 +133,7 @@ pub struct Day {
     pub refused_burns: usize,
 }
 
-/// Replays a file of purchases under a network (issue 2, "Replaying purchases") and settles every day from the first to the last.
+/// Replays a file of purchases under a network and settles every day from the first to the last.
 pub fn january(csv: &str, network: &str) -> Vec<Day> {
     let network = Network::read(network);
     let mut balances = HashMap::new();

@@ -1,4 +1,4 @@
-//! Quotes raced against rate changes: every exchange is at its own quote's rate, or refused as expired; none at another (issue 3).
+//! Quotes raced against rate changes: every exchange is at its own quote's rate, or refused as expired; none at another.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

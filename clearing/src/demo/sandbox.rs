@@ -139,7 +139,7 @@ impl Sandbox {
     pub fn close_due(&self) -> anyhow::Result<Vec<Date>> {
         let mut conn = self.database()?;
         let directory = Arc::new(store::load_directory(&mut conn)?);
-        self.night.run(&mut conn, &directory, self.clock.now())
+        self.night.run(&mut conn, &directory, &self.clock)
     }
 }
 

@@ -339,7 +339,13 @@ fn take_effect(conn: &mut Conn, directory: &mut Directory, change: &Change, hash
         }
         Change::WriteOff { programme, member, points } => {
             let (account, units) = owed(conn, directory, programme, member, *points)?;
-            write_off(conn, directory, &account, units, hash, now)?;
+            if !write_off(conn, directory, &account, units, hash, now)? {
+                return refused(
+                    Code::BadTerms,
+                    "points",
+                    "points that expired have repaid part of what the member owed",
+                );
+            }
             let issuer = directory
                 .programmes
                 .get(programme)

@@ -6,7 +6,7 @@ use partner_sdk::wire::{Answer, MAX_BATCH};
 use partner_sdk::{Code, PartnerId, Problem};
 use rayon::prelude::*;
 
-use super::{Failure, State, caller, heard, on_cpu, posted, problem_response, too_many};
+use super::{Failure, State, caller, heard, on_cpu, posted, problem_response, spread, too_many};
 use crate::directory::Status;
 use crate::failures::Refusals;
 use crate::ledger::{self, Verified};
@@ -98,7 +98,9 @@ async fn answer_all(state: &State, read: Vec<Result<Verified, Refused>>, partner
         return Err(Failure::new(code));
     }
     let (key, now) = (state.key.clone(), state.clock.now());
-    let (lines, refusals) = on_cpu(move || answer_lines(read, outcomes, &partner, now, &key)).await?;
+    // What is posted is posted: from here on nobody is told that it isn't.
+    let answered = spread(move || answer_lines(read, outcomes, &partner, now, &key)).await;
+    let (lines, refusals) = answered.ok_or(Failure::new(Code::OutcomeUnknown))?;
     let mut response = HttpResponse::Ok().content_type("application/x-ndjson").body(lines);
     response.extensions_mut().insert(refusals);
     Ok(response)

@@ -249,12 +249,17 @@ async fn heard(
 /// Runs `work` on the processors' own threads, so that it doesn't hold up other requests.
 async fn on_cpu<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
     let _turn = shares::processor().await.map_err(|()| too_many(Duration::ZERO, "batches"))?;
+    spread(work).await.ok_or(Failure::new(Code::Internal))
+}
+
+/// The same without waiting for a turn, for what has to be done whatever others do; `None` where it panicked.
+async fn spread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let (done, result) = tokio::sync::oneshot::channel();
     rayon::spawn(move || {
         // A caller that went away needs no result.
         let _ = done.send(work());
     });
-    result.await.map_err(|_| Failure::new(Code::Internal))
+    result.await.ok()
 }
 
 /// Runs `work` on the database, on a thread that may block; refused as `overloaded` where no connection comes free in time.

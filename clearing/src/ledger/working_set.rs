@@ -235,7 +235,7 @@ impl WorkingSet {
             Effect::Restore { lot, points, .. } => {
                 // Where its time is over already, the next cut-off takes it.
                 if let Some(lot) = self.lots.get_mut(&lot) {
-                    lot.due_at = lot.due_at.max(self.now);
+                    lot.due_at = lot.due_at.max(self.now.saturating_add(1));
                 }
                 self.move_lot(lot, points);
             }

@@ -75,7 +75,9 @@ const RULES: &[(&str, &str)] = &[
     ),
     (
         "time doesn't run back against the numbers",
-        "SELECT m.kind AS subject, m.posted_at AS books, h.last_at AS postings FROM message m, head h WHERE m.posted_at > h.last_at",
+        "SELECT kind AS subject, posted_at AS books, earlier AS postings FROM \
+         (SELECT kind, posted_at, LAG(posted_at) OVER (ORDER BY seq) AS earlier FROM message) m WHERE posted_at < earlier \
+         UNION ALL SELECT m.kind, m.posted_at, h.last_at FROM message m, head h WHERE m.posted_at > h.last_at",
     ),
     (
         "a lot belongs to an account",

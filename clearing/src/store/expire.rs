@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Integer};
-use jiff::Timestamp;
 use migrations::schema::{hold, lot};
 use migrations::{Conn, DbError, each_backend};
 use settlement::Window;
@@ -17,6 +16,7 @@ use super::head::{Unready, lock};
 use super::load::{empty_set, expire, load_positions};
 use super::persist;
 use super::rows::read;
+use crate::clock::Clock;
 use crate::directory::Directory;
 use crate::ledger::{AccountKey, LotKey};
 
@@ -27,13 +27,13 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Expires all that is due at the cut-off of a closed window, and notes the holds that ended by then. Started again after a kill, it goes on where it
 /// stopped. Returns how many lots gave points.
-pub fn expire_lots(conn: &mut Conn, directory: &Arc<Directory>, window: &Window, now: Timestamp) -> Result<usize, Unready> {
+pub fn expire_lots(conn: &mut Conn, directory: &Arc<Directory>, window: &Window, clock: &Clock) -> Result<usize, Unready> {
     let cut_off = window.cut_off_at.as_microsecond();
     let (mut after, mut total) = ((i64::MIN, LotKey { seq: 0, leg: 0 }), 0);
     loop {
         let started = Instant::now();
         let (count, last) = conn.transaction(|conn| -> Result<_, Unready> {
-            let mut set = empty_set(conn, directory, || now.as_microsecond())?;
+            let mut set = empty_set(conn, directory, || clock.now().as_microsecond())?;
             let due = due_lots(conn, after, cut_off)?;
             let need = Need { lots: true, points: 0 };
             let accounts: BTreeMap<AccountKey, Need> = due.iter().map(|(_, _, account)| (account.clone(), need)).collect();

@@ -26,7 +26,7 @@ pub fn debt(conn: &mut Conn, key: &AccountKey) -> Result<Points, DbError> {
     Ok(Points(debt.unwrap_or(0)))
 }
 
-/// Gives up points that a member owes; the caller has checked that it owes so many. The entry's id is the hash of the change that two people signed,
+/// Gives up points that a member owes. False, and nothing written, where it doesn't owe so many any more: a cut-off may just have repaid some. The entry's id is the hash of the change that two people signed,
 /// so each change is posted once, and leads to them.
 pub fn write_off(
     conn: &mut Conn,
@@ -35,7 +35,7 @@ pub fn write_off(
     points: Points,
     change: &str,
     now: Timestamp,
-) -> Result<(), Unready> {
+) -> Result<bool, Unready> {
     let mut set = empty_set(conn, &Arc::new(directory.clone()), || now.as_microsecond())?;
     let need = Need { lots: true, points: 0 };
     load_accounts(conn, &mut set, &BTreeMap::from([(key.clone(), need)]), &BTreeSet::new())?;
@@ -43,7 +43,9 @@ pub fn write_off(
     // What its lots lose at a cut-off that has passed repays the debt first.
     expire(&mut set)?;
     let id = MessageId::new(change).map_err(|e| DbError::Corrupt(e.to_string()))?;
-    ledger::write_off(&mut set, key, points, id)
-        .map_err(|reject| DbError::Corrupt(format!("points can't be written off: {}", reject.code)))?;
-    Ok(persist(conn, &set)?)
+    if ledger::write_off(&mut set, key, points, id).is_err() {
+        return Ok(false);
+    }
+    persist(conn, &set)?;
+    Ok(true)
 }

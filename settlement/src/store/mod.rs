@@ -14,7 +14,9 @@ pub use files::{Advised, NamedBytes, keep_files, kept_file, kept_files};
 #[cfg(test)]
 pub use pairs::{add_exposure, add_position};
 pub use pairs::{carried_over, insert_obligations, obligations, parties, positions, reduce_exposures};
-pub use windows::{Mark, State, Window, any_due, first_open, insert_open, is_empty, is_sandbox, mark, unnetted_before, window, windows_in};
+pub use windows::{
+    Mark, State, Window, any_due, first_open, insert_open, is_empty, is_sandbox, mark, not_before, unnetted_before, window, windows_in,
+};
 
 use diesel::prelude::*;
 use migrations::schema::head;

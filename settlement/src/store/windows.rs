@@ -134,6 +134,14 @@ pub fn unnetted_before(conn: &mut Conn, date: Date) -> Result<Option<Date>, DbEr
     Ok(earlier.filter(|earlier| *earlier < date).min())
 }
 
+/// The time of entries to come is this at least.
+pub fn not_before(conn: &mut Conn, at: Timestamp) -> Result<(), DbError> {
+    let at = at.as_microsecond();
+    let earlier = head::table.filter(head::last_at.lt(at));
+    each_backend!(conn, |c| diesel::update(earlier).set(head::last_at.eq(at)).execute(c))?;
+    Ok(())
+}
+
 /// Whether points are left that a cut-off still has to look at.
 pub fn any_due(conn: &mut Conn, cut_off_at: Timestamp) -> Result<bool, DbError> {
     let due = lot::table
