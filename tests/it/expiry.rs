@@ -16,6 +16,7 @@ on_both!(
     a_refund_of_expired_points_takes_them_once,
     only_what_was_spent_is_taken_elsewhere,
     an_exchange_of_expired_points_is_reversed,
+    what_comes_back_at_a_cut_off_waits_for_the_next,
     breakage_is_worth_what_was_paid,
     a_debt_that_its_own_points_repay_is_paid_by_nobody,
     an_exchange_gives_nothing_for_nothing,
@@ -157,6 +158,24 @@ fn a_debt_that_its_own_points_repay_is_paid_by_nobody(backend: Backend) {
     world.post("wellcome", reverse(&first, "40")).expect("they expired unspent");
     world.close();
     assert_eq!(paid(&world, "wellcome"), 0);
+}
+
+/// A burn of points that have expired since is reversed at the instant of a cut-off: that window is over, however late its night.
+fn what_comes_back_at_a_cut_off_waits_for_the_next(backend: Backend) {
+    for late in [false, true] {
+        let mut world = World::new(backend, POOL);
+        world.post("wellcome", earn("YUU", "m1", "100")).expect("accepted");
+        let spent = id(world.post("ikea", burn("YUU", "m1", "40")));
+        world.at("2026-11-23T00:00+08");
+        if !late {
+            world.night();
+        }
+        world.post("ikea", reverse(&spent, "40")).expect("given back");
+        world.at("2026-11-24T00:00+08");
+        world.night();
+        assert_eq!(world.breakage("2026-11-22", "pool"), []);
+        assert_eq!(world.breakage("2026-11-23", "pool"), lines(&[("expiry", "40", "0.220000")]));
+    }
 }
 
 fn breakage_is_worth_what_was_paid(backend: Backend) {
