@@ -2,11 +2,13 @@
 //! flood writes a few lines, and then how many there were.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use partner_sdk::{Code, PartnerId};
+
+use crate::shares::network;
 
 /// How often what came again is summed up.
 const EVERY: Duration = Duration::from_secs(60);
@@ -180,12 +182,9 @@ impl Line {
 
 /// An address; of IPv6 its network of 64 bits, within which one party has all of them.
 fn place(from: IpAddr) -> String {
-    match from.to_canonical() {
+    match network(from) {
         IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            format!("{}/64", Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
+        IpAddr::V6(network) => format!("{network}/64"),
     }
 }
 

@@ -171,8 +171,8 @@ impl Shares {
     }
 }
 
-/// Whoever has one address of IPv6 has its network of 64 bits.
-fn network(address: IpAddr) -> IpAddr {
+/// Whose an address is: whoever has one of IPv6 has its network of 64 bits.
+pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
         v4 => v4,

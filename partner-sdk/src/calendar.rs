@@ -24,7 +24,8 @@ pub struct Calendar {
     pub closed_weekdays: Vec<Weekday>,
 }
 
-/// The calendar that governs the business dates from `first_date` on, as it is proposed.
+/// The calendar that governs the business dates from `first_date` on, as it is proposed. It names the fields of [`Calendar`] once more because serde can't
+/// refuse unknown fields of what it flattens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CalendarTerms {

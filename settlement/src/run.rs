@@ -148,11 +148,6 @@ pub fn close_due(conn: &mut Conn, now: Timestamp, most: Option<usize>) -> Result
     Ok(due)
 }
 
-/// The windows that are closed and not netted, oldest first.
-pub fn closed(conn: &mut Conn) -> Result<Vec<Window>, SettlementError> {
-    Ok(store::windows_in(conn, &[State::Closed])?)
-}
-
 /// The windows that are closed and not yet advised, oldest first.
 pub fn pending(conn: &mut Conn) -> Result<Vec<Window>, SettlementError> {
     Ok(store::windows_in(conn, &[State::Closed, State::Netted])?)

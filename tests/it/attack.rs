@@ -80,6 +80,7 @@ impl Attack {
                 kept.clear();
                 silent.clear();
             }
+            // The attacker's own pace: what it keeps open is what hurts.
             std::thread::sleep(Duration::from_millis(300));
         }
     }
@@ -102,6 +103,7 @@ impl Attack {
                     return;
                 }
             }
+            // Held for a while, then all anew.
             std::thread::sleep(Duration::from_millis(200));
         }
     }
@@ -122,6 +124,7 @@ impl Attack {
             // A byte of each now and then.
             slow.retain_mut(|raw| raw.write(b"G").is_ok());
             slow.truncate(200);
+            // The time between two bytes of a head that never ends.
             std::thread::sleep(Duration::from_millis(200));
         }
     }

@@ -3,8 +3,8 @@
 use clearing::network::Network;
 use clearing::store::admin;
 use jiff::ToSpan;
-use partner_sdk::{Code, MessageId};
-use tests::{Backend, World, authorise, burn, capture, earn, on_both, reverse, void, with_bonus};
+use partner_sdk::Code;
+use tests::{Backend, World, authorise, burn, capture, earn, id, on_both, reverse, void, with_bonus};
 
 const POOL: &str = include_str!("networks/pool.toml");
 const MILES: &str = include_str!("networks/miles.toml");
@@ -25,10 +25,6 @@ fn at_redemption(limit: &str) -> String {
         "expires_after = \"1 day\"",
         &format!("expires_after = \"12 months\"\nnegative_limit = \"{limit}\""),
     )
-}
-
-fn id(receipt: Result<partner_sdk::Receipt, Code>) -> MessageId {
-    receipt.expect("accepted").id.expect("an id")
 }
 
 /// What a partner owes now, net, in dollars with six decimals.

@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clearing::store::{documents, events, partners};
 use diesel::Connection;
-use diesel::connection::{InstrumentationEvent, SimpleConnection};
+use diesel::connection::InstrumentationEvent;
 use migrations::{Conn, each_backend};
 use partner_sdk::Code;
 use partner_sdk::client::ClientError;
 use partner_sdk::document::Kind;
 use settlement::Format;
 use tests::market::Market;
-use tests::{Backend, World, earn, on_both};
+use tests::{Backend, World, earn, execute, on_both};
 
 const MILES: &str = include_str!("networks/miles.toml");
 
@@ -23,10 +23,6 @@ on_both!(
     a_list_takes_as_many_statements_as_one,
     whether_a_partner_may_go_is_asked_of_counts,
 );
-
-fn execute(conn: &mut Conn, sql: &str) {
-    each_backend!(conn, |c| c.batch_execute(sql)).expect("done");
-}
 
 /// A day's trading, advised.
 fn advised(backend: Backend) -> (World, Conn, String) {

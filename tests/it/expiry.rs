@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use partner_sdk::change::{Change, Status};
-use partner_sdk::{Code, Message, MessageId};
+use partner_sdk::{Code, Message};
 use tests::office::Office;
-use tests::{Backend, World, authorise, burn, capture, earn, on_both, reverse, void};
+use tests::{Backend, World, authorise, burn, capture, earn, id, on_both, reverse, void};
 
 use crate::january::statements;
 
@@ -26,10 +26,6 @@ on_both!(
     a_funder_that_is_gone_stops_no_refund,
     many_lots_are_spent_oldest_first,
 );
-
-fn id(receipt: Result<partner_sdk::Receipt, Code>) -> MessageId {
-    receipt.expect("accepted").id.expect("an id")
-}
 
 fn lines(lines: &[(&str, &str, &str)]) -> Vec<(String, String, String)> {
     lines

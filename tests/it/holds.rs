@@ -1,7 +1,7 @@
 //! A hold keeps what it held: expiry, refunds and the night in between don't change which points those are (DESIGN section 3.8).
 
 use partner_sdk::{Code, MessageId};
-use tests::{Backend, World, amount, authorise, burn, capture, earn, on_both, reverse, void};
+use tests::{Backend, World, amount, authorise, burn, capture, earn, id, on_both, reverse, void};
 
 const POOL: &str = include_str!("networks/pool.toml");
 const ELSEWHERE: &str = include_str!("networks/elsewhere.toml");
@@ -21,10 +21,6 @@ fn pool() -> String {
     let network = POOL.replace("price = \"0.0048\"", "price = \"0.0048\"\nhold_minutes = 10080");
     let (before, after) = network.split_once("partner = \"hangseng\"").expect("its agreement");
     format!("{before}partner = \"hangseng\"{}", after.replacen("\"0.0055\"", "\"0.0080\"", 1))
-}
-
-fn id(receipt: Result<partner_sdk::Receipt, Code>) -> MessageId {
-    receipt.expect("accepted").id.expect("an id")
 }
 
 fn shows(world: &World, balance: &str, held: &str, available: &str) {

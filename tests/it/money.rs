@@ -1,9 +1,9 @@
 //! Every worked example of the design's section 4, through the wire, on both databases.
 
 use jiff::ToSpan;
-use partner_sdk::{Code, MessageId};
+use partner_sdk::Code;
 use settlement::Settlement;
-use tests::{Backend, World, burn, earn, earn_spend, on_both, reverse, reverse_spend, with_bonus};
+use tests::{Backend, World, burn, earn, earn_spend, id, on_both, reverse, reverse_spend, with_bonus};
 
 const POOL: &str = include_str!("networks/pool.toml");
 const MILES: &str = include_str!("networks/miles.toml");
@@ -32,10 +32,6 @@ fn pair(settlement: &Settlement, a: &str, b: &str) -> String {
         .iter()
         .find(|o| o.party_a.as_str() == a && o.party_b.as_str() == b);
     found.expect("the pair has an obligation").net.clone()
-}
-
-fn id(receipt: Result<partner_sdk::Receipt, Code>) -> MessageId {
-    receipt.expect("accepted").id.expect("an id")
 }
 
 fn a_pooled_day(backend: Backend) {

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use clearing::store::books;
 use jiff::ToSpan;
+use partner_sdk::Code;
 use partner_sdk::change::{Change, Status};
-use partner_sdk::{Code, MessageId, Receipt};
 use settlement::Statement;
 use tests::office::Office;
-use tests::{Backend, World, burn, earn, earn_spend, on_both, prepay, reverse, reverse_spend};
+use tests::{Backend, World, burn, earn, earn_spend, id, on_both, prepay, reverse, reverse_spend};
 
 const BLOCKS: &str = include_str!("networks/prepaid.toml");
 
@@ -23,10 +23,6 @@ on_both!(
     books_notice,
     what_is_left_keeps_the_issuer_and_not_the_buyer,
 );
-
-fn id(receipt: Result<Receipt, Code>) -> MessageId {
-    receipt.expect("accepted").id.expect("an id")
-}
 
 /// Points without a decimal that is zero.
 fn short(text: &str) -> String {

@@ -5,12 +5,11 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use diesel::connection::SimpleConnection;
-use migrations::{Conn, each_backend};
+use migrations::Conn;
 use partner_sdk::client::ClientError;
 use partner_sdk::{Code, Message};
 use tests::child::command;
-use tests::{Backend, World, burn, earn, on_both};
+use tests::{Backend, World, burn, earn, execute, on_both};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_clearing-under-test");
 const MILES: &str = include_str!("networks/miles.toml");
@@ -23,10 +22,6 @@ on_both!(
     a_file_in_the_way_of_one_window_keeps_no_other,
     the_health_check_tells_of_the_night,
 );
-
-fn execute(conn: &mut Conn, sql: &str) {
-    each_backend!(conn, |c| c.batch_execute(sql)).expect("done");
-}
 
 /// From now on the database answers a message about this member by `sqlite`, or by a function of `postgres`.
 fn trigger(conn: &mut Conn, when: &str, member: &str, sqlite: &str, postgres: &str) {

@@ -258,6 +258,16 @@ pub fn with_bonus(network: &str, percent: &str) -> String {
     )
 }
 
+/// The id of a message that was accepted.
+pub fn id(receipt: Result<Receipt, Code>) -> MessageId {
+    receipt.expect("accepted").id.expect("an id")
+}
+
+/// Runs statements on the database, behind the service's back.
+pub fn execute(conn: &mut migrations::Conn, sql: &str) {
+    migrations::each_backend!(conn, |c| diesel::connection::SimpleConnection::batch_execute(c, sql)).expect("done");
+}
+
 /// An amount from its text.
 pub fn amount(text: &str) -> Amount {
     text.parse().expect("an amount")

@@ -53,6 +53,12 @@ impl Series {
             server_cpu: server_cpu.map(|nanos| share(nanos, 1, messages)),
         }
     }
+
+    /// How long requests took, in a line.
+    pub fn latencies(&self) -> String {
+        let [p50, p99, max] = [self.p50, self.p99, self.max].map(millis);
+        format!("{:22}{:>10} answers, p50 {p50}, p99 {p99}, max {max}", self.what, self.messages)
+    }
 }
 
 /// A series beside the best that its floors allow.

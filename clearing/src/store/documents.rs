@@ -9,7 +9,7 @@ use migrations::{Conn, DbError, each_backend};
 use partner_sdk::document::{Action, Kind, State};
 use partner_sdk::jws::general::{General, Signature};
 
-use super::rows::read;
+use super::listing::{Row, listed};
 
 /// A signature with what it stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,8 +55,6 @@ impl Document {
     }
 }
 
-type Row = (String, String, String, String, String, String, i64, i64);
-
 /// Reads a document.
 pub fn find(conn: &mut Conn, hash: &str) -> Result<Option<Document>, DbError> {
     let row: Option<Row> = each_backend!(conn, |c| document::table.find(hash).first(c).optional())?;
@@ -81,8 +79,9 @@ fn with_signatures(conn: &mut Conn, rows: Vec<Row>) -> Result<Vec<Document>, DbE
             });
         }
     }
-    let document = |(hash, kind, state, proposer, counterparty, payload, proposed_at, _): Row| {
-        let mut signatures = signed.remove(&hash).unwrap_or_default();
+    let document = |row: Row| {
+        let listed = listed(row)?;
+        let mut signatures = signed.remove(&listed.hash).unwrap_or_default();
         // Two may come at one instant: the countersignature is the last.
         let place = |one: &Signed| match one.role.as_str() {
             "proposer" => 0,
@@ -93,13 +92,13 @@ fn with_signatures(conn: &mut Conn, rows: Vec<Row>) -> Result<Vec<Document>, DbE
         };
         signatures.sort_by_key(place);
         Ok(Document {
-            kind: read(&kind, "document.kind")?,
-            state: read(&state, "document.state")?,
-            hash,
-            proposer,
-            counterparty,
-            payload,
-            proposed_at,
+            hash: listed.hash,
+            kind: listed.kind,
+            state: listed.state,
+            proposer: listed.proposer,
+            counterparty: listed.counterparty,
+            payload: listed.payload,
+            proposed_at: listed.proposed_at,
             signatures,
         })
     };

@@ -28,9 +28,9 @@ pub struct Listed {
     pub changed_at: i64,
 }
 
-type Row = (String, String, String, String, String, String, i64, i64);
+pub(super) type Row = (String, String, String, String, String, String, i64, i64);
 
-fn listed((hash, kind, state, proposer, counterparty, payload, proposed_at, changed_at): Row) -> Result<Listed, DbError> {
+pub(super) fn listed((hash, kind, state, proposer, counterparty, payload, proposed_at, changed_at): Row) -> Result<Listed, DbError> {
     Ok(Listed {
         kind: read(&kind, "document.kind")?,
         state: read(&state, "document.state")?,

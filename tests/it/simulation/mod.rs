@@ -26,13 +26,13 @@ use self::story::Story;
 use self::timeline::Timeline;
 
 #[test]
-#[ignore = "its last rule, which points of a burn's reversal repay a debt, hasn't been seen to agree over all seeds yet: run it by name"]
+#[ignore = "it still finds breakage that is worth more than what the funder paid and didn't get back: run it by name"]
 fn sqlite() {
     whenever_the_night_runs_and_however_messages_come(Backend::Sqlite);
 }
 
 #[test]
-#[ignore = "its last rule, which points of a burn's reversal repay a debt, hasn't been seen to agree over all seeds yet: run it by name"]
+#[ignore = "it still finds breakage that is worth more than what the funder paid and didn't get back: run it by name"]
 fn postgres() {
     whenever_the_night_runs_and_however_messages_come(Backend::Postgres);
 }
