@@ -17,6 +17,7 @@ on_both!(
     only_what_was_spent_is_taken_elsewhere,
     an_exchange_of_expired_points_is_reversed,
     what_comes_back_at_a_cut_off_waits_for_the_next,
+    what_the_funder_got_back_is_no_breakage,
     breakage_is_worth_what_was_paid,
     a_debt_that_its_own_points_repay_is_paid_by_nobody,
     an_exchange_gives_nothing_for_nothing,
@@ -154,6 +155,28 @@ fn a_debt_that_its_own_points_repay_is_paid_by_nobody(backend: Backend) {
     world.post("wellcome", reverse(&first, "40")).expect("they expired unspent");
     world.close();
     assert_eq!(paid(&world, "wellcome"), 0);
+}
+
+/// Points that a hold kept when the others expired are refunded: breakage is worth what the funder paid and didn't get back, in all.
+fn what_the_funder_got_back_is_no_breakage(backend: Backend) {
+    let network = POOL.replace("expires_after = \"1 day\"", "expires_after = \"1 day\"\nnegative_limit = \"1000\"");
+    let mut world = World::new(backend, &network);
+    let first = id(world.post("wellcome", earn("YUU", "m1", "100")));
+    world.at("2026-11-21T22:30+08");
+    world.post("ikea", authorise("YUU", "m1", "80")).expect("until before the cut-off");
+    world.at("2026-11-21T23:15+08");
+    world.post("ikea", authorise("YUU", "m1", "20")).expect("until after it");
+    world.post("wellcome", reverse(&first, "50")).expect("as a debt");
+    world.post("hangseng", earn("YUU", "m1", "50")).expect("repays it");
+    world.at("2026-11-22T00:30+08");
+    world.post("wellcome", reverse(&first, "10")).expect("of those that were held");
+    world.at("2026-11-23T00:00+08");
+    world.night();
+    let before = lines(&[("expiry", "30", "0.000000"), ("expiry", "50", "0.275000")]);
+    assert_eq!(world.breakage("2026-11-21", "pool"), before);
+    let after = lines(&[("expiry", "20", "0.000000"), ("expiry_reversal", "-10", "-0.055000")]);
+    assert_eq!(world.breakage("2026-11-22", "pool"), after);
+    assert_eq!(paid(&world, "wellcome"), -22);
 }
 
 /// A burn of points that have expired since is reversed at the instant of a cut-off: that window is over, however late its night.

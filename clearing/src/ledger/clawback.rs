@@ -21,6 +21,16 @@ struct Source {
     charged: i64,
 }
 
+/// What a lot gives to a reversal.
+struct Given {
+    /// How many points.
+    points: i64,
+    /// How many expired ones stop being breakage, and whether they had counted as paid.
+    unexpired: [(i64, bool); 2],
+    /// How many of those stay expired, and count as unpaid from now on: the funder got its money back for points that a hold had kept when they expired.
+    unpaid: i64,
+}
+
 impl Source {
     fn of(lot: &Lot, held: &HashMap<LotKey, i64>) -> Self {
         Self {
@@ -31,17 +41,21 @@ impl Source {
         }
     }
 
-    /// Takes up to `points`, those that expired unspent after the others: how many it gave, and of those that had expired how many had counted as paid and
-    /// how many hadn't. Breakage is worth at most what is left of the funder's payment.
-    fn take(&mut self, points: i64) -> (i64, [(i64, bool); 2]) {
+    /// Takes up to `points`, those that expired unspent after the others. Breakage is worth at most what is left of the funder's payment.
+    fn take(&mut self, points: i64) -> Given {
         let of_free = points.min(self.free);
         let of_expired = (points - of_free).min(self.expired);
         let worth = self.expired_paid.min(self.charged).min(self.expired - of_expired);
-        let paid = (self.expired_paid - worth).min(of_expired);
+        let returned = self.expired_paid - worth;
+        let paid = returned.min(of_expired);
         self.free -= of_free;
         self.expired -= of_expired;
-        self.expired_paid -= paid;
-        (of_free + of_expired, [(paid, true), (of_expired - paid, false)])
+        self.expired_paid = worth;
+        Given {
+            points: of_free + of_expired,
+            unexpired: [(returned, true), (of_expired - paid, false)],
+            unpaid: returned - paid,
+        }
     }
 }
 
@@ -110,22 +124,27 @@ impl WorkingSet {
     }
 
     /// What a lot gave leaves the member; what had expired of it comes back first. Returns how many points that are.
-    fn take_back(&self, line: Line, lot: &Lot, (points, expired): (i64, [(i64, bool); 2]), effects: &mut Vec<Effect>) -> Rejected<i64> {
-        let back: i64 = expired.iter().map(|(points, _)| points).sum();
+    fn take_back(&self, line: Line, lot: &Lot, given: Given, effects: &mut Vec<Effect>) -> Rejected<i64> {
+        let back: i64 = given.unexpired.iter().map(|(points, _)| points).sum();
         let held = self.accounts.get(&lot.account).map_or(0, |a| a.points);
         held.checked_add(back).ok_or(Reject::at(Code::Overflow, "points"))?;
-        let unexpired = expired.into_iter().filter(|(points, _)| *points > 0);
+        let unexpired = given.unexpired.into_iter().filter(|(points, _)| *points > 0);
         effects.extend(unexpired.map(|(points, paid)| Effect::Unexpire {
             lot: lot.key,
             points,
             paid,
         }));
-        effects.extend((points > 0).then_some(Effect::Take {
+        effects.extend((given.points > 0).then_some(Effect::Take {
             line,
             lot: lot.key,
-            points,
+            points: given.points,
         }));
-        Ok(points)
+        effects.extend((given.unpaid > 0).then_some(Effect::Expire {
+            lot: lot.key,
+            points: given.unpaid,
+            paid: false,
+        }));
+        Ok(given.points)
     }
 
     /// The funder gets back what it paid for `refund` of the points taken back.
