@@ -236,7 +236,7 @@ impl<'a> Driver<'a> {
         self.balances(asked, swept)
     }
 
-    /// Compares balances; what the night hasn't swept yet still counts in some.
+    /// Compares balances. What has expired and the night hasn't swept yet still counts in the balance, and a debt that it will repay in what is available.
     fn balances(&self, asked: Vec<(usize, [Points; 3])>, swept: bool) -> Result<(), String> {
         for chunk in asked.chunks(16) {
             let found = self
@@ -246,7 +246,7 @@ impl<'a> Driver<'a> {
             for ((number, expected), found) in chunk.iter().zip(found) {
                 for (programme, (expected, mut found)) in expected.iter().zip(found?).enumerate() {
                     if !swept {
-                        found.0 = expected.0;
+                        found = (expected.0, found.1, found.2.max(expected.2));
                     }
                     if *expected != found {
                         let (seed, at, code) = (self.stories[*number].seed, self.world.now(), self.rules.programmes[programme].code);

@@ -16,7 +16,7 @@ mod timeline;
 use std::collections::BTreeMap;
 
 use tests::load::Draw;
-use tests::{Backend, World};
+use tests::{Backend, World, on_both};
 
 use self::checks::Files;
 use self::driver::{Delays, Driver};
@@ -25,17 +25,7 @@ use self::rules::Rules;
 use self::story::Story;
 use self::timeline::Timeline;
 
-#[test]
-#[ignore = "it still finds breakage that is worth more than what the funder paid and didn't get back: run it by name"]
-fn sqlite() {
-    whenever_the_night_runs_and_however_messages_come(Backend::Sqlite);
-}
-
-#[test]
-#[ignore = "it still finds breakage that is worth more than what the funder paid and didn't get back: run it by name"]
-fn postgres() {
-    whenever_the_night_runs_and_however_messages_come(Backend::Postgres);
-}
+on_both!(whenever_the_night_runs_and_however_messages_come);
 
 /// How many stories share a clearinghouse.
 const WORLD: u64 = 500;
@@ -112,7 +102,7 @@ impl Setting {
         }
         let seeds: Vec<u64> = stories.iter().map(|story| story.seed).collect();
         panic!(
-            "{why}\nseeds {seeds:?}; to play one again: SEED={} cargo test ... -- --ignored simulation::",
+            "{why}\nseeds {seeds:?}; to play one again: SEED={} cargo test ... -- simulation::",
             seeds[0]
         );
     }

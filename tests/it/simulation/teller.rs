@@ -307,7 +307,9 @@ impl Teller<'_> {
             let cents = self.some(cents);
             return Some((sender, 0, Act::Refund { of, cents }));
         }
-        let points = self.some(left);
+        // Which of two refusals comes first isn't written down.
+        let waits = matches!(self.oracle.done.get(&of), Some((_, Done::Instructed { .. })));
+        let points = if waits { left } else { self.some(left) };
         Some((sender, 0, Act::Reverse { of, points }))
     }
 }

@@ -219,21 +219,17 @@ impl Account {
         own.map(|lot| self.free(lot, at) + self.lots[lot].expired).sum::<i64>() + others.map(|lot| self.free(lot, at)).sum::<i64>()
     }
 
-    /// Points that a message gave are taken back: what is left of them, what expired of them, others', and a debt for the rest. Returns how many weren't its own.
-    pub fn claw_back(&mut self, seq: usize, points: i64, at: i64, told: &mut Told) -> i64 {
-        let mut own: Vec<usize> = (0..self.lots.len()).filter(|lot| self.lots[*lot].seq == seq).collect();
-        own.sort_by_key(|lot| std::cmp::Reverse(self.lots[*lot].leg));
-        let mut rest = points;
-        for lot in &own {
-            let some = rest.min(self.free(*lot, at));
-            self.lots[*lot].left -= some;
-            rest -= some;
+    /// Points that a message gave are taken back, leg by leg: from each its own, then from its others, from what the member can spend besides, and as a debt
+    /// for the rest. Returns how many weren't the message's.
+    pub fn claw_back(&mut self, seq: usize, legs: &[(u8, i64)], at: i64, told: &mut Told) -> i64 {
+        let mut rest = 0;
+        for (leg, points) in legs {
+            let lot = self.lot(seq, *leg);
+            rest += points - self.draw(lot, *points, at, told);
         }
-        for lot in &own {
-            let some = rest.min(self.lots[*lot].expired);
-            self.lots[*lot].expired -= some;
-            rest -= some;
-            told.breakage(self.programme, self.lots[*lot].funder.partner, -some, 0);
+        for (leg, _) in legs {
+            let lot = self.lot(seq, *leg);
+            rest -= self.draw(lot, rest, at, told);
         }
         let chosen = self.choose(at, rest);
         self.take(&chosen, told);
@@ -241,10 +237,24 @@ impl Account {
         rest
     }
 
+    /// Takes what is left of a lot and not held, then what expired of it unspent; returns how many.
+    fn draw(&mut self, lot: usize, points: i64, at: i64, told: &mut Told) -> i64 {
+        let left = points.min(self.free(lot, at));
+        let expired = (points - left).min(self.lots[lot].expired);
+        self.lots[lot].left -= left;
+        self.lots[lot].expired -= expired;
+        told.breakage(self.programme, self.lots[lot].funder.partner, -expired, 0);
+        left + expired
+    }
+
+    fn lot(&self, seq: usize, leg: u8) -> usize {
+        let lot = self.lots.iter().position(|lot| (lot.seq, lot.leg) == (seq, leg));
+        lot.expect("a lot of the message")
+    }
+
     /// So many of a lot's points were taken back, of which some weren't its own.
     pub fn taken_back(&mut self, seq: usize, leg: u8, points: i64, elsewhere: i64, told: &mut Told) {
-        let lot = self.lots.iter().position(|lot| (lot.seq, lot.leg) == (seq, leg));
-        let lot = lot.expect("a lot of the message");
+        let lot = self.lot(seq, leg);
         self.lots[lot].taken_back += points;
         self.lots[lot].elsewhere += elsewhere;
         self.charge(lot, "earn_reversal", told);

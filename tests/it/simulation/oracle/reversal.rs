@@ -21,7 +21,7 @@ impl Oracle<'_> {
         let by_spend = matches!(much, Much::Cents(_));
         match &done {
             Done::Earn { cents, .. } if !by_spend || *cents > 0 => {}
-            Done::Burn { .. } | Done::Exchange { .. } if !by_spend => {}
+            Done::Burn { .. } | Done::Exchange { .. } | Done::Instructed { .. } if !by_spend => {}
             _ => return Err(Code::NotReversible),
         }
         if at > posted + REVERSAL {
@@ -95,7 +95,7 @@ impl Oracle<'_> {
         let terms = &self.rules.earns[deal];
         self.recoverable(terms.programme, of, points, at)?;
         let account = &mut self.accounts[terms.programme];
-        let elsewhere = account.claw_back(of, points, at, told);
+        let elsewhere = account.claw_back(of, &[(0, points)], at, told);
         account.taken_back(of, 0, points, elsewhere, told);
         if !terms.redemption {
             let line = Line::new("earn_reversal", account.issuer, terms.partner, terms.programme, terms.price);
@@ -112,9 +112,10 @@ impl Oracle<'_> {
         let (base, bonus) = (share(offer.credited), share(offer.bonus));
         self.recoverable(terms.to, of, base + bonus, at)?;
         let account = &mut self.accounts[terms.to];
-        account.claw_back(of, base + bonus, at, told);
+        let legs = [(1, bonus), (0, base)];
+        account.claw_back(of, if offer.bonus > 0 { &legs } else { &legs[1..] }, at, told);
         account.taken_back(of, 0, base, 0, told);
-        if bonus > 0 {
+        if offer.bonus > 0 {
             account.taken_back(of, 1, bonus, 0, told);
         }
         let line = |kind, price| Line::new(kind, account.issuer, terms.partner, terms.to, price);
