@@ -1,7 +1,5 @@
 //! What stands before every request: the form of its head, its size, the name it asks for, its partner's share; and what every answer says.
 
-use std::time::{Duration, Instant};
-
 use clearing::store::keys::{self, By};
 use partner_sdk::client::Identity;
 use partner_sdk::wire::keys::KeyName;
@@ -104,24 +102,21 @@ fn one_partner_s_share_is_not_another_s(backend: Backend) {
     };
     let mut held = vec![];
     for (partner, path) in [("ikea", "/v1/keys"), ("hangseng", "/v1/messages")] {
-        for _ in 0..4 {
-            let mut raw = connect(&world, partner);
+        let mut five: Vec<Raw> = (0..5).map(|_| connect(&world, partner)).collect();
+        for raw in &mut five {
             raw.write(unfinished(path).as_bytes()).expect("sent");
-            held.push(raw);
         }
-        let mut more = connect(&world, partner);
-        // The four are on their way: until they have come, this one is answered.
-        let until = Instant::now() + Duration::from_secs(10);
-        let refused = std::iter::from_fn(|| {
-            more.write(b"GET /v1/keys HTTP/1.1\r\nHost: localhost\r\n\r\n").ok()?;
-            Some(more.read()).filter(|_| Instant::now() < until)
-        })
-        .find(|answer| code(answer) == Some(Code::TooManyRequests));
-        let refused = refused.expect("its share is used up");
+        // Whichever comes last: four have begun when it is refused, and they don't end.
+        let refused = tests::raw::first_answer(&mut five).expect("the fifth is answered");
+        assert_eq!(code(&refused), Some(Code::TooManyRequests), "{refused}");
         assert!(
             refused.starts_with("HTTP/1.1 429 ") && refused.contains("retry-after: 1\r\n"),
             "{refused}"
         );
+        let mut more = connect(&world, partner);
+        more.write(b"GET /v1/keys HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("sent");
+        assert_eq!(code(&more.read()), Some(Code::TooManyRequests), "its share is used up");
+        held.push(five);
         world.post("wellcome", earn("YUU", "m1", "1")).expect("another's share");
     }
     // Of messages there may be so many a second: the burst is taken, then the problem says how long to wait.

@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use partner_sdk::client::Identity;
 use partner_sdk::client::tls::client_config;
@@ -34,6 +34,22 @@ pub fn socket(base: &str, from: u8) -> std::io::Result<TcpStream> {
     Ok(stream)
 }
 
+/// The first answer that comes on any of these connections.
+pub fn first_answer(of: &mut [Raw]) -> Option<String> {
+    let until = Instant::now() + PATIENCE;
+    while Instant::now() < until {
+        for raw in &mut *of {
+            raw.stream.sock.set_read_timeout(Some(Duration::from_millis(10))).ok()?;
+            let came = raw.fill();
+            raw.stream.sock.set_read_timeout(Some(PATIENCE)).ok()?;
+            if came {
+                return Some(raw.read());
+            }
+        }
+    }
+    None
+}
+
 impl Raw {
     /// Connects from 127.0.0.`from`; the handshake is over when it returns.
     pub fn connect(base: &str, identity: &Identity, from: u8) -> std::io::Result<Self> {
@@ -54,7 +70,6 @@ impl Raw {
 
     /// One answer, head and body; what there is of it where the connection ends before.
     pub fn read(&mut self) -> String {
-        let mut room = [0; 4096];
         loop {
             let text = String::from_utf8_lossy(&self.came).into_owned();
             if let Some((head, body)) = text.split_once("\r\n\r\n") {
@@ -66,11 +81,18 @@ impl Raw {
                     return text[..all].to_owned();
                 }
             }
-            match self.stream.read(&mut room) {
-                Ok(0) | Err(_) => return text,
-                Ok(read) => self.came.extend_from_slice(&room[..read]),
+            if !self.fill() {
+                return text;
             }
         }
+    }
+
+    /// Whether more came before the connection ended or the patience did.
+    fn fill(&mut self) -> bool {
+        let mut room = [0; 4096];
+        let read = self.stream.read(&mut room).unwrap_or(0);
+        self.came.extend_from_slice(&room[..read]);
+        read > 0
     }
 
     /// Whether the service has ended the connection; waits for it up to ten seconds.
