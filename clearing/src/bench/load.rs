@@ -41,6 +41,11 @@ pub(super) struct Load {
 
 /// A pool and `shops` shops, with caps that nobody reaches.
 pub(super) fn network(shops: u32) -> anyhow::Result<Network> {
+    Network::parse(&network_text(shops)?).context("the bench's own network")
+}
+
+/// The same as its file says it.
+pub(super) fn network_text(shops: u32) -> anyhow::Result<String> {
     let mut text = String::from(
         "calendar = { zone = \"Asia/Hong_Kong\" }\n\
          [[programme]]\ncode = \"POINTS\"\nissuer = \"pool\"\ncurrency = \"HKD\"\nexpires_after = \"12 months\"\n",
@@ -62,7 +67,7 @@ pub(super) fn network(shops: u32) -> anyhow::Result<Network> {
              valid_from = \"2020-01-01T00:00:00Z\"\n"
         )?;
     }
-    Network::parse(&text).context("the bench's own network")
+    Ok(text)
 }
 
 impl Load {

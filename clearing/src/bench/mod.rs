@@ -6,6 +6,7 @@
 //! | server | `clearing serve` in a process of its own | `server` |
 //! | drive | batches, then singles, over mutual TLS | `drive` |
 //! | floors | what verification, a request and the durable write cost by themselves | `floors` |
+//! | kinds | what a message of each kind costs | `kinds` |
 //! | report | each figure beside its bound | `report` |
 //! | night | what those who post feel of very many lots that expire | `night` |
 //!
@@ -14,6 +15,7 @@
 
 mod drive;
 mod floors;
+mod kinds;
 mod load;
 mod night;
 mod report;
@@ -52,6 +54,9 @@ pub struct Options {
     /// Measure a night instead: so many lots expire at one cut-off while messages are posted.
     #[arg(long, value_name = "LOTS", conflicts_with = "json")]
     pub night: Option<u32>,
+    /// Measure instead what a message of each kind costs: so many of each, in batches.
+    #[arg(long, conflicts_with_all = ["json", "night"])]
+    pub kinds: bool,
     /// Print the result as JSON.
     #[arg(long)]
     pub json: bool,
@@ -66,6 +71,9 @@ const SINGLES_IN_FLIGHT: usize = 64;
 pub fn run(options: &Options) -> anyhow::Result<()> {
     if let Some(lots) = options.night {
         return night::run(options, lots);
+    }
+    if options.kinds {
+        return kinds::run(options);
     }
     let report = measure(options)?;
     if options.json {

@@ -59,6 +59,16 @@ impl Series {
         let [p50, p99, max] = [self.p50, self.p99, self.max].map(millis);
         format!("{:22}{:>10} answers, p50 {p50}, p99 {p99}, max {max}", self.what, self.messages)
     }
+
+    /// What messages took, in a line.
+    pub fn costs(&self) -> String {
+        let [p50, p99] = [self.p50, self.p99].map(millis);
+        let cpu = self.server_cpu.map_or_else(|| "unknown".to_owned(), micros);
+        format!(
+            "{:12}{:>8} messages,{:>7} a second, {cpu} of the server's processors each; batches p50 {p50}, p99 {p99}",
+            self.what, self.messages, self.per_second
+        )
+    }
 }
 
 /// A series beside the best that its floors allow.
