@@ -281,7 +281,6 @@ impl WorkingSet {
             }
             Effect::Hold(mut hold) => {
                 hold.seq = seq;
-                self.changes.accounts.insert(hold.account.clone());
                 self.changes.holds.insert(seq);
                 self.load_hold(hold);
             }

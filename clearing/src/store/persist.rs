@@ -14,7 +14,7 @@ use partner_sdk::{Currency, PartnerId};
 use super::events::{self, NewEvent};
 use super::load::ALL;
 use super::rows::{HoldRow, LotRow, NewMessage, NewPosting, QuoteRow};
-use crate::ledger::{Posted, Posting, Signed, WorkingSet};
+use crate::ledger::{Hold, Posted, Posting, Quote, Signed, WorkingSet};
 
 /// Persists the changes of a working set in the transaction that loaded it.
 pub fn persist(conn: &mut Conn, set: &WorkingSet) -> Result<(), DbError> {
@@ -179,34 +179,40 @@ fn write_points(conn: &mut Conn, set: &WorkingSet) -> Result<(), DbError> {
             lot::due_at.eq(excluded(lot::due_at)),
         ))
     });
-    let rows: Vec<HoldRow> = set
+    let (new, old): (Vec<&Hold>, Vec<&Hold>) = set
         .changes
         .holds
         .iter()
         .filter_map(|seq| set.holds.get(seq))
-        .map(HoldRow::of)
-        .collect();
-    in_chunks!(conn, rows, 8, |c, chunk| {
-        diesel::insert_into(hold::table)
-            .values(chunk)
-            .on_conflict(hold::seq)
-            .do_update()
-            .set(hold::is_open.eq(excluded(hold::is_open)))
-    });
+        .partition(|hold| is_new(set, hold.seq));
+    let rows: Vec<HoldRow> = new.into_iter().map(HoldRow::of).collect();
+    in_chunks!(conn, rows, 8, |c, chunk| diesel::insert_into(hold::table).values(chunk));
+    // One that was there before is only ever closed.
+    let closed: Vec<i64> = old.iter().map(|hold| hold.seq).collect();
+    in_chunks!(conn, closed, 1, |c, chunk| diesel::update(
+        hold::table.filter(hold::seq.eq_any(chunk))
+    )
+    .set(hold::is_open.eq(false)));
     Ok(())
+}
+
+/// Whether a message of this batch made it.
+fn is_new(set: &WorkingSet, seq: i64) -> bool {
+    set.changes.messages.first().is_some_and(|(posted, _)| seq >= posted.seq)
 }
 
 /// Quotes, how much of targets is reversed, and how much of limits is used.
 fn write_marks(conn: &mut Conn, set: &WorkingSet) -> Result<(), DbError> {
     let changed = set.changes.quotes.iter().filter_map(|seq| set.quotes.get(seq));
-    let rows: Vec<QuoteRow> = changed.map(QuoteRow::of).collect();
-    in_chunks!(conn, rows, 12, |c, chunk| {
-        diesel::insert_into(quote::table)
-            .values(chunk)
-            .on_conflict(quote::seq)
-            .do_update()
-            .set(quote::is_open.eq(excluded(quote::is_open)))
-    });
+    let (new, old): (Vec<&Quote>, Vec<&Quote>) = changed.partition(|quote| is_new(set, quote.seq));
+    let rows: Vec<QuoteRow> = new.into_iter().map(QuoteRow::of).collect();
+    in_chunks!(conn, rows, 12, |c, chunk| diesel::insert_into(quote::table).values(chunk));
+    // One that was there before is only ever used.
+    let used: Vec<i64> = old.iter().map(|quote| quote.seq).collect();
+    in_chunks!(conn, used, 1, |c, chunk| diesel::update(
+        quote::table.filter(quote::seq.eq_any(chunk))
+    )
+    .set(quote::is_open.eq(false)));
     let changed = set.changes.reversals.iter().filter_map(|seq| Some((seq, set.reversals.get(seq)?)));
     let rows: Vec<_> = changed
         .map(|(seq, (points, spend))| (reversal::seq.eq(*seq), reversal::points.eq(*points), reversal::spend.eq(*spend)))

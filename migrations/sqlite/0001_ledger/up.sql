@@ -93,7 +93,7 @@ CREATE TABLE signed_batch (
     bytes TEXT NOT NULL
 );
 CREATE TABLE message (
-    seq BIGINT NOT NULL PRIMARY KEY,
+    seq INTEGER NOT NULL PRIMARY KEY,
     sender TEXT NOT NULL,
     id TEXT NOT NULL,
     kind TEXT NOT NULL,
@@ -182,7 +182,7 @@ CREATE TABLE holders (
 );
 -- Points set aside, and which: `lots` names them as `seq.leg:points`, in the order in which they are spent. `lapsed` ones ended by themselves.
 CREATE TABLE hold (
-    seq BIGINT NOT NULL PRIMARY KEY,
+    seq INTEGER NOT NULL PRIMARY KEY,
     programme TEXT NOT NULL,
     member TEXT NOT NULL,
     points BIGINT NOT NULL,
@@ -196,7 +196,7 @@ CREATE INDEX hold_ends ON hold (expires_at) WHERE is_open AND expires_at < 92233
 
 -- How much of a message has been reversed, in points and in micros of spend.
 CREATE TABLE reversal (
-    seq BIGINT NOT NULL PRIMARY KEY,
+    seq INTEGER NOT NULL PRIMARY KEY,
     points BIGINT NOT NULL,
     spend BIGINT NOT NULL
 );
@@ -297,7 +297,7 @@ CREATE TABLE person (
 
 -- What happened, in order: a feed for each partner. An empty recipient means everybody, 'clearing' the operator. Written once, never updated.
 CREATE TABLE event (
-    no BIGINT NOT NULL PRIMARY KEY,
+    no INTEGER NOT NULL PRIMARY KEY,
     at BIGINT NOT NULL,
     recipient TEXT NOT NULL,
     kind TEXT NOT NULL,
@@ -308,7 +308,7 @@ CREATE INDEX event_of ON event (recipient, no);
 
 -- A firm offer: what an exchange that names this quote message does, once, until the offer ends by itself.
 CREATE TABLE quote (
-    seq BIGINT NOT NULL PRIMARY KEY,
+    seq INTEGER NOT NULL PRIMARY KEY,
     programme TEXT NOT NULL,
     to_programme TEXT NOT NULL,
     offered BIGINT NOT NULL,
@@ -350,7 +350,7 @@ CREATE TABLE clearing_key (
 -- An exchange into a programme whose issuer keeps the balances: told to the issuer, and open until it has answered. `seq` is the exchange message, and its
 -- hold where the points are here. While it is open, debtor will owe creditor so many micros once it is captured: reserved, so that caps count it.
 CREATE TABLE pending_exchange (
-    seq BIGINT NOT NULL PRIMARY KEY,
+    seq INTEGER NOT NULL PRIMARY KEY,
     sender TEXT NOT NULL,
     id TEXT NOT NULL,
     to_issuer TEXT NOT NULL,
