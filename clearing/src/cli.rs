@@ -44,7 +44,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Make a new clearinghouse in a folder: CA, server certificate, operator key, database, configuration.
+    /// Make a new clearinghouse in a folder: CAs, server certificate, operator key, database, configuration.
     Init {
         /// The folder; it is made if it isn't there.
         #[arg(default_value = ".")]
@@ -237,7 +237,7 @@ enum PartnerCommand {
 
 #[derive(Subcommand)]
 enum TlsCommand {
-    /// Make a new server certificate with the CA in the folder. A service that runs takes it within a second.
+    /// Make a new server certificate with the server CA (`tls.server_ca`, `tls.server_ca_key`). A service that runs takes it within a second.
     Renew {
         #[command(flatten)]
         at: At,
@@ -382,7 +382,8 @@ fn not_in_ps(database: &str) -> anyhow::Result<()> {
 fn init(setup: Setup) -> anyhow::Result<()> {
     not_in_ps(&setup.database)?;
     let folder = setup.folder.clone();
-    install::init(&setup)?;
+    let made = install::init(&setup)?;
+    let server_ca = made.tls.server_ca.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let config = folder.join(install::CONFIG);
     let config = config.display();
     out::done(out::lines(&format!(
@@ -395,7 +396,7 @@ fn init(setup: Setup) -> anyhow::Result<()> {
      from then on nobody decides alone, and partners come by clearing partner invite
   4. clearing serve --config {config}",
         folder.display(),
-        install::CA[0],
+        server_ca,
         install::OPERATOR_PUBLIC
     )))
 }

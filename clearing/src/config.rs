@@ -42,15 +42,19 @@ pub struct Tls {
     pub key: PathBuf,
     /// Names and addresses that partners may reach the service by beside those in its certificate (behind a proxy, say); a request for another is refused.
     pub names: Vec<String>,
-    /// The CAs that partners' certificates come from, one or several.
+    /// The CAs that partners' certificates come from, one or several: clients are trusted by these alone.
     pub client_ca: PathBuf,
     /// What those CAs have revoked, one list or several; none if it is left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub crl: Option<PathBuf>,
     /// What becomes of clients once a list is older than it says it may be (past its `nextUpdate`).
     pub crl_overdue: Overdue,
-    /// The private key of the CA that signs new certificates, one of `client_ca`. The file may be kept elsewhere while nothing is signed.
+    /// The private key of the CA that signs partners' new certificates, one of `client_ca`. The file may be kept elsewhere while nothing is signed.
     pub ca_key: PathBuf,
+    /// The CA of the server's certificate: what partners trust. It signs no client's. Read only where it signs.
+    pub server_ca: PathBuf,
+    /// That CA's private key. The file may be kept elsewhere while the server's certificate isn't renewed.
+    pub server_ca_key: PathBuf,
 }
 
 /// What an overdue revocation list means.
@@ -184,10 +188,12 @@ impl Default for Tls {
             certificate: "server.pem".into(),
             key: "server.key".into(),
             names: vec![],
-            client_ca: "ca.pem".into(),
+            client_ca: "client-ca.pem".into(),
             crl: None,
             crl_overdue: Overdue::Warn,
-            ca_key: "ca.key".into(),
+            ca_key: "client-ca.key".into(),
+            server_ca: "server-ca.pem".into(),
+            server_ca_key: "server-ca.key".into(),
         }
     }
 }
@@ -260,6 +266,8 @@ impl Config {
             &mut self.tls.key,
             &mut self.tls.client_ca,
             &mut self.tls.ca_key,
+            &mut self.tls.server_ca,
+            &mut self.tls.server_ca_key,
             &mut self.operator.key,
         ]
         .into_iter()

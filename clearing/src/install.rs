@@ -16,8 +16,6 @@ use crate::store::{admin, keys};
 
 /// The name of the configuration in its folder.
 pub const CONFIG: &str = "clearing.toml";
-/// The CA's certificate and private key in the folder of a new clearinghouse.
-pub const CA: [&str; 2] = ["ca.pem", "ca.key"];
 /// The public half of the operator's key, for partners.
 pub const OPERATOR_PUBLIC: &str = "operator.pub";
 
@@ -34,7 +32,7 @@ pub struct Setup {
     pub sandbox: bool,
 }
 
-/// Makes a CA, a server certificate, an operator key, a database and the configuration. What is there already is never overwritten.
+/// Makes a CA for partners and one for the server, the server's certificate, an operator key, a database and the configuration. What is there already is never overwritten.
 pub fn init(setup: &Setup) -> anyhow::Result<Config> {
     let folder = &setup.folder;
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
@@ -49,11 +47,17 @@ pub fn init(setup: &Setup) -> anyhow::Result<Config> {
         database: setup.database.clone(),
         ..Config::default()
     };
-    let ca = pki::new_ca("Points clearinghouse CA", now)?;
-    let server = pki::issue_server(&ca, &setup.names, now)?;
+    let clients = pki::new_ca("Points clearinghouse client CA", now)?;
+    let servers = pki::new_ca("Points clearinghouse server CA", now)?;
+    let server = pki::issue_server(&servers, &setup.names, now)?;
     let key = pki::random_key(KeyId::new(&config.operator.kid)?)?;
-    put(&file(CA[0]), &ca.cert_pem)?;
-    pki::write_secret(&file(CA[1]), &ca.key_pem)?;
+    for (ca, certificate, key) in [
+        (&clients, &config.tls.client_ca, &config.tls.ca_key),
+        (&servers, &config.tls.server_ca, &config.tls.server_ca_key),
+    ] {
+        put(&folder.join(certificate), &ca.cert_pem)?;
+        pki::write_secret(&folder.join(key), &ca.key_pem)?;
+    }
     put(&folder.join(&config.tls.certificate), &server.cert_pem)?;
     pki::write_secret(&folder.join(&config.tls.key), &server.key_pem)?;
     pki::write_secret(&folder.join(&config.operator.key), &key.secret_base64url())?;
@@ -81,14 +85,27 @@ fn put(path: &Path, text: &str) -> anyhow::Result<()> {
     std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// The CA that signs: the one of the client CAs that `tls.ca_key` belongs to.
-pub fn signing_ca(tls: &Tls) -> anyhow::Result<Issued> {
-    let read = |path: &Path| std::fs::read_to_string(path).with_context(|| format!("cannot read {}: signing needs the CA", path.display()));
-    let (certificates, key) = (
-        read(&tls.client_ca)?,
-        pki::read_secret(&tls.ca_key).context("signing needs the CA")?,
+/// The CA that signs partners' certificates: the one of the client CAs that `tls.ca_key` belongs to.
+pub fn client_ca(tls: &Tls) -> anyhow::Result<Issued> {
+    ca(&tls.client_ca, &tls.ca_key).context("tls.ca_key has to be the key of one of tls.client_ca")
+}
+
+/// The CA that signs the server's certificate, and nothing else. One that is among the client CAs too is refused: its certificates would be of both kinds.
+pub fn server_ca(tls: &Tls) -> anyhow::Result<Issued> {
+    let ca = ca(&tls.server_ca, &tls.server_ca_key).context("tls.server_ca_key has to be the key of one of tls.server_ca")?;
+    let clients = std::fs::read_to_string(&tls.client_ca).with_context(|| format!("cannot read {}", tls.client_ca.display()))?;
+    ensure!(
+        pki::ca_of_key(&clients, &ca.key_pem).is_err(),
+        "tls.server_ca is one of tls.client_ca: the server's certificate comes from a CA of its own"
     );
-    pki::ca_of_key(&certificates, &key).context("tls.ca_key has to be the key of one of tls.client_ca")
+    Ok(ca)
+}
+
+fn ca(certificates: &Path, key: &Path) -> anyhow::Result<Issued> {
+    let read = std::fs::read_to_string(certificates);
+    let certificates = read.with_context(|| format!("cannot read {}: signing needs the CA", certificates.display()))?;
+    let key = pki::read_secret(key).context("signing needs the CA")?;
+    Ok(pki::ca_of_key(&certificates, &key)?)
 }
 
 /// Puts a new server certificate with a new key in the place of the old one, for the same names if none are given. A service that runs takes it within a
@@ -102,7 +119,7 @@ pub fn renew_server(config: &Config, names: &[String]) -> anyhow::Result<Vec<Str
         }
         names => names.to_vec(),
     };
-    let new = pki::issue_server(&signing_ca(&config.tls)?, &names, Timestamp::now())?;
+    let new = pki::issue_server(&server_ca(&config.tls)?, &names, Timestamp::now())?;
     for (path, text, mode) in [(key, &new.key_pem, 0o600), (certificate, &new.cert_pem, 0o644)] {
         pki::replace(path, text, mode).with_context(|| format!("cannot write {}", path.display()))?;
     }
@@ -114,7 +131,7 @@ pub fn add_partner(config: &Config, id: &PartnerId, csr_pem: &str, kid: &KeyId, 
     let mut conn = Conn::open(&Url::new(config.database.as_str()))?;
     // Asked here too, so that nobody brings the CA's key for nothing.
     keys::may_alone(&mut conn)?;
-    let ca = signing_ca(&config.tls)?;
+    let ca = client_ca(&config.tls)?;
     let certificate = pki::sign_request(&ca, csr_pem, id, Timestamp::now())?;
     let spki = spki_of_pem(&certificate)?;
     keys::register(&mut conn, id, spki, kid, key, Timestamp::now())?;

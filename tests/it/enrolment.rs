@@ -64,7 +64,7 @@ fn enrolment(id: &str, token: &str, key: &SigningKey) -> String {
 }
 
 fn send(world: &World, jws: &str) -> Result<Enrolled, ClientError> {
-    let ca = std::fs::read_to_string(&world.sandbox.config.tls.client_ca).expect("there");
+    let ca = std::fs::read_to_string(&world.sandbox.config.tls.server_ca).expect("there");
     world
         .runtime
         .block_on(enrol(&world.sandbox.enrolment().expect("it runs"), &ca, jws))
@@ -327,7 +327,7 @@ fn nobody_without_a_certificate_uses_up_the_connections() {
         .map(|no| enrolment("ikea", "a guess", &new_key(&format!("guess-{no}"))))
         .collect();
     let (ca, base) = (
-        std::fs::read_to_string(&world.sandbox.config.tls.client_ca).expect("there"),
+        std::fs::read_to_string(&world.sandbox.config.tls.server_ca).expect("there"),
         world.sandbox.enrolment().expect("it runs"),
     );
     let answers = conn

@@ -90,16 +90,16 @@ fn from_nothing_to_the_first_message() {
     let people = three_people(folder);
     assert!(fails(folder, &["network", "apply", &path("founding.toml")]).contains("clearing propose"));
     // From here on nobody brings in keys alone, not even the same again.
-    std::fs::rename(path("ca.key"), path("ca.key.away")).expect("moved");
+    std::fs::rename(path("client-ca.key"), path("client-ca.key.away")).expect("moved");
     assert!(fails(folder, &add).contains("clearing partner invite ID --as NAME --key FILE"));
-    std::fs::rename(path("ca.key.away"), path("ca.key")).expect("moved back");
+    std::fs::rename(path("client-ca.key.away"), path("client-ca.key")).expect("moved back");
     assert!(fails(folder, &add).contains("four_eyes"));
     assert!(fails(folder, &["partner", "invite", "ikea"]).contains("four_eyes"));
     assert!(fails(folder, &["serve", "--sandbox-clock", "2026-01-01T00:00:00Z"]).contains("sandbox"));
     let child = Child::serve(PROGRAM, folder);
     let clearing_key = VerifyingKey::from_base64url(&std::fs::read_to_string(path("operator.pub")).expect("there")).expect("a key");
     let identity = Identity {
-        ca_pem: std::fs::read_to_string(path("ca.pem")).expect("there"),
+        ca_pem: std::fs::read_to_string(path("server-ca.pem")).expect("there"),
         cert_pem,
         key_pem,
     };
@@ -154,7 +154,14 @@ fn from_nothing_to_the_first_message() {
         .output()
         .expect("it runs");
     assert!(!unknown.status.success() && String::from_utf8_lossy(&unknown.stderr).contains("lissten"));
-    let secrets = ["ca.key", "server.key", "operator.key", "clearing.toml", "clearing.db"];
+    let secrets = [
+        "client-ca.key",
+        "server-ca.key",
+        "server.key",
+        "operator.key",
+        "clearing.toml",
+        "clearing.db",
+    ];
     for secret in secrets {
         use std::os::unix::fs::PermissionsExt;
         assert_eq!(
@@ -289,8 +296,8 @@ fn keys_and_certificates_by_the_command_line() {
     works(folder, &["tls", "renew", "--name", "::1"]);
     assert_eq!(pki::server_names(&certificate()).expect("names"), ["::1"]);
     assert!(!folder.join("server.key.new").exists());
-    std::fs::remove_file(path("ca.key")).expect("removed");
-    assert!(fails(folder, &["tls", "renew"]).contains("ca.key"));
+    std::fs::remove_file(path("server-ca.key")).expect("removed");
+    assert!(fails(folder, &["tls", "renew"]).contains("server-ca.key"));
 }
 
 #[test]

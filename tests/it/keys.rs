@@ -85,10 +85,13 @@ fn invite(world: &World, id: &str) -> String {
 }
 
 fn send_enrolment(world: &World, jws: &str) -> Result<Enrolled, ClientError> {
-    let ca = std::fs::read_to_string(&world.sandbox.config.tls.client_ca).expect("there");
     world
         .runtime
-        .block_on(enrol(&world.sandbox.enrolment().expect("it runs"), &ca, jws))
+        .block_on(enrol(&world.sandbox.enrolment().expect("it runs"), &server_ca(world), jws))
+}
+
+fn server_ca(world: &World) -> String {
+    std::fs::read_to_string(&world.sandbox.config.tls.server_ca).expect("there")
 }
 
 fn connect(world: &World, ca_pem: &str, cert_pem: &str, key_pem: &str) -> Client {
@@ -172,7 +175,7 @@ fn a_newcomer_enrols_by_itself(backend: Backend) {
     let enrolled = send_enrolment(&world, &sign(&token)).expect("enrolled");
     assert_eq!(enrolled.kid, *key.kid());
     assert_eq!(enrolled.clearing_public_key, world.sandbox.clearing_key.to_base64url());
-    let client = connect(&world, &enrolled.ca, &enrolled.certificate, &key_pem);
+    let client = connect(&world, &server_ca(&world), &enrolled.certificate, &key_pem);
     let message = earn_message("first", "newcomer", world.now());
     world.runtime.block_on(client.send(&message, &key)).expect("accepted");
     assert_eq!(code(&sign(&token)), Code::InvitationInvalid, "used");
@@ -241,7 +244,7 @@ fn both_kinds_change_over_while_traffic_goes_on(backend: Backend) {
             client.add_key(&added).await.expect("a second key");
             client.certificate(&asked).await.expect("a second certificate")
         });
-        let newer = connect(&world, &certified.ca, &certified.certificate, &tls_key);
+        let newer = connect(&world, &server_ca(&world), &certified.certificate, &tls_key);
         std::thread::sleep(Duration::from_millis(200));
         *world.runtime.block_on(in_use.write()) = InUse {
             client: newer.clone(),

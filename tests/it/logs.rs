@@ -131,7 +131,7 @@ fn failed_authentication_is_a_few_lines_and_a_count() {
     let client = Client::new(&base, &wellcome.identity, sandbox.clearing_key.clone()).expect("a client");
     // A certificate of the right CA, for a key that nobody has registered.
     let (csr, key_pem) = pki::new_request(&wellcome.id).expect("a request");
-    let ca = install::signing_ca(&sandbox.config.tls).expect("the CA");
+    let ca = install::client_ca(&sandbox.config.tls).expect("the CA");
     let cert_pem = pki::sign_request(&ca, &csr, &wellcome.id, jiff::Timestamp::now()).expect("a certificate");
     let stranger = Identity {
         ca_pem: wellcome.identity.ca_pem.clone(),

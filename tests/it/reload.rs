@@ -36,7 +36,11 @@ fn world() -> (World, PathBuf) {
 }
 
 fn ca(world: &World) -> Issued {
-    install::signing_ca(&world.sandbox.config.tls).expect("the CA")
+    install::client_ca(&world.sandbox.config.tls).expect("the CA")
+}
+
+fn server_ca(world: &World) -> Issued {
+    install::server_ca(&world.sandbox.config.tls).expect("the CA")
 }
 
 fn der(pem: &str) -> CertificateDer<'static> {
@@ -177,12 +181,12 @@ fn the_certificate_changes_under_load_and_no_request_fails() {
 fn a_second_ca_comes_and_a_list_takes_one_of_its_clients_out() {
     let (world, crl) = world();
     // The same name as the first CA's: a list must count by its signature, or it would shut out the other's clients.
-    let other = pki::new_ca("Points clearinghouse CA", Timestamp::now()).expect("a CA");
+    let other = pki::new_ca("Points clearinghouse client CA", Timestamp::now()).expect("a CA");
     let ikea: PartnerId = "ikea".parse().expect("a partner");
     let (csr, key_pem) = pki::new_request(&ikea).expect("a request");
     let cert_pem = pki::sign_request(&other, &csr, &ikea, Timestamp::now()).expect("a certificate");
     let second = Identity {
-        ca_pem: ca(&world).cert_pem,
+        ca_pem: server_ca(&world).cert_pem,
         cert_pem: cert_pem.clone(),
         key_pem,
     };
@@ -226,7 +230,7 @@ fn a_broken_file_changes_nothing() {
     let own = identity(&world, "wellcome");
     let (before, kept) = (shown(&world, &own), world.client("wellcome"));
     let tls = world.sandbox.config.tls.clone();
-    let stranger = pki::new_ca("Points clearinghouse CA", Timestamp::now()).expect("a CA");
+    let stranger = pki::new_ca("Points clearinghouse client CA", Timestamp::now()).expect("a CA");
     let foreign = pki::issue_server(&stranger, &["localhost".into()], Timestamp::now()).expect("a certificate");
     let text = |path: &Path| std::fs::read_to_string(path).expect("there");
     let cut = |path: &Path| text(path)[..100].to_owned();
@@ -269,7 +273,7 @@ fn a_certificate_that_ends_is_refused_on_the_open_connection() {
     // Made 397 days ago, but for three seconds.
     let made = Timestamp::now() - SignedDuration::from_hours(24 * 397) + SignedDuration::from_secs(3);
     let own = Identity {
-        ca_pem: ca(&world).cert_pem,
+        ca_pem: server_ca(&world).cert_pem,
         cert_pem: pki::sign_request(&ca(&world), &csr, &ikea, made).expect("a certificate"),
         key_pem,
     };
@@ -282,4 +286,59 @@ fn a_certificate_that_ends_is_refused_on_the_open_connection() {
     soon("refused", || code(asks(&world, &live)) == Some(Code::CertificateRevoked));
     let anew = asks(&world, &connect(&world, &own)).expect_err("ended");
     assert!(matches!(anew, ClientError::Transport(_)), "{anew}");
+}
+
+/// Two CAs: whoever has the one's key makes no certificate that passes for the other's, whatever is written into it.
+#[test]
+fn a_ca_of_one_side_is_worth_nothing_on_the_other() {
+    let world = World::new(Backend::Sqlite, POOL);
+    let (own, tls) = (identity(&world, "wellcome"), &world.sandbox.config.tls);
+    assert!(asks(&world, &connect(&world, &own)).is_ok());
+
+    // A client of the server CA: good for wellcome's own key, for clients, in its time.
+    let ikea: PartnerId = "ikea".parse().expect("a partner");
+    let (csr, key_pem) = pki::new_request(&ikea).expect("a request");
+    let pinned = |ca: &Issued| {
+        let cert_pem = pki::sign_request(ca, &csr, &ikea, Timestamp::now()).expect("a certificate");
+        let mut conn = world.sandbox.database().expect("a connection");
+        let key = world.sandbox.parties.get(&ikea).expect("of the network").key.clone();
+        let spki = install::spki_of_pem(&cert_pem).expect("read");
+        keys::register(&mut conn, &ikea, spki, key.kid(), &key.verifying_key(), world.now()).expect("registered");
+        Identity {
+            ca_pem: server_ca(&world).cert_pem,
+            cert_pem,
+            key_pem: key_pem.clone(),
+        }
+    };
+    let wrong = pinned(&server_ca(&world));
+    let refused = asks(&world, &connect(&world, &wrong)).expect_err("not of the client CA");
+    assert!(matches!(refused, ClientError::Transport(_)), "{refused}");
+    let right = pinned(&ca(&world));
+    soon("registered", || asks(&world, &connect(&world, &right)).is_ok());
+
+    // A server of the client CA: with the service's name, for servers, in its time. What trusts it is only who trusts the client CA.
+    let server = pki::issue_server(&ca(&world), &["localhost".into(), "127.0.0.1".into()], Timestamp::now()).expect("a certificate");
+    pki::replace(&tls.key, &server.key_pem, 0o600).expect("written");
+    pki::replace(&tls.certificate, &server.cert_pem, 0o644).expect("written");
+    let deceived = Identity {
+        ca_pem: ca(&world).cert_pem,
+        ..own.clone()
+    };
+    soon("the wrong server", || asks(&world, &connect(&world, &deceived)).is_ok());
+    let refused = asks(&world, &connect(&world, &own)).expect_err("not of the server CA");
+    assert!(matches!(refused, ClientError::Transport(_)), "{refused}");
+    // Nor does anybody enrol there.
+    let base = world.sandbox.enrolment().expect("it runs");
+    let refused = world
+        .runtime
+        .block_on(partner_sdk::client::keys::enrol(&base, &own.ca_pem, "x"))
+        .expect_err("refused");
+    assert!(matches!(refused, ClientError::Transport(_)), "{refused}");
+    // Renewed, it is the server CA's again; one CA for both is refused.
+    install::renew_server(&world.sandbox.config, &[]).expect("renewed");
+    soon("renewed", || asks(&world, &connect(&world, &own)).is_ok());
+    let mut one = tls.clone();
+    (one.server_ca, one.server_ca_key) = (tls.client_ca.clone(), tls.ca_key.clone());
+    let refused = install::server_ca(&one).expect_err("refused").to_string();
+    assert!(refused.contains("a CA of its own"), "{refused}");
 }

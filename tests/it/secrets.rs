@@ -66,7 +66,7 @@ fn keys_that_others_can_read_are_refused() {
     let cases: [(&str, &[&str]); 4] = [
         ("ann.key", &["propose", &draft, "--as", "ann", "--key", &ann]),
         ("operator.key", &["approve", &hash, "--as", "ben", "--key", &ben]),
-        ("ca.key", &["tls", "renew"]),
+        ("server-ca.key", &["tls", "renew"]),
         ("server.key", &["serve"]),
     ];
     for (name, arguments) in cases {

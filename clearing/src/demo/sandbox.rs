@@ -165,12 +165,12 @@ fn enrol(folder: &Path, config: &Config, conn: &mut Conn, id: &PartnerId, now: T
         let key = pki::random_key(kid.clone())?;
         pki::write_secret(&file("tls.key"), &tls_key)?;
         pki::write_secret(&file("signing.key"), &key.secret_base64url())?;
-        let certificate = pki::sign_request(&install::signing_ca(&config.tls)?, &csr, id, Timestamp::now())?;
+        let certificate = pki::sign_request(&install::client_ca(&config.tls)?, &csr, id, Timestamp::now())?;
         std::fs::write(file("tls.pem"), certificate)?;
     }
     let key = SigningKey::from_base64url(kid.clone(), &read("signing.key")?)?;
     let identity = Identity {
-        ca_pem: std::fs::read_to_string(folder.join(install::CA[0]))?,
+        ca_pem: std::fs::read_to_string(&config.tls.server_ca)?,
         cert_pem: read("tls.pem")?,
         key_pem: read("tls.key")?,
     };

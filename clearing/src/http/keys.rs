@@ -222,7 +222,7 @@ fn enrol_with(conn: &mut Conn, state: &State, enrolment: &Enrolment, key: &Verif
     let changed = keys::enrol(conn, &enrolment.token, partner, certified.spki_sha256, signing, now)?;
     let enrolled = Enrolled {
         certificate: certified.certificate,
-        ca: certified.ca,
+        client_ca: certified.client_ca,
         kid: enrolment.kid.clone(),
         clearing_kid: state.key.kid().clone(),
         clearing_public_key: state.key.verifying_key().to_base64url(),
@@ -232,7 +232,7 @@ fn enrol_with(conn: &mut Conn, state: &State, enrolment: &Enrolment, key: &Verif
 
 /// Signs a certificate with the CA, whose key may be kept elsewhere while nothing is signed. It is worth nothing until its key is registered.
 fn certify(state: &State, csr: &str, partner: &PartnerId) -> Result<Certified, Failure> {
-    let ca = install::signing_ca(&state.signing).map_err(|error| {
+    let ca = install::client_ca(&state.signing).map_err(|error| {
         tracing::warn!(error = format!("{error:#}"), "no certificate can be signed");
         Failure::new(Code::SigningUnavailable)
     })?;
@@ -250,7 +250,7 @@ fn certify(state: &State, csr: &str, partner: &PartnerId) -> Result<Certified, F
     let spki: Spki = install::spki_of_pem(&certificate).map_err(|error| internal(&*error))?;
     Ok(Certified {
         certificate,
-        ca: ca.cert_pem,
+        client_ca: ca.cert_pem,
         spki_sha256: spki,
     })
 }

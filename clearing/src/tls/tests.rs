@@ -26,15 +26,16 @@ use crate::shares::Shares;
 use crate::writer::Reference;
 
 struct Pki {
-    ca: Issued,
+    clients: Issued,
+    servers: Issued,
     server: Issued,
 }
 
 impl Pki {
     fn new() -> Self {
-        let ca = new_ca("Clearing CA", Timestamp::now()).expect("a CA");
-        let server = issue_server(&ca, &["localhost".into(), "127.0.0.1".into()], Timestamp::now()).expect("a certificate");
-        Self { ca, server }
+        let [clients, servers] = ["Client CA", "Server CA"].map(|name| new_ca(name, Timestamp::now()).expect("a CA"));
+        let server = issue_server(&servers, &["localhost".into(), "127.0.0.1".into()], Timestamp::now()).expect("a certificate");
+        Self { clients, servers, server }
     }
 
     fn server(&self) -> ServerConfig {
@@ -52,7 +53,7 @@ impl Pki {
             names: vec![],
         };
         let clients = ClientPems {
-            ca: self.ca.cert_pem.clone(),
+            ca: self.clients.cert_pem.clone(),
             crl: None,
             overdue: Overdue::Warn,
         };
@@ -79,9 +80,9 @@ impl Pki {
     fn identity(&self) -> Identity {
         let partner = "wellcome".parse().expect("a partner");
         let (request, key_pem) = new_request(&partner).expect("a request");
-        let cert_pem = sign_request(&self.ca, &request, &partner, Timestamp::now()).expect("a certificate");
+        let cert_pem = sign_request(&self.clients, &request, &partner, Timestamp::now()).expect("a certificate");
         Identity {
-            ca_pem: self.ca.cert_pem.clone(),
+            ca_pem: self.servers.cert_pem.clone(),
             cert_pem,
             key_pem,
         }
@@ -157,13 +158,13 @@ fn nobody_gets_in_without_a_certificate_of_the_ca() {
         let refused = |identity: &Identity, with_cert| handshake(&eager(identity, with_cert, &[version]), &server).err();
         assert_eq!(refused(&pki.identity(), false), Some(rustls::Error::NoCertificatesPresented));
         let stranger = Identity {
-            ca_pem: pki.ca.cert_pem.clone(),
+            ca_pem: pki.servers.cert_pem.clone(),
             ..other.identity()
         };
         assert!(matches!(refused(&stranger, true), Some(rustls::Error::InvalidCertificate(_))));
         // A server's certificate is no client's.
         let server_cert = Identity {
-            ca_pem: pki.ca.cert_pem.clone(),
+            ca_pem: pki.servers.cert_pem.clone(),
             cert_pem: pki.server.cert_pem.clone(),
             key_pem: pki.server.key_pem.clone(),
         };
@@ -229,7 +230,7 @@ async fn a_request_knows_its_peer() {
         Err(ClientError::Unexpected { status: 404, .. })
     ));
     let stranger = Identity {
-        ca_pem: pki.ca.cert_pem.clone(),
+        ca_pem: pki.servers.cert_pem.clone(),
         ..Pki::new().identity()
     };
     let error = client(&stranger).get_text("/member/12345").await.expect_err("refused");
@@ -324,12 +325,12 @@ async fn an_enrolment_is_good_only_with_a_certificate_for_its_own_key() {
     let pki = Pki::new();
     let partner = "wellcome".parse().expect("a partner");
     let (csr, _) = new_request(&partner).expect("a request");
-    let own = sign_request(&pki.ca, &csr, &partner, Timestamp::now()).expect("a certificate");
+    let own = sign_request(&pki.clients, &csr, &partner, Timestamp::now()).expect("a certificate");
     let key = SigningKey::from_bytes("wellcome-1".parse().expect("kid"), &[7; 32]);
     let jws = Enrolment::sign(&partner, "a token", &csr, &key);
     let answer = |certificate: &str, kid: &str| Enrolled {
         certificate: certificate.to_owned(),
-        ca: pki.ca.cert_pem.clone(),
+        client_ca: pki.clients.cert_pem.clone(),
         kid: kid.parse().expect("a kid"),
         clearing_kid: "clearing-1".parse().expect("a kid"),
         clearing_public_key: clearing_key().verifying_key().to_base64url(),
@@ -354,7 +355,7 @@ async fn an_enrolment_is_good_only_with_a_certificate_for_its_own_key() {
         let base = format!("https://127.0.0.1:{}", port);
         let handle = server.handle();
         actix_web::rt::spawn(server);
-        match enrol(&base, &pki.ca.cert_pem, &jws).await {
+        match enrol(&base, &pki.servers.cert_pem, &jws).await {
             Ok(_) => assert!(good),
             Err(error) => assert!(!good && matches!(error, ClientError::Unexpected { status: 200, .. }), "{error:?}"),
         }

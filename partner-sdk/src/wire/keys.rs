@@ -320,8 +320,8 @@ impl Revocation {
 pub struct Enrolled {
     /// The client certificate, PEM.
     pub certificate: String,
-    /// The CA that signed it, PEM.
-    pub ca: String,
+    /// The CA that signed it, PEM: for a chain, where a library wants one. What the server is trusted by is another CA.
+    pub client_ca: String,
     /// The signing key that is registered now.
     pub kid: KeyId,
     /// The id of the key that signs receipts.
@@ -335,8 +335,8 @@ pub struct Enrolled {
 pub struct Certified {
     /// The client certificate, PEM.
     pub certificate: String,
-    /// The CA that signed it, PEM.
-    pub ca: String,
+    /// The CA that signed it, PEM: for a chain, where a library wants one. What the server is trusted by is another CA.
+    pub client_ca: String,
     /// The TLS key that is registered now.
     pub spki_sha256: Spki,
 }
