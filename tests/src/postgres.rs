@@ -359,13 +359,13 @@ impl Home {
     }
 }
 
-/// The directory of `initdb` and `postgres`: `CLEARING_TEST_PG_BIN`, else Debian's newest version, else on the `PATH`.
+/// The directory of `initdb` and `postgres`: `TEST_PG_BIN`, else Debian's newest version, else on the `PATH`.
 fn find_programs() -> Result<PathBuf> {
     let complete = |dir: &PathBuf| ["initdb", "postgres"].iter().all(|program| dir.join(program).is_file());
-    if let Some(dir) = std::env::var_os("CLEARING_TEST_PG_BIN").map(PathBuf::from) {
+    if let Some(dir) = std::env::var_os("TEST_PG_BIN").map(PathBuf::from) {
         ensure!(
             complete(&dir),
-            "CLEARING_TEST_PG_BIN is {}, which doesn't hold PostgreSQL's initdb and postgres",
+            "TEST_PG_BIN is {}, which doesn't hold PostgreSQL's initdb and postgres",
             dir.display()
         );
         return Ok(dir);
@@ -376,7 +376,7 @@ fn find_programs() -> Result<PathBuf> {
     let on_path = || std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).find(complete);
     newest.map(|(_, dir)| dir).or_else(on_path).context(
         "PostgreSQL's programs initdb and postgres aren't found: install them (Debian: apt-get install postgresql, or run ./tests/run, \
-         which does it), or name their directory in CLEARING_TEST_PG_BIN",
+         which does it), or name their directory in TEST_PG_BIN",
     )
 }
 
