@@ -392,7 +392,8 @@ fn init(setup: Setup) -> anyhow::Result<()> {
   2. for each of the first partners: clearing partner add --config {config} ID --csr FILE --kid KID --key PUBLIC_KEY
      give it the certificate, {} and {}
   3. each of three people (or more): clearing person key FILE; then all together, with the files of their keys:
-     clearing network found --config {config} --person NAME:KID:FILE --person NAME:KID:FILE --person NAME:KID:FILE
+     clearing network show --config {config}, where each looks at the partners' keys; the last line says DIGITS
+     clearing network found --config {config} --network DIGITS --person NAME:KID:FILE --person NAME:KID:FILE --person NAME:KID:FILE
      from then on nobody decides alone, and partners come by clearing partner invite
   4. clearing serve --config {config}",
         folder.display(),

@@ -184,12 +184,14 @@ pub enum Change {
         /// The window.
         business_date: Date,
     },
-    /// The network's first people and its calendar; made once, and signed by all of them at once.
+    /// The network's first people, its calendar and how it stands; made once, and signed by all of them at once.
     Found {
         /// At least [`FOUNDERS`].
         people: Vec<PersonTerms>,
         /// When windows end.
         calendar: Calendar,
+        /// The partners with their keys, the programmes and what is agreed, by the SHA-256 of them all: 64 digits of lower-case hexadecimal.
+        network: String,
     },
     /// A further person who proposes and approves.
     Person(PersonTerms),

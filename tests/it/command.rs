@@ -27,6 +27,12 @@ fn toml(text: &str) -> String {
     text.chars().map(|c| format!("\\U{:08X}", u32::from(c))).collect()
 }
 
+/// The figure in what `network show` printed.
+pub(super) fn stands(shown: &str) -> String {
+    let line = shown.lines().find_map(|line| line.strip_prefix("# the network as it stands: "));
+    line.expect("a figure").to_owned()
+}
+
 /// A clearinghouse in a folder, on either database, driven by the real command.
 pub(super) struct House {
     folder: tempfile::TempDir,
@@ -56,13 +62,28 @@ impl House {
     }
 
     /// These people found the network.
-    fn found(&self, names: &[&str]) -> Result<String, String> {
+    pub(super) fn found(&self, names: &[&str]) -> Result<String, String> {
+        self.found_as_seen(names, &self.stands())
+    }
+
+    /// The network as it stands, in one figure.
+    pub(super) fn stands(&self) -> String {
+        stands(&self.works(&["network", "show"]))
+    }
+
+    /// These people found the network that they have seen.
+    pub(super) fn found_as_seen(&self, names: &[&str], seen: &str) -> Result<String, String> {
         let person = |name: &&str| {
-            self.key(name);
+            if !Path::new(&self.path(&format!("{name}.key"))).exists() {
+                self.key(name);
+            }
             format!("--person={name}:{}-1:{}", name.to_lowercase(), self.path(&format!("{name}.key")))
         };
         let people: Vec<String> = names.iter().map(person).collect();
-        let all: Vec<&str> = ["network", "found"].into_iter().chain(people.iter().map(String::as_str)).collect();
+        let all: Vec<&str> = ["network", "found", "--network", seen]
+            .into_iter()
+            .chain(people.iter().map(String::as_str))
+            .collect();
         let output = self.run(&all);
         let text = |bytes| String::from_utf8(bytes).expect("text");
         match output.status.success() {
@@ -72,7 +93,7 @@ impl House {
     }
 
     /// Makes a person's key; returns its public half.
-    fn key(&self, name: &str) -> String {
+    pub(super) fn key(&self, name: &str) -> String {
         let said = self.works(&["person", "key", &self.path(&format!("{name}.key"))]);
         said.lines()
             .find_map(|line| line.strip_prefix("public key: "))
@@ -84,7 +105,7 @@ impl House {
         self.folder.path().join(name).to_string_lossy().into_owned()
     }
 
-    fn write(&self, name: &str, text: &str) -> String {
+    pub(super) fn write(&self, name: &str, text: &str) -> String {
         std::fs::write(self.path(name), text).expect("written");
         self.path(name)
     }
@@ -141,7 +162,7 @@ impl House {
     }
 }
 
-const FOUNDING: &str = r#"
+pub(super) const FOUNDING: &str = r#"
 [calendar]
 zone = "Asia/Hong_Kong"
 

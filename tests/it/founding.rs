@@ -20,6 +20,8 @@ use partner_sdk::{Code, KeyId};
 use tests::office::{Office, code_of, founding};
 use tests::{Backend, World, earn, on_both};
 
+use super::command::{FOUNDING, House, stands};
+
 on_both!(
     all_of_them_found_it_at_once,
     what_one_person_invited_ends_with_the_founding,
@@ -28,6 +30,8 @@ on_both!(
     a_revocation_is_signed,
     payments_are_confirmed_by_two,
     settled_without_a_document_is_found,
+    what_changed_since_it_was_seen_is_not_founded,
+    a_person_is_not_named_like_a_partner,
 );
 
 const POOL: &str = include_str!("networks/pool.toml");
@@ -331,4 +335,55 @@ fn settled_without_a_document_is_found(backend: Backend) {
         trail::check(&mut conn, &kid, &sandbox.clearing_key).expect("the check runs"),
         ["window 2026-11-20 is settled, and no signed document says so"]
     );
+}
+
+fn what_changed_since_it_was_seen_is_not_founded(backend: Backend) {
+    let house = House::new(backend, false);
+    let file = house.write("founding.toml", FOUNDING);
+    house.works(&["network", "apply", &file]);
+    let seen = house.stands();
+    assert_eq!(house.stands(), seen, "looking changes nothing");
+    let people = ["ann", "ben", "cid"];
+    let refused = |seen: &str| {
+        let said = house.found_as_seen(&people, seen).expect_err("refused");
+        assert!(said.contains("refused: bad_terms") && said.contains("field: network"), "{said}");
+        assert!(said.contains("clearing network show"), "{said}");
+    };
+    // What one person does alone after the others have looked: a cap, a partner's keys.
+    house.works(&[
+        "network",
+        "apply",
+        &house.write("founding.toml", &FOUNDING.replace("\"500000\"", "\"500001\"")),
+    ]);
+    refused(&seen);
+    house.works(&["network", "apply", &house.write("founding.toml", FOUNDING)]);
+    assert_eq!(house.stands(), seen, "as it was");
+    let (csr, _) = pki::new_request(&"grocer".parse().expect("an id")).expect("a request");
+    let public = house.key("grocer");
+    let csr = house.write("grocer.csr", &csr);
+    let key = format!("--key={public}");
+    house.works(&["partner", "add", "grocer", "--csr", &csr, "--kid", "grocer-1", &key]);
+    refused(&seen);
+    refused("");
+    // Everybody sees whose keys there are, and founds that.
+    let shown = house.works(&["network", "show"]);
+    assert!(shown.contains(&format!("# signs by grocer-1 {public} (Valid)")), "{shown}");
+    assert!(shown.contains("# connects by "), "{shown}");
+    let founded = house.found_as_seen(&people, &stands(&shown)).expect("founded");
+    assert!(founded.contains(&stands(&shown)), "it stands in what was signed: {founded}");
+    house.works(&["check"]);
+}
+
+fn a_person_is_not_named_like_a_partner(backend: Backend) {
+    let house = House::new(backend, false);
+    let file = house.write("founding.toml", FOUNDING);
+    house.works(&["network", "apply", &file]);
+    for name in ["grocer", "Pool", "clearing"] {
+        let said = house.found(&[name, "ben", "cid"]).expect_err("a partner's id");
+        assert!(said.contains("refused: bad_terms") && said.contains("partner's id"), "{said}");
+    }
+    house.found(&["ann", "ben", "cid"]).expect("founded");
+    let admit = "reason = \"new\"\n[change.admit]\npartner = \"ben\"\nname = \"Ben's bakery\"\n";
+    let said = house.propose("ann", admit).expect_err("a person's name");
+    assert!(said.contains("field: partner") && said.contains("a person's name"), "{said}");
 }

@@ -16,6 +16,8 @@ use tests::child::{Child, command};
 use tests::earn;
 use tests::postgres::Cluster;
 
+use super::command::stands;
+
 pub(super) const PROGRAM: &str = env!("CARGO_BIN_EXE_clearing-under-test");
 const POOL: &str = include_str!("networks/pool.toml");
 
@@ -78,7 +80,10 @@ fn from_nothing_to_the_first_message() {
     ];
     assert!(fails(folder, &add).contains("network"), "a partner comes from the network file");
     let early = keys_of(folder, &["early-1", "early-2", "early-3"]);
-    let early: Vec<&str> = ["network", "found"].into_iter().chain(early.iter().map(String::as_str)).collect();
+    let early: Vec<&str> = ["network", "found", "--network", "0"]
+        .into_iter()
+        .chain(early.iter().map(String::as_str))
+        .collect();
     assert!(
         fails(folder, &early).contains("network apply"),
         "nobody is named before there is a network"
@@ -185,15 +190,19 @@ fn keys_of(folder: &Path, names: &[&str]) -> Vec<String> {
 /// Ann, Ben and Cid found the network, all at once; returns the names of the first two.
 fn three_people(folder: &Path) -> [String; 2] {
     let founders = keys_of(folder, &["ann", "ben", "cid"]);
-    fn found<'a>(people: &[&'a str]) -> Vec<&'a str> {
-        [&["network", "found"], people].concat()
+    let seen = format!("--network={}", stands(&works(folder, &["network", "show"])));
+    fn found<'a>(seen: &'a str, people: &[&'a str]) -> Vec<&'a str> {
+        [&["network", "found", seen], people].concat()
     }
     let [ann, ben, cid] = [&founders[0], &founders[1], &founders[2]].map(String::as_str);
-    assert!(fails(folder, &found(&[ann, ben])).contains("3 to 20 people"), "two are too few");
-    assert!(fails(folder, &found(&[ann, ben, ben])).contains("of its own"));
-    assert!(fails(folder, &found(&["--person=ann"])).contains("NAME:KID:FILE"));
-    assert!(works(folder, &found(&[ann, ben, cid])).contains("signed as founder-3 by cid"));
-    assert!(fails(folder, &found(&[ann, ben, cid])).contains("is founded"), "once");
+    assert!(
+        fails(folder, &found(&seen, &[ann, ben])).contains("3 to 20 people"),
+        "two are too few"
+    );
+    assert!(fails(folder, &found(&seen, &[ann, ben, ben])).contains("of its own"));
+    assert!(fails(folder, &found(&seen, &["--person=ann"])).contains("NAME:KID:FILE"));
+    assert!(works(folder, &found(&seen, &[ann, ben, cid])).contains("signed as founder-3 by cid"));
+    assert!(fails(folder, &found(&seen, &[ann, ben, cid])).contains("is founded"), "once");
     assert!(works(folder, &["person", "list"]).contains("ben-1"));
     ["ann".into(), "ben".into()]
 }
@@ -270,7 +279,8 @@ fn keys_and_certificates_by_the_command_line() {
     assert!(fails(folder, &["partner", "invite", "wellcome"]).contains("--sandbox-clock"));
 
     let founders = keys_of(folder, &["ann", "ben", "cid"]);
-    let found: Vec<&str> = ["network", "found"]
+    let seen = format!("--network={}", stands(&works(folder, &["network", "show"])));
+    let found: Vec<&str> = ["network", "found", &seen]
         .into_iter()
         .chain(founders.iter().map(String::as_str))
         .collect();

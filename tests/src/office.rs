@@ -143,6 +143,7 @@ pub fn founding<'a>(sandbox: &Sandbox, people: impl IntoIterator<Item = (&'a str
         change: Change::Found {
             people: people.into_iter().map(terms).collect(),
             calendar: settlement::founding_calendar(&mut conn).expect("read").expect("applied"),
+            network: clearing::documents::standing::digest(&clearing::store::load_directory(&mut conn).expect("read")),
         },
     }
 }

@@ -15,6 +15,7 @@ use serde::Serialize;
 use super::office::{self, Founder};
 use super::{At, open};
 use crate::directory::{Directory, Numbered, Partner};
+use crate::documents::standing;
 use crate::network::{Network, PartnerEntry};
 use crate::store::{admin, listing, load_directory, people};
 use crate::{out, say};
@@ -37,6 +38,9 @@ pub(super) enum NetworkCommand {
         /// A person: NAME:KID:FILE, the file as `clearing person key` made it. Given for each of them.
         #[arg(long = "person", required = true)]
         people: Vec<Founder>,
+        /// The network that all of them have looked at: the 64 digits in the last line of `clearing network show`. Refused where it has changed since.
+        #[arg(long)]
+        network: String,
     },
     /// Make the database hold what the file states. Agreements and rates are only ever added.
     Apply {
@@ -45,7 +49,8 @@ pub(super) enum NetworkCommand {
         /// The network file.
         file: PathBuf,
     },
-    /// Print what there is now as a network file: calendar, partners, programmes, and the agreements, rates and bonuses in force or to come.
+    /// Print what there is now as a network file: calendar, partners (with their keys), programmes, and the agreements, rates and bonuses in force or to come. The
+    /// last line says it in one figure, which a founding signs.
     Show {
         #[command(flatten)]
         at: At,
@@ -65,7 +70,7 @@ pub(super) fn run(command: NetworkCommand) -> anyhow::Result<()> {
             admin::apply_network(&mut conn, &network).map_err(refused)?;
             out::done(say!("the database holds the network of {}", file.display()))
         }
-        NetworkCommand::Found { at, people } => office::found(&at, &people),
+        NetworkCommand::Found { at, people, network } => office::found(&at, &people, &network),
         NetworkCommand::Show { at } => show(&at),
     }
 }
@@ -135,6 +140,7 @@ fn show(at: &At) -> anyhow::Result<()> {
     }
     for partner in partners_of(&directory) {
         table("partner", &entry(partner), None)?;
+        keys(&directory, partner, now)?;
     }
     let mut programmes: Vec<_> = directory.programmes.values().map(|programme| &programme.terms).collect();
     programmes.sort_by_key(|terms| &terms.code);
@@ -153,6 +159,19 @@ fn show(at: &At) -> anyhow::Result<()> {
     bonuses.sort_by_key(|one| one.no);
     for one in bonuses {
         table("bonus", &one.item.terms, Some((&one.item.hash, period(one))))?;
+    }
+    say!("")?;
+    Ok(say!("# the network as it stands: {}", standing::digest(&directory))?)
+}
+
+/// No file states keys: whose they are is for people to compare.
+fn keys(directory: &Directory, partner: &Partner, now: Timestamp) -> anyhow::Result<()> {
+    let keys = directory.keys.of(&partner.id, now);
+    for key in keys.signing {
+        say!("# signs by {} {} ({:?})", key.kid, key.public_key, key.state)?;
+    }
+    for key in keys.tls {
+        say!("# connects by {} ({:?})", key.spki_sha256, key.state)?;
     }
     Ok(())
 }

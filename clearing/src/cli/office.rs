@@ -187,8 +187,8 @@ fn from_when(conn: &mut Conn, document: &Document, now: Timestamp) -> anyhow::Re
     })
 }
 
-/// `clearing network found`: the first people, each with the file of its key.
-pub fn found(at: &At, people: &[Founder]) -> anyhow::Result<()> {
+/// `clearing network found`: the first people, each with the file of its key, and the network that they have looked at.
+pub fn found(at: &At, people: &[Founder], network: &str) -> anyhow::Result<()> {
     let (config, mut conn) = open(&at.config)?;
     let (clearing, now) = (clearing_key(&config)?, Timestamp::now());
     keys::own(&mut conn, clearing.kid(), &clearing.verifying_key(), now)?;
@@ -211,6 +211,7 @@ pub fn found(at: &At, people: &[Founder]) -> anyhow::Result<()> {
         change: Change::Found {
             people: terms.collect(),
             calendar: calendar.context("the database has no network yet: run `clearing network apply FILE`")?,
+            network: network.to_owned(),
         },
     };
     let payload = document::write(&proposal);

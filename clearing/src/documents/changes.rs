@@ -183,6 +183,13 @@ fn check(conn: &mut Conn, directory: &Directory, change: &Change, now: Timestamp
             if directory.partners.contains_key(partner) || RESERVED.contains(&partner.as_str()) {
                 return refused(Code::BadTerms, "partner", "this id is taken");
             }
+            if partners::is_person(conn, partner.as_str())? {
+                return refused(
+                    Code::BadTerms,
+                    "partner",
+                    "this id is a person's name: the trail would not tell them apart",
+                );
+            }
             if let Some(other) = directory.namesake(partner, name) {
                 return refused(Code::BadTerms, "name", format!("{other} has this name, case and blanks aside"));
             }

@@ -9,6 +9,7 @@
 //! | [`people`] | the founding, and who comes and goes |
 //! | [`publication`] | when a rate or bonus may be published, or taken back |
 //! | `settled` | that a window's payments were made |
+//! | [`standing`] | the network as it stands, as a founding signs it |
 //!
 //! Every step is one transaction that locks the ledger, so it has one place among the messages. A refused step is recorded in the operator's feed.
 
@@ -19,6 +20,7 @@ pub mod people;
 pub mod publication;
 pub mod rights;
 mod settled;
+pub mod standing;
 
 use jiff::{SignedDuration, Timestamp};
 use migrations::{Conn, DbError};

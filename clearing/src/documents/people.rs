@@ -9,8 +9,9 @@ use partner_sdk::jws::{SigningKey, TYP_CHANGE, VerifyingKey};
 use partner_sdk::text::folded;
 use partner_sdk::{Code, Problem};
 
-use super::{Done, Fault, add, fact, fresh, open, refused, salted, step, tell, verified};
+use super::{Done, Fault, add, fact, fresh, open, refused, salted, standing, step, tell, verified};
 use crate::directory::Directory;
+use crate::network::RESERVED;
 use crate::store::documents::{self, Document};
 use crate::store::people::{self, Person};
 use crate::store::{keys, load_directory, partners};
@@ -27,6 +28,14 @@ pub(super) fn check(conn: &mut Conn, directory: &Directory, terms: &PersonTerms)
             Code::BadTerms,
             "name",
             "a person's name has 1 to 64 bytes of letters, digits, spaces and . ' -",
+        );
+    }
+    // The trail says who did something by the name alone.
+    if directory.partners.keys().any(|id| id.as_str() == folded(name)) || RESERVED.contains(&folded(name).as_str()) {
+        return refused(
+            Code::BadTerms,
+            "name",
+            "this is a partner's id, or will never be anybody's: choose another",
         );
     }
     match VerifyingKey::from_base64url(public_key) {
@@ -75,7 +84,7 @@ pub fn found(conn: &mut Conn, now: Timestamp, key: &SigningKey, text: &str) -> D
             );
         }
         let proposal: Proposal = document::read(&general.payload)?;
-        let Change::Found { people, calendar } = &proposal.change else {
+        let Change::Found { people, calendar, network } = &proposal.change else {
             return refused(Code::MalformedDocument, "change", "this isn't a founding");
         };
         fresh(proposal.proposed_at, now)?;
@@ -91,7 +100,16 @@ pub fn found(conn: &mut Conn, now: Timestamp, key: &SigningKey, text: &str) -> D
             Some(applied) if applied != *calendar => return refused(Code::BadTerms, "calendar", "this isn't the network's calendar"),
             Some(_) => {}
         }
-        check_founders(conn, people)?;
+        let directory = load_directory(conn)?;
+        let stands = standing::digest(&directory);
+        if *network != stands {
+            let detail = format!("this isn't the network as it stands, which is {stands}: it has changed since it was looked at");
+            let problem = Problem::new(Code::BadTerms, detail).at(Some("network"));
+            return Err(problem
+                .advise("Look at it again, all of you (clearing network show), and found what you have seen.")
+                .into());
+        }
+        check_founders(conn, &directory, people)?;
         signed_by_all(people, &general.signatures, &general.payload)?;
         let mut new = Document {
             hash: about.clone(),
@@ -122,14 +140,13 @@ pub fn found(conn: &mut Conn, now: Timestamp, key: &SigningKey, text: &str) -> D
     })
 }
 
-fn check_founders(conn: &mut Conn, people: &[PersonTerms]) -> Done<()> {
+fn check_founders(conn: &mut Conn, directory: &Directory, people: &[PersonTerms]) -> Done<()> {
     if !(FOUNDERS..=MAX_FOUNDERS).contains(&people.len()) {
         let detail = format!("a network is founded by {FOUNDERS} to {MAX_FOUNDERS} people: with two, a lost key would stop every change");
         return refused(Code::BadTerms, "people", detail);
     }
-    let directory = load_directory(conn)?;
     for (no, person) in people.iter().enumerate() {
-        check(conn, &directory, person)?;
+        check(conn, directory, person)?;
         let same = |other: &PersonTerms| {
             folded(&person.name) == folded(&other.name) || person.kid == other.kid || person.public_key == other.public_key
         };

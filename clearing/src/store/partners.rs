@@ -55,6 +55,12 @@ pub fn person_known(conn: &mut Conn, name: &str, kid: &str, public_key: &str) ->
     Ok(all.iter().any(same))
 }
 
+/// Whether somebody of the operator's people has or had this name, case and blanks aside.
+pub fn is_person(conn: &mut Conn, name: &str) -> Result<bool, DbError> {
+    let all: Vec<String> = each_backend!(conn, |c| person::table.select(person::name).load(c))?;
+    Ok(all.iter().any(|known| folded(known) == folded(name)))
+}
+
 /// Whether a query finds a row; it reads no further than the first.
 macro_rules! any {
     ($conn:expr, $query:expr) => {
