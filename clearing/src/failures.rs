@@ -48,7 +48,10 @@ impl Refusals {
 /// Who, from where, and what for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Who {
+    /// Who proved to have a key of it.
     partner: Option<PartnerId>,
+    /// Whose key the certificate names that was shown: anybody can have copied it.
+    named: Option<PartnerId>,
     from: String,
     why: &'static str,
 }
@@ -89,18 +92,29 @@ impl Default for Failures {
 impl Failures {
     /// Counts what was refused so in one answer; the first of its kind is logged at once.
     pub fn note(&self, partner: Option<&PartnerId>, from: Option<IpAddr>, refusals: &Refusals) {
-        let lines = refusals.0.iter().flat_map(|(code, n)| self.count(partner, from, code.as_str(), *n));
+        let lines = refusals
+            .0
+            .iter()
+            .flat_map(|(code, n)| self.count((partner, None), from, code.as_str(), *n));
         lines.for_each(|line| line.log());
     }
 
-    /// Counts a TLS handshake that failed for the certificate that was shown, or wasn't; the partner is the one whose key it has.
-    pub fn handshake(&self, partner: Option<&PartnerId>, from: IpAddr, why: &'static str) {
-        self.count(partner, Some(from), why, 1).iter().for_each(Line::log);
+    /// Counts a TLS handshake that failed for the certificate that was shown, or wasn't. Whose key it names is told, but it counts as nobody's: that the other
+    /// side has the key comes later in a handshake.
+    pub fn handshake(&self, named: Option<&PartnerId>, from: IpAddr, why: &'static str) {
+        self.count((None, named), Some(from), why, 1).iter().for_each(Line::log);
     }
 
-    fn count(&self, partner: Option<&PartnerId>, from: Option<IpAddr>, why: &'static str, n: u64) -> Vec<Line> {
+    fn count(
+        &self,
+        (partner, named): (Option<&PartnerId>, Option<&PartnerId>),
+        from: Option<IpAddr>,
+        why: &'static str,
+        n: u64,
+    ) -> Vec<Line> {
         let who = Who {
             partner: partner.cloned(),
+            named: named.cloned(),
             from: from.map_or_else(|| "(unknown)".to_owned(), place),
             why,
         };
@@ -158,11 +172,13 @@ impl Count {
 impl Line {
     fn log(&self) {
         let name = |who: &Who| who.partner.as_ref().map_or("(unknown)", PartnerId::as_str).to_owned();
+        let named = |who: &Who| who.named.as_ref().map(PartnerId::to_string);
         match self {
             Self::First(who, count) => tracing::warn!(
                 partner = name(who),
                 address = who.from,
                 code = who.why,
+                certificate_of = named(who),
                 count,
                 "failed authentication"
             ),
@@ -171,6 +187,7 @@ impl Line {
                     partner = name(who),
                     address = who.from,
                     code = who.why,
+                    certificate_of = named(who),
                     count,
                     "failed authentication, again"
                 )
@@ -195,6 +212,7 @@ mod tests {
     fn who(partner: Option<&str>, from: &str) -> Who {
         Who {
             partner: partner.map(|id| id.parse().expect("a partner")),
+            named: None,
             from: from.to_owned(),
             why: "bad_signature",
         }

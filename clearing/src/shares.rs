@@ -4,7 +4,7 @@
 mod links;
 mod rate;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -107,9 +107,16 @@ impl Shares {
         }))
     }
 
-    /// The same limits, but nothing in common with these: for a listener that takes whoever comes.
+    /// The same limits, but nothing in common with these: for a listener that takes whoever comes. Of its places one address has at most an eighth for
+    /// handshakes, and as many again.
     pub fn apart(&self, most: usize) -> Self {
-        Self::new(&self.0.limits, most)
+        let (all, few) = (&self.0.limits, (most / 8).max(1));
+        let limits = Limits {
+            handshakes: all.handshakes.min(few),
+            strangers: all.strangers.min(few),
+            ..all.clone()
+        };
+        Self::new(&limits, most)
     }
 
     /// A new connection from an address, before its handshake.
@@ -237,6 +244,8 @@ impl Share {
 pub struct Work {
     share: Arc<Share>,
     all: Shares,
+    /// Memory that its body takes, and then its answer.
+    body: Cell<usize>,
     /// The right to a connection to the database: an answer that was read takes memory until it has been sent.
     reading: RefCell<Option<OwnedSemaphorePermit>>,
 }
@@ -252,6 +261,7 @@ impl Work {
         std::rc::Rc::new(Self {
             share: share.clone(),
             all: all.clone(),
+            body: Cell::new(0),
             reading: RefCell::default(),
         })
     }
@@ -303,13 +313,6 @@ pub fn messages(count: usize) -> Result<(), Duration> {
     work().map_or(Ok(()), |work| work.share.messages_per_second.take(count, Instant::now()))
 }
 
-/// Memory that a request's body takes, until it is dropped.
-#[derive(Default)]
-pub struct Body {
-    work: Option<std::rc::Rc<Work>>,
-    bytes: usize,
-}
-
 /// Why a body gets no more memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Full {
@@ -319,23 +322,23 @@ pub enum Full {
     All,
 }
 
-impl Body {
-    /// A body of the request that this task works on.
-    pub fn new() -> Self {
-        Self { work: work(), bytes: 0 }
-    }
+/// Asks for memory for the request's body, up to `bytes` in all. It is given back when the request is answered: an answer to many messages takes about as
+/// much as they did, for as long as its reader wants.
+pub fn body(bytes: usize) -> Result<(), Full> {
+    work().map_or(Ok(()), |work| work.grow_to(bytes))
+}
 
-    /// Asks for memory up to `bytes` in all.
-    pub fn grow_to(&mut self, bytes: usize) -> Result<(), Full> {
-        let more = bytes.saturating_sub(self.bytes);
-        let Some(work) = self.work.as_ref().filter(|_| more > 0) else {
+impl Work {
+    fn grow_to(&self, bytes: usize) -> Result<(), Full> {
+        let more = bytes.saturating_sub(self.body.get());
+        if more == 0 {
             return Ok(());
-        };
-        self.bytes = bytes;
-        let all = &work.all.0;
-        let own = work.share.bodies.fetch_add(more, Ordering::SeqCst) + more;
+        }
+        self.body.set(bytes);
+        let all = &self.all.0;
+        let own = self.share.bodies.fetch_add(more, Ordering::SeqCst) + more;
         let sum = all.bodies.fetch_add(more, Ordering::SeqCst) + more;
-        if own > work.share.most_bodies {
+        if own > self.share.most_bodies {
             Err(Full::Share)
         } else if sum > all.limits.bodies_mib.saturating_mul(1024 * 1024) && own > SMALL_BODY {
             Err(Full::All)
@@ -345,12 +348,10 @@ impl Body {
     }
 }
 
-impl Drop for Body {
+impl Drop for Work {
     fn drop(&mut self) {
-        if let Some(work) = &self.work {
-            work.share.bodies.fetch_sub(self.bytes, Ordering::SeqCst);
-            work.all.0.bodies.fetch_sub(self.bytes, Ordering::SeqCst);
-        }
+        self.share.bodies.fetch_sub(self.body.get(), Ordering::SeqCst);
+        self.all.0.bodies.fetch_sub(self.body.get(), Ordering::SeqCst);
     }
 }
 

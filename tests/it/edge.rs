@@ -1,5 +1,7 @@
 //! What stands before every request: the form of its head, its size, the name it asks for, its partner's share; and what every answer says.
 
+use std::time::{Duration, Instant};
+
 use clearing::store::keys::{self, By};
 use partner_sdk::client::Identity;
 use partner_sdk::wire::keys::KeyName;
@@ -12,7 +14,9 @@ const POOL: &str = include_str!("networks/pool.toml");
 on_both!(
     a_head_is_read_in_one_way_only,
     one_partner_s_share_is_not_another_s,
-    a_revoked_key_s_connections_are_closed
+    a_revoked_key_s_connections_are_closed,
+    a_part_of_a_head_keeps_no_place,
+    silent_visitors_of_one_address_keep_nobody_out
 );
 
 fn identity(world: &World, partner: &str) -> Identity {
@@ -138,6 +142,39 @@ fn one_partner_s_share_is_not_another_s(backend: Backend) {
         idle.push(raw);
     }
     assert!(idle[0].is_ended());
+}
+
+fn a_part_of_a_head_keeps_no_place(backend: Backend) {
+    let mut world = World::new(backend, POOL);
+    world.sandbox.stop();
+    world.sandbox.config.limits.connections = 4;
+    world.sandbox.start().expect("the service starts");
+    world.connect();
+    let begun: Vec<Raw> = (0..12)
+        .map(|_| {
+            let mut raw = connect(&world, "ikea");
+            raw.write(b"G").expect("sent");
+            raw
+        })
+        .collect();
+    let mut alive = connect(&world, "ikea");
+    alive.write(b"GET /v1/health HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("sent");
+    assert!(alive.read().starts_with("HTTP/1.1 200 "));
+    // Long before a head's time is over: those that made room have ended.
+    let began = Instant::now();
+    let ended = begun
+        .into_iter()
+        .filter_map(|mut raw| raw.is_ended_within(Duration::from_millis(400)).then_some(()))
+        .count();
+    assert!(ended >= 8, "{ended} of 12 have ended after {:?}", began.elapsed());
+}
+
+fn silent_visitors_of_one_address_keep_nobody_out(backend: Backend) {
+    let world = World::new(backend, POOL);
+    let base = world.sandbox.enrolment().expect("it runs");
+    // Twice as many as there are places in all, none of which says a word.
+    let _silent: Vec<_> = (0..128).map(|_| tests::raw::socket(&base, 2).expect("a socket")).collect();
+    Raw::connect(&base, &identity(&world, "wellcome"), 3).expect("a handshake from another address");
 }
 
 fn a_revoked_key_s_connections_are_closed(backend: Backend) {

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::process::Stdio;
 
 use clearing::clock::Clock;
-use clearing::demo::sandbox::Sandbox;
+use clearing::demo::sandbox::{Party, Sandbox};
 use clearing::network::Network;
 use clearing::{install, pki};
 use partner_sdk::client::{Client, Identity, new_message_id};
@@ -97,12 +97,25 @@ fn logs_name_no_member() {
 }
 
 /// What a flood of each kind is refused with, from whom, and how often.
-const FLOODS: [(&str, &str, u64); 4] = [
+const FLOODS: [(&str, &str, u64); 6] = [
     ("bad_signature", "wellcome", 300),
     ("unknown_key", "wellcome", 40),
     ("sender_mismatch", "wellcome", 50),
     ("certificate_unknown", "(unknown)", 20),
+    ("certificate_expired", "(unknown)", 7),
+    ("certificate_of_unknown_ca", "(unknown)", 9),
 ];
+
+/// A certificate for this partner's own key, signed by that CA at that time.
+fn certificate(ca: &pki::Issued, party: &Party, at: jiff::Timestamp) -> Identity {
+    let key = rcgen::KeyPair::from_pem(&party.identity.key_pem).expect("a key");
+    let asked = rcgen::CertificateParams::default().serialize_request(&key).expect("a request");
+    let csr = asked.pem().expect("PEM");
+    Identity {
+        cert_pem: pki::sign_request(ca, &csr, &party.id, at).expect("a certificate"),
+        ..party.identity.clone()
+    }
+}
 
 #[test]
 fn failed_authentication_is_a_few_lines_and_a_count() {
@@ -139,6 +152,12 @@ fn failed_authentication_is_a_few_lines_and_a_count() {
         key_pem,
     };
     let stranger = Client::new(&base, &stranger, sandbox.clearing_key.clone()).expect("a client");
+    // For the partner's own key: one that ended long ago, and one of a CA that is nobody's.
+    let now = jiff::Timestamp::now();
+    let refused = [
+        certificate(&ca, wellcome, now - jiff::SignedDuration::from_hours(24 * 3000)),
+        certificate(&pki::new_ca("elsewhere", now).expect("a CA"), wellcome, now),
+    ];
     let message = Message::now(wellcome.id.clone(), earn("YUU", MEMBER, "5"));
     let unknown = pki::random_key("nobody-1".parse().expect("a kid")).expect("a key");
     let forged = {
@@ -168,6 +187,12 @@ fn failed_authentication_is_a_few_lines_and_a_count() {
             let refused = stranger.post(&message.sign(&wellcome.key)).await;
             assert!(refused.map_or(true, |answer| answer.problem.is_some()), "nobody's certificate");
         }
+        for (identity, times) in refused.iter().zip([7, 9]) {
+            for _ in 0..times {
+                let client = Client::new(&base, identity, sandbox.clearing_key.clone()).expect("a client");
+                client.post(&message.sign(&wellcome.key)).await.expect_err("no handshake");
+            }
+        }
     });
     let told = std::process::Command::new("kill")
         .args(["-TERM", &process.id().to_string()])
@@ -190,6 +215,9 @@ fn failed_authentication_is_a_few_lines_and_a_count() {
         };
         assert_eq!(own.iter().map(count).sum::<u64>(), times, "{code}: {log}");
         assert!(own[0].contains(" WARN ") && own.len() == 2, "the first, and the rest: {log}");
+        // Nothing has proved yet that it is the one whose key the certificate shows.
+        let shown = own.iter().all(|line| line.contains("certificate_of=\"wellcome\""));
+        assert_eq!(shown, ["certificate_expired", "certificate_of_unknown_ca"].contains(&code), "{log}");
     }
     assert!(!log.contains(MEMBER), "the log has a member number");
 }

@@ -71,7 +71,7 @@ async fn step(
     state: &State,
     step: impl FnOnce(&mut migrations::Conn, Timestamp, &PartnerId, &str) -> Done<Document> + Send + 'static,
 ) -> Result<HttpResponse, Failure> {
-    let (partner, _, text, _held) = heard(request, payload, state, MAX_DOCUMENT_BYTES + 1).await?;
+    let (partner, _, text) = heard(request, payload, state, MAX_DOCUMENT_BYTES + 1).await?;
     let now = state.clock.now();
     let (document, directory, newest) = on_database(state, move |conn| {
         let document = step(conn, now, &partner, text.trim_end())?;

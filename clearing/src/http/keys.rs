@@ -16,7 +16,6 @@ use crate::directory::Directory;
 use crate::install;
 use crate::keyring::fresh;
 use crate::pki::{self, PkiError};
-use crate::shares;
 use crate::store::keys::{self, By, Changed, KeysError, NewSigningKey};
 use crate::verify::Refused;
 
@@ -44,10 +43,10 @@ impl From<KeysError> for Failure {
     }
 }
 
-async fn text(request: &HttpRequest, payload: web::Payload) -> Result<(String, shares::Body), Failure> {
-    let (bytes, held) = body(request, payload, MAX_BODY).await?;
+async fn text(request: &HttpRequest, payload: web::Payload) -> Result<String, Failure> {
+    let bytes = body(request, payload, MAX_BODY).await?;
     let text = String::from_utf8(bytes).map_err(|_| Problem::new(Code::MalformedJws, "the body isn't text"))?;
-    Ok((text, held))
+    Ok(text)
 }
 
 /// Verifies a request with a key of the caller's that is valid now, and reads it.
@@ -110,7 +109,7 @@ pub async fn list(request: HttpRequest, state: web::Data<State>) -> Result<HttpR
 
 /// `POST /v1/keys`: a further signing key, with a proof by that key itself; or the end of one.
 pub async fn add(request: HttpRequest, payload: web::Payload, state: web::Data<State>) -> Result<HttpResponse, Failure> {
-    let (partner, directory, text, _held) = heard(&request, payload, &state, MAX_BODY).await?;
+    let (partner, directory, text) = heard(&request, payload, &state, MAX_BODY).await?;
     let now = state.clock.now();
     let (new, kid) = signed(&text, TYP_KEY, (&partner, &directory, now), NewKey::parse, |new| &new.issued)?;
     let key = public_key(&new.public_key)?;
@@ -157,7 +156,7 @@ fn prove(new: &NewKey, partner: &PartnerId, key: &VerifyingKey) -> Result<(), Fa
 
 /// `POST /v1/certificates`: a certificate for a further TLS key, or a new one for a key that is registered.
 pub async fn certificate(request: HttpRequest, payload: web::Payload, state: web::Data<State>) -> Result<HttpResponse, Failure> {
-    let (partner, directory, text, _held) = heard(&request, payload, &state, MAX_BODY).await?;
+    let (partner, directory, text) = heard(&request, payload, &state, MAX_BODY).await?;
     let now = state.clock.now();
     let (new, kid) = signed(&text, TYP_CERTIFICATE, (&partner, &directory, now), NewCertificate::parse, |new| {
         &new.issued
@@ -177,7 +176,7 @@ pub async fn certificate(request: HttpRequest, payload: web::Payload, state: web
 
 /// `POST /v1/revocations`: the end of one of the caller's keys, at once and for good.
 pub async fn revoke(request: HttpRequest, payload: web::Payload, state: web::Data<State>) -> Result<HttpResponse, Failure> {
-    let (partner, directory, text, _held) = heard(&request, payload, &state, MAX_BODY).await?;
+    let (partner, directory, text) = heard(&request, payload, &state, MAX_BODY).await?;
     let now = state.clock.now();
     let caller = (&partner, &*directory, now);
     let (revocation, kid) = signed(&text, TYP_REVOCATION, caller, Revocation::parse, |revocation| &revocation.issued)?;
@@ -194,7 +193,7 @@ pub async fn revoke(request: HttpRequest, payload: web::Payload, state: web::Dat
 
 /// `POST /v1/enrolments` on the listener of its own: a partner's first keys, for an invitation.
 pub async fn enrol(request: HttpRequest, payload: web::Payload, state: web::Data<State>) -> Result<HttpResponse, Failure> {
-    let (text, _held) = text(&request, payload).await?;
+    let text = text(&request, payload).await?;
     let jws = Compact::parse_as(text.trim_end(), TYP_ENROLMENT).map_err(Refused::from)?;
     let enrolment = Enrolment::parse(&jws.payload).map_err(unreadable)?;
     let key = public_key(&enrolment.public_key)?;

@@ -19,7 +19,7 @@ use crate::writer::Posting;
 pub async fn single(request: HttpRequest, payload: web::Payload, state: web::Data<State>) -> Result<HttpResponse, Failure> {
     let (partner, directory) = caller(&request, &state)?;
     let suspended = directory.partners.get(&partner).is_some_and(|p| p.status == Status::Suspended);
-    let (partner, directory, body, _held) = if suspended {
+    let (partner, directory, body) = if suspended {
         heard(&request, payload, &state, MAX_MESSAGE_BYTES).await?
     } else {
         posted(&request, payload, &state).await?
@@ -49,7 +49,7 @@ pub async fn single(request: HttpRequest, payload: web::Payload, state: web::Dat
 
 /// `POST /v1/batches`: the body has one compact JWS a line; the answer has one JSON a line, in the same order.
 pub async fn batch(request: HttpRequest, payload: web::Payload, state: web::Data<State>) -> Result<HttpResponse, Failure> {
-    let (partner, directory, body, _held) = posted(&request, payload, &state).await?;
+    let (partner, directory, body) = posted(&request, payload, &state).await?;
     let lines = body.lines().count();
     if lines == 0 {
         return Err(Problem::new(Code::EmptyBatch, "the body has no line").into());
@@ -72,7 +72,7 @@ pub async fn batch(request: HttpRequest, payload: web::Payload, state: web::Data
 
 /// `POST /v1/signed-batches`: the body is one compact JWS over an array of messages; answered like a batch.
 pub async fn signed_batch(request: HttpRequest, payload: web::Payload, state: web::Data<State>) -> Result<HttpResponse, Failure> {
-    let (partner, directory, body, _held) = posted(&request, payload, &state).await?;
+    let (partner, directory, body) = posted(&request, payload, &state).await?;
     let sender = partner.clone();
     match on_cpu(move || verify::batch(body.trim_end(), &sender, &directory)).await? {
         Ok(read) => {

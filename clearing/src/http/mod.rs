@@ -190,12 +190,11 @@ fn poster(request: &HttpRequest, state: &State) -> Result<(PartnerId, Arc<Direct
 }
 
 /// Reads a body within its bounds of size (`max` bytes), time and memory. It is never decompressed.
-async fn body(request: &HttpRequest, mut payload: web::Payload, max: usize) -> Result<(Vec<u8>, shares::Body), Failure> {
+async fn body(request: &HttpRequest, mut payload: web::Payload, max: usize) -> Result<Vec<u8>, Failure> {
     let mut codings = request.headers().get_all(CONTENT_ENCODING);
     if codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return Err(Failure::new(Code::UnsupportedMedia));
     }
-    let mut held = shares::Body::new();
     let read = async {
         let mut bytes = Vec::new();
         while let Some(chunk) = payload.next().await {
@@ -207,7 +206,7 @@ async fn body(request: &HttpRequest, mut payload: web::Payload, max: usize) -> R
             if bytes.capacity() - bytes.len() < chunk.len() {
                 bytes.reserve_exact(chunk.len().max(bytes.len() / 2).min(max - bytes.len()));
             }
-            held.grow_to(bytes.capacity()).map_err(|full| match full {
+            shares::body(bytes.capacity()).map_err(|full| match full {
                 Full::Share => too_many(Duration::ZERO, "bodies"),
                 Full::All => Failure::new(Code::Overloaded),
             })?;
@@ -216,34 +215,30 @@ async fn body(request: &HttpRequest, mut payload: web::Payload, max: usize) -> R
         Ok(bytes)
     };
     let read = tokio::time::timeout(BODY_TIMEOUT, read).await;
-    Ok((read.unwrap_or_else(|_| Err(Failure::new(Code::TooSlow)))?, held))
+    read.unwrap_or_else(|_| Err(Failure::new(Code::TooSlow)))
 }
 
-/// The body of a partner that may post, as text, with its share of the memory; and the partner as it is once the body is there.
-async fn posted(
-    request: &HttpRequest,
-    payload: web::Payload,
-    state: &State,
-) -> Result<(PartnerId, Arc<Directory>, String, shares::Body), Failure> {
+/// The body of a partner that may post, as text; and the partner as it is once the body is there.
+async fn posted(request: &HttpRequest, payload: web::Payload, state: &State) -> Result<(PartnerId, Arc<Directory>, String), Failure> {
     poster(request, state)?;
-    let (bytes, held) = body(request, payload, MAX_BODY).await?;
+    let bytes = body(request, payload, MAX_BODY).await?;
     let text = String::from_utf8(bytes).map_err(|_| Problem::new(Code::MalformedJws, "the body isn't text"))?;
     let (partner, directory) = poster(request, state)?;
-    Ok((partner, directory, text, held))
+    Ok((partner, directory, text))
 }
 
-/// The body of any partner, at most `max` bytes, as text, with its share of the memory.
+/// The body of any partner, at most `max` bytes, as text.
 async fn heard(
     request: &HttpRequest,
     payload: web::Payload,
     state: &State,
     max: usize,
-) -> Result<(PartnerId, Arc<Directory>, String, shares::Body), Failure> {
+) -> Result<(PartnerId, Arc<Directory>, String), Failure> {
     caller(request, state)?;
-    let (bytes, held) = body(request, payload, max).await?;
+    let bytes = body(request, payload, max).await?;
     let text = String::from_utf8(bytes).map_err(|_| Problem::new(Code::BadRequest, "the body isn't text"))?;
     let (partner, directory) = caller(request, state)?;
-    Ok((partner, directory, text, held))
+    Ok((partner, directory, text))
 }
 
 /// Runs `work` on the processors' own threads, so that it doesn't hold up other requests.

@@ -60,9 +60,9 @@ impl Door {
                 let (shaken, of) = refused::watch(tokio::time::timeout(HANDSHAKE_TIMEOUT, accept)).await;
                 let failed = |error: std::io::Error| {
                     let directory = self.reference.get();
-                    let partner = of.and_then(|spki| directory.keys.partner_of(&spki));
+                    let named = of.and_then(|spki| directory.keys.partner_of(&spki));
                     if let Some(why) = refused::fault(&error) {
-                        self.failures.handshake(partner, address.ip(), why);
+                        self.failures.handshake(named, address.ip(), why);
                     }
                 };
                 Io::Tls(Box::new(shaken.ok()?.map_err(failed).ok()?))

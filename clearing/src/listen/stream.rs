@@ -163,6 +163,11 @@ impl Stream {
                     if std::mem::take(&mut self.answering) {
                         self.read_by.as_mut().reset(Instant::now() + self.idle);
                     }
+                    // Whatever has come of a head: else one byte would keep a place that was given to another.
+                    if self.seat.link.is_closing() {
+                        self.stage = Stage::Ended;
+                        continue;
+                    }
                     if !self.look(seen) {
                         continue;
                     }
@@ -205,9 +210,6 @@ impl Stream {
 
     /// Waits for more of a head; `false`: it is over.
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        if self.seat.link.is_closing() && self.came.is_empty() {
-            return Poll::Ready(Ok(false));
-        }
         let mut room = [0; 4096];
         let mut buf = ReadBuf::new(&mut room);
         match self.io.poll_read(cx, &mut buf) {
@@ -298,7 +300,9 @@ impl Stream {
 
     /// What writing came to; an answer that the other side doesn't take in time ends the connection.
     fn written<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        self.blocked = result.is_pending();
+        if std::mem::replace(&mut self.blocked, result.is_pending()) != self.blocked {
+            self.seat.link.sending(self.blocked);
+        }
         if self.blocked {
             let write_by = self
                 .write_by

@@ -14,6 +14,8 @@ pub struct Link {
     pub peer: Option<Peer>,
     /// When it became idle; `None` while a request is under way.
     idle: Mutex<Option<Instant>>,
+    /// Whether an answer is still on its way.
+    sending: AtomicBool,
     closing: AtomicBool,
     found_bad: AtomicU32,
     waker: Mutex<Option<Waker>>,
@@ -24,6 +26,7 @@ impl Link {
         Self {
             peer,
             idle: Mutex::new(Some(Instant::now())),
+            sending: AtomicBool::default(),
             closing: AtomicBool::new(false),
             found_bad: AtomicU32::new(0),
             waker: Mutex::default(),
@@ -51,7 +54,20 @@ impl Link {
         lock(&self.idle).is_none()
     }
 
-    /// Whether the connection has to end now, with no request lost.
+    /// Notes whether an answer waits to be taken.
+    pub fn sending(&self, is: bool) {
+        self.sending.store(is, Ordering::SeqCst);
+    }
+
+    /// Since when nothing is under way.
+    fn idle(&self) -> Option<Instant> {
+        if self.sending.load(Ordering::SeqCst) {
+            return None;
+        }
+        *lock(&self.idle)
+    }
+
+    /// Whether the connection has to end now: no request is under way, though a part of one may have come.
     pub fn is_closing(&self) -> bool {
         self.closing.load(Ordering::SeqCst) && !self.is_busy()
     }
@@ -96,8 +112,7 @@ impl Links {
     pub fn add(&self, peer: Option<Peer>) -> Option<Arc<Link>> {
         let mut all = lock(&self.all);
         if all.len() >= self.most {
-            let idle = |link: &Arc<Link>| *lock(&link.idle);
-            let oldest = all.iter().enumerate().filter_map(|(no, link)| Some((idle(link)?, no))).min();
+            let oldest = all.iter().enumerate().filter_map(|(no, link)| Some((link.idle()?, no))).min();
             all.swap_remove(oldest?.1).close();
         }
         let link = Arc::new(Link::new(peer));

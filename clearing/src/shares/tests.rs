@@ -89,16 +89,13 @@ async fn bodies_are_counted_by_partner_and_small_ones_always_fit() {
         5,
     );
     let visit = shares.knock(address("127.0.0.2")).expect("room");
-    let body = |partner: &str| {
-        let work = Work::new(&shares.of(Some(&id(partner)), &visit), &shares);
-        work.on(async { Body::new() })
-    };
-    let mut large = body("a").await;
+    let body = |partner: &str| Work::new(&shares.of(Some(&id(partner)), &visit), &shares);
+    let large = body("a");
     assert_eq!(large.grow_to(3 << 20), Ok(()));
-    assert_eq!(body("a").await.grow_to(2 << 20), Err(Full::Share));
-    assert_eq!(body("b").await.grow_to(2 << 20), Err(Full::All));
+    assert_eq!(body("a").grow_to(2 << 20), Err(Full::Share));
+    assert_eq!(body("b").grow_to(2 << 20), Err(Full::All));
     assert_eq!(large.grow_to(4 << 20), Ok(()));
-    assert_eq!(body("b").await.grow_to(SMALL_BODY), Ok(()), "a message always fits");
+    assert_eq!(body("b").grow_to(SMALL_BODY), Ok(()), "a message always fits");
     drop(large);
-    assert_eq!(body("b").await.grow_to(2 << 20), Ok(()));
+    assert_eq!(body("b").grow_to(2 << 20), Ok(()));
 }
