@@ -48,9 +48,8 @@ impl Refusals {
 /// Who, from where, and what for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Who {
-    /// Who proved to have a key of it.
     partner: Option<PartnerId>,
-    /// Whose key the certificate names that was shown: anybody can have copied it.
+    /// Whose key a certificate has that was refused before anybody proved to hold the key: certificates can be copied.
     named: Option<PartnerId>,
     from: String,
     why: &'static str,
@@ -92,32 +91,31 @@ impl Default for Failures {
 impl Failures {
     /// Counts what was refused so in one answer; the first of its kind is logged at once.
     pub fn note(&self, partner: Option<&PartnerId>, from: Option<IpAddr>, refusals: &Refusals) {
-        let lines = refusals
-            .0
-            .iter()
-            .flat_map(|(code, n)| self.count((partner, None), from, code.as_str(), *n));
+        let lines = refusals.0.iter().flat_map(|(code, n)| {
+            let who = Who {
+                partner: partner.cloned(),
+                named: None,
+                from: from.map_or_else(|| "(unknown)".to_owned(), place),
+                why: code.as_str(),
+            };
+            self.count(who, *n)
+        });
         lines.for_each(|line| line.log());
     }
 
-    /// Counts a TLS handshake that failed for the certificate that was shown, or wasn't. Whose key it names is told, but it counts as nobody's: that the other
-    /// side has the key comes later in a handshake.
+    /// Counts a TLS handshake that failed for the certificate that was shown, or wasn't. Who came isn't known; the partner whose key the certificate has is only
+    /// named.
     pub fn handshake(&self, named: Option<&PartnerId>, from: IpAddr, why: &'static str) {
-        self.count((None, named), Some(from), why, 1).iter().for_each(Line::log);
-    }
-
-    fn count(
-        &self,
-        (partner, named): (Option<&PartnerId>, Option<&PartnerId>),
-        from: Option<IpAddr>,
-        why: &'static str,
-        n: u64,
-    ) -> Vec<Line> {
         let who = Who {
-            partner: partner.cloned(),
+            partner: None,
             named: named.cloned(),
-            from: from.map_or_else(|| "(unknown)".to_owned(), place),
+            from: place(from),
             why,
         };
+        self.count(who, 1).iter().for_each(Line::log);
+    }
+
+    fn count(&self, who: Who, n: u64) -> Vec<Line> {
         self.locked(Instant::now(), |count| count.add(who, n))
     }
 
@@ -171,27 +169,24 @@ impl Count {
 
 impl Line {
     fn log(&self) {
-        let name = |who: &Who| who.partner.as_ref().map_or("(unknown)", PartnerId::as_str).to_owned();
-        let named = |who: &Who| who.named.as_ref().map(PartnerId::to_string);
+        let id = |partner: &Option<PartnerId>| partner.as_ref().map_or("(unknown)", PartnerId::as_str).to_owned();
         match self {
             Self::First(who, count) => tracing::warn!(
-                partner = name(who),
+                partner = id(&who.partner),
+                named = who.named.as_ref().map(PartnerId::as_str),
                 address = who.from,
                 code = who.why,
-                certificate_of = named(who),
                 count,
                 "failed authentication"
             ),
-            Self::Again(who, count) => {
-                tracing::warn!(
-                    partner = name(who),
-                    address = who.from,
-                    code = who.why,
-                    certificate_of = named(who),
-                    count,
-                    "failed authentication, again"
-                )
-            }
+            Self::Again(who, count) => tracing::warn!(
+                partner = id(&who.partner),
+                named = who.named.as_ref().map(PartnerId::as_str),
+                address = who.from,
+                code = who.why,
+                count,
+                "failed authentication, again"
+            ),
             Self::Others(known, count) => tracing::warn!(partners_known = known, count, "failed authentication of others"),
         }
     }

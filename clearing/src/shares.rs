@@ -31,8 +31,9 @@ pub struct Shares(Arc<All>);
 
 struct All {
     limits: Limits,
-    /// Connections that there can be in all.
+    /// Connections that there can be in all, and of one address.
     most: usize,
+    most_of_address: usize,
     connections: Arc<AtomicUsize>,
     bodies: AtomicUsize,
     partners: Mutex<HashMap<PartnerId, Arc<Share>>>,
@@ -41,6 +42,7 @@ struct All {
 
 /// What one address has under way before it is known who it is.
 struct Address {
+    connections: Arc<AtomicUsize>,
     handshakes: Arc<AtomicUsize>,
     rate: Rate,
     share: Arc<Share>,
@@ -83,23 +85,35 @@ impl Drop for Place {
 pub enum Closed {
     /// There are as many connections as this process can have.
     Full,
-    /// This address has too many handshakes under way, or begins too many a second.
+    /// This address has too many connections or handshakes under way, or begins too many a second.
     Address,
 }
 
 /// Somebody whom nothing but the address is known of.
 pub struct Visit {
-    connection: Place,
+    places: Places,
     handshake: Place,
     address: Arc<Address>,
+}
+
+/// A connection's places among all, and among those of its address.
+pub struct Places {
+    _of_all: Place,
+    _of_address: Place,
 }
 
 impl Shares {
     /// Shares by these limits, with `most` connections in all.
     pub fn new(limits: &Limits, most: usize) -> Self {
+        // Many tills of one partner may have one address, and each partner has its own share.
+        Self::with(limits, most, usize::MAX)
+    }
+
+    fn with(limits: &Limits, most: usize, most_of_address: usize) -> Self {
         Self(Arc::new(All {
             limits: limits.clone(),
             most,
+            most_of_address,
             connections: Arc::default(),
             bodies: AtomicUsize::new(0),
             partners: Mutex::default(),
@@ -107,27 +121,25 @@ impl Shares {
         }))
     }
 
-    /// The same limits, but nothing in common with these: for a listener that takes whoever comes. Of its places one address has at most an eighth for
-    /// handshakes, and as many again.
+    /// The same limits, but nothing in common with these: for a listener that takes whoever comes. An address has a quarter of its connections, those that are
+    /// about to end counted.
     pub fn apart(&self, most: usize) -> Self {
-        let (all, few) = (&self.0.limits, (most / 8).max(1));
-        let limits = Limits {
-            handshakes: all.handshakes.min(few),
-            strangers: all.strangers.min(few),
-            ..all.clone()
-        };
-        Self::new(&limits, most)
+        Self::with(&self.0.limits, most, (most / 4).max(1))
     }
 
     /// A new connection from an address, before its handshake.
     pub fn knock(&self, address: IpAddr) -> Result<Visit, Closed> {
         let limits = &self.0.limits;
-        let connection = Place::take(&self.0.connections, self.0.most).ok_or(Closed::Full)?;
+        let of_all = Place::take(&self.0.connections, self.0.most).ok_or(Closed::Full)?;
         let address = self.address(address);
+        let of_address = Place::take(&address.connections, self.0.most_of_address).ok_or(Closed::Address)?;
         let handshake = Place::take(&address.handshakes, limits.handshakes).ok_or(Closed::Address)?;
         address.rate.take(1, Instant::now()).map_err(|_| Closed::Address)?;
         Ok(Visit {
-            connection,
+            places: Places {
+                _of_all: of_all,
+                _of_address: of_address,
+            },
             handshake,
             address,
         })
@@ -152,11 +164,15 @@ impl Shares {
         let mut addresses = lock(&self.0.addresses);
         if addresses.len() >= ADDRESSES {
             let now = Instant::now();
-            addresses.retain(|_, address| Arc::strong_count(address) > 1 || address.share.links.any() || !address.rate.is_full(now));
+            addresses.retain(|_, address| {
+                let is_there = Arc::strong_count(address) > 1 || Arc::strong_count(&address.connections) > 1;
+                is_there || address.share.links.any() || !address.rate.is_full(now)
+            });
         }
         let limits = &self.0.limits;
         let new = || {
             Arc::new(Address {
+                connections: Arc::default(),
                 handshakes: Arc::default(),
                 rate: Rate::new(limits.handshakes_per_second, 2),
                 share: Arc::new(Share::of_stranger(limits)),
@@ -191,14 +207,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Visit {
-    /// The place among all connections, once the handshake is over.
-    pub fn enter(self) -> Place {
-        self.connection
+    /// The connection's places, once the handshake is over.
+    pub fn enter(self) -> Places {
+        self.places
     }
 
     /// The same, with the place among the address's handshakes.
-    pub fn stay(self) -> (Place, Place) {
-        (self.connection, self.handshake)
+    pub fn stay(self) -> (Places, Place) {
+        (self.places, self.handshake)
     }
 }
 

@@ -48,7 +48,7 @@ fn der(pem: &str) -> CertificateDer<'static> {
 }
 
 /// A revocation list; one of a later day counts more.
-fn list(ca: &Issued, revoked: &[&str], day: u8) -> String {
+pub fn list(ca: &Issued, revoked: &[&str], day: u8) -> String {
     let key = KeyPair::from_pem(&ca.key_pem).expect("a key");
     let issuer = Issuer::from_ca_cert_der(&der(&ca.cert_pem), key).expect("a CA");
     let revoked_certs = revoked.iter().map(|pem| {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use partner_sdk::client::Identity;
-use partner_sdk::client::tls::client_config;
-use rustls::{ClientConnection, StreamOwned};
+use partner_sdk::client::tls::{anonymous_config, client_config};
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 /// How long anything may take before a test gives up on it.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -53,7 +53,17 @@ pub fn first_answer(of: &mut [Raw]) -> Option<String> {
 impl Raw {
     /// Connects from 127.0.0.`from`; the handshake is over when it returns.
     pub fn connect(base: &str, identity: &Identity, from: u8) -> std::io::Result<Self> {
-        let config = Arc::new(client_config(identity).expect("settings"));
+        Self::connect_by(client_config(identity).expect("settings"), base, from)
+    }
+
+    /// The same, without a certificate.
+    pub fn anonymous(base: &str, ca_pem: &str, from: u8) -> std::io::Result<Self> {
+        Self::connect_by(anonymous_config(ca_pem).expect("settings"), base, from)
+    }
+
+    /// The same by these settings.
+    pub fn connect_by(config: ClientConfig, base: &str, from: u8) -> std::io::Result<Self> {
+        let config = Arc::new(config);
         let tls = ClientConnection::new(config, "localhost".try_into().expect("a name")).expect("a client");
         let mut stream = StreamOwned::new(tls, socket(base, from)?);
         while stream.conn.is_handshaking() {

@@ -124,6 +124,12 @@ impl Sandbox {
         Ok(format!("https://localhost:{}", enrol.context("the service doesn't run")?.port()))
     }
 
+    /// The plain health check; an error if there is none.
+    pub fn health(&self) -> anyhow::Result<String> {
+        let health = self.running.as_ref().and_then(|running| running.health);
+        Ok(format!("http://localhost:{}", health.context("there is none")?.port()))
+    }
+
     /// A connection of one partner's own.
     pub fn client(&self, id: &PartnerId) -> anyhow::Result<Client> {
         let party = self.parties.get(id).with_context(|| format!("there is no partner {id}"))?;

@@ -84,18 +84,18 @@ impl Door {
         let partner = partner.filter(|id| directory.partners.get(id).is_some_and(|p| p.status != Status::Gone));
         let share = self.shares.of(partner, &visit);
         let names = self.tls.as_ref().map(|(_, live)| live.clone());
-        let seat = |link: Arc<Link>, place| Seat {
+        let seat = |link: Arc<Link>, places| Seat {
             share: share.clone(),
             link,
             known: partner.is_some(),
-            _place: place,
+            _places: places,
         };
         match share.links.add(peer) {
             Some(link) => Some(Stream::new(io, seat(link, visit.enter()), names, self.idle)),
             None => {
                 let problem = Problem::new(Code::TooManyRequests, "all connections of this share are at work");
-                let (place, _handshake) = visit.stay();
-                Stream::new(io, seat(Link::apart(), place), names, self.idle)
+                let (places, _handshake) = visit.stay();
+                Stream::new(io, seat(Link::apart(), places), names, self.idle)
                     .turn_away(&problem)
                     .await;
                 None

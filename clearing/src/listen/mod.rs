@@ -2,10 +2,10 @@
 //!
 //! | phase | file | bounded by |
 //! |---|---|---|
-//! | a socket is taken | `door` | all connections, the address's handshakes, at once and a second |
+//! | a socket is taken | `door` | all connections, the address's handshakes, at once and a second; the address's connections, where whoever comes is taken |
 //! | handshake | `door` | 3 s |
 //! | whose it is | `door`, [`crate::shares`] | the partner's connections; the address's, where no partner is known |
-//! | a head | `stream`, `head` | 16 KiB, 64 headers, 5 s from its first byte, one at a time, the names of the service |
+//! | a head | `stream`, `head` | 16 KiB, 64 headers, 5 s from its first byte, one at a time, the names of the service; until it is whole, the connection may have to make room |
 //! | a request | [`crate::http::gate`] | the partner's requests, at once and a second |
 //! | a body | [`crate::http`] | 4 MiB, 15 s, the partner's memory |
 //! | an answer | `stream` | 30 s |

@@ -17,7 +17,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::head;
 use crate::http::problem_text;
-use crate::shares::{Link, Place, Share};
+use crate::shares::{Link, Places, Share};
 use crate::tls::Live;
 
 /// How long the head of a request may take, from its first byte on.
@@ -47,8 +47,8 @@ pub struct Seat {
     pub link: Arc<Link>,
     /// Whether a partner is known; else the connection ends after one answer.
     pub known: bool,
-    /// The place among all connections.
-    pub _place: Place,
+    /// The places among all connections and the address's.
+    pub _places: Places,
 }
 
 impl Drop for Seat {
@@ -89,8 +89,6 @@ pub struct Stream {
     answering: bool,
     /// Bytes given on without a pause.
     given: usize,
-    /// Whether the HTTP library has an answer that it couldn't send yet.
-    blocked: bool,
     /// By when the answer that is being sent has to be gone.
     write_by: Option<Pin<Box<Sleep>>>,
 }
@@ -110,7 +108,6 @@ impl Stream {
             begun: false,
             answering: false,
             given: 0,
-            blocked: false,
             write_by: None,
         }
     }
@@ -156,17 +153,12 @@ impl Stream {
                     let seen = *seen;
                     self.seat.link.watch(cx);
                     // The answer to the request before comes first; only then is the connection idle.
-                    if self.blocked || self.seat.link.is_busy() {
+                    if self.seat.link.is_busy() {
                         self.answering = true;
                         return Poll::Pending;
                     }
                     if std::mem::take(&mut self.answering) {
                         self.read_by.as_mut().reset(Instant::now() + self.idle);
-                    }
-                    // Whatever has come of a head: else one byte would keep a place that was given to another.
-                    if self.seat.link.is_closing() {
-                        self.stage = Stage::Ended;
-                        continue;
                     }
                     if !self.look(seen) {
                         continue;
@@ -210,6 +202,10 @@ impl Stream {
 
     /// Waits for more of a head; `false`: it is over.
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        // Whatever part of a head has come: who sends one byte on each connection would keep all of them otherwise.
+        if self.seat.link.is_closing() {
+            return Poll::Ready(Ok(false));
+        }
         let mut room = [0; 4096];
         let mut buf = ReadBuf::new(&mut room);
         match self.io.poll_read(cx, &mut buf) {
@@ -265,6 +261,12 @@ impl Stream {
     }
 
     fn poll_pass(&mut self, cx: &mut Context<'_>, left: u64, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        // Answered already, the rest of its body keeps no connection.
+        self.seat.link.watch(cx);
+        if self.seat.link.is_closing() {
+            self.stage = Stage::Ended;
+            return Poll::Ready(Ok(()));
+        }
         if self.given >= AT_ONCE {
             self.given = 0;
             cx.waker().wake_by_ref();
@@ -300,10 +302,8 @@ impl Stream {
 
     /// What writing came to; an answer that the other side doesn't take in time ends the connection.
     fn written<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if std::mem::replace(&mut self.blocked, result.is_pending()) != self.blocked {
-            self.seat.link.sending(self.blocked);
-        }
-        if self.blocked {
+        self.seat.link.sending(result.is_pending());
+        if result.is_pending() {
             let write_by = self
                 .write_by
                 .get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + ANSWER_TIMEOUT)));

@@ -14,7 +14,7 @@ pub struct Link {
     pub peer: Option<Peer>,
     /// When it became idle; `None` while a request is under way.
     idle: Mutex<Option<Instant>>,
-    /// Whether an answer is still on its way.
+    /// Whether an answer is on its way that the other side doesn't take yet.
     sending: AtomicBool,
     closing: AtomicBool,
     found_bad: AtomicU32,
@@ -26,7 +26,7 @@ impl Link {
         Self {
             peer,
             idle: Mutex::new(Some(Instant::now())),
-            sending: AtomicBool::default(),
+            sending: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             found_bad: AtomicU32::new(0),
             waker: Mutex::default(),
@@ -49,25 +49,22 @@ impl Link {
         self.wake();
     }
 
-    /// Whether a request is under way.
+    /// Whether an answer waits for the other side to take it.
+    pub fn sending(&self, waits: bool) {
+        self.sending.store(waits, Ordering::SeqCst);
+    }
+
+    /// Whether a request is under way, or its answer.
     pub fn is_busy(&self) -> bool {
-        lock(&self.idle).is_none()
+        self.idle_since().is_none()
     }
 
-    /// Notes whether an answer waits to be taken.
-    pub fn sending(&self, is: bool) {
-        self.sending.store(is, Ordering::SeqCst);
+    fn idle_since(&self) -> Option<Instant> {
+        let sending = self.sending.load(Ordering::SeqCst);
+        lock(&self.idle).filter(|_| !sending)
     }
 
-    /// Since when nothing is under way.
-    fn idle(&self) -> Option<Instant> {
-        if self.sending.load(Ordering::SeqCst) {
-            return None;
-        }
-        *lock(&self.idle)
-    }
-
-    /// Whether the connection has to end now: no request is under way, though a part of one may have come.
+    /// Whether the connection has to end now, with no request lost: part of a head is none yet.
     pub fn is_closing(&self) -> bool {
         self.closing.load(Ordering::SeqCst) && !self.is_busy()
     }
@@ -112,7 +109,7 @@ impl Links {
     pub fn add(&self, peer: Option<Peer>) -> Option<Arc<Link>> {
         let mut all = lock(&self.all);
         if all.len() >= self.most {
-            let oldest = all.iter().enumerate().filter_map(|(no, link)| Some((link.idle()?, no))).min();
+            let oldest = all.iter().enumerate().filter_map(|(no, link)| Some((link.idle_since()?, no))).min();
             all.swap_remove(oldest?.1).close();
         }
         let link = Arc::new(Link::new(peer));

@@ -36,6 +36,26 @@ fn one_address_leaves_room_for_the_others() {
 }
 
 #[test]
+fn where_whoever_comes_is_taken_an_address_has_a_quarter() {
+    let shares = Shares::new(
+        &Limits {
+            handshakes: 100,
+            handshakes_per_second: 0,
+            ..limits()
+        },
+        5,
+    );
+    let apart = shares.apart(8);
+    // What has a seat counts until it ends, as what shakes hands does.
+    let seated = apart.knock(address("127.0.0.2")).expect("room").enter();
+    let _visit = apart.knock(address("127.0.0.2")).expect("room");
+    assert_eq!(apart.knock(address("127.0.0.2")).err(), Some(Closed::Address));
+    assert!(apart.knock(address("127.0.0.3")).is_ok());
+    drop(seated);
+    assert!(apart.knock(address("127.0.0.2")).is_ok());
+}
+
+#[test]
 fn a_partner_s_requests_are_counted_at_once_and_a_second() {
     let shares = Shares::new(&limits(), 5);
     let visit = shares.knock(address("127.0.0.2")).expect("room");
@@ -75,6 +95,9 @@ fn the_connection_that_is_idle_longest_makes_room() {
     third.begin();
     assert!(links.add(None).is_none(), "all are at work");
     first.end();
+    first.sending(true);
+    assert!(links.add(None).is_none(), "its answer has to be taken yet");
+    first.sending(false);
     assert!(links.add(None).is_some() && first.is_closing());
 }
 

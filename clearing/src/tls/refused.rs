@@ -44,7 +44,9 @@ pub fn fault(error: &io::Error) -> Option<&'static str> {
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => "certificate_expired",
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "certificate_not_yet_valid",
             CertificateError::Revoked => "certificate_revoked",
-            CertificateError::UnknownIssuer | CertificateError::BadSignature => "certificate_of_unknown_ca",
+            CertificateError::UnknownIssuer => "certificate_of_unknown_ca",
+            // The certificate was good; this is the handshake's own signature.
+            CertificateError::BadSignature => "certificate_of_another",
             _ => "certificate_refused",
         }),
         _ => None,
