@@ -193,11 +193,11 @@ mod tests {
 
     #[test]
     fn both_trees_are_the_same_tables() {
-        let strip = |sql: &str| sql.lines().skip(1).collect::<Vec<_>>().join("\n").replace(") WITHOUT ROWID;", ");");
-        assert_eq!(
-            strip(include_str!("../sqlite/0001_ledger/up.sql")),
-            strip(include_str!("../postgres/0001_ledger/up.sql"))
-        );
+        let rest = |sql: &str| sql.lines().skip(1).collect::<Vec<_>>().join("\n");
+        // On SQLite a table is its key's tree where that is asked for, and a number of that very type is its row's own.
+        let sqlite = rest(include_str!("../sqlite/0001_ledger/up.sql")).replace(") WITHOUT ROWID;", ");");
+        let sqlite = sqlite.replace("    seq INTEGER NOT NULL PRIMARY KEY", "    seq BIGINT NOT NULL PRIMARY KEY");
+        assert_eq!(sqlite, rest(include_str!("../postgres/0001_ledger/up.sql")));
         assert_eq!(
             include_str!("../sqlite/0001_ledger/down.sql"),
             include_str!("../postgres/0001_ledger/down.sql")

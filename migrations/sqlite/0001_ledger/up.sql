@@ -297,7 +297,7 @@ CREATE TABLE person (
 
 -- What happened, in order: a feed for each partner. An empty recipient means everybody, 'clearing' the operator. Written once, never updated.
 CREATE TABLE event (
-    no INTEGER NOT NULL PRIMARY KEY,
+    no BIGINT NOT NULL PRIMARY KEY,
     at BIGINT NOT NULL,
     recipient TEXT NOT NULL,
     kind TEXT NOT NULL,
