@@ -321,7 +321,12 @@ fn each_signs_in_its_own_role(backend: Backend) {
 /// partners are served.
 #[test]
 fn nobody_without_a_certificate_uses_up_the_connections() {
-    let world = World::new(Backend::Postgres, POOL);
+    let mut world = World::new(Backend::Postgres, POOL);
+    world.sandbox.stop();
+    // Room for all of them: one that hasn't asked yet would have to make it.
+    world.sandbox.config.limits.strangers = 12;
+    world.sandbox.start().expect("the service starts");
+    world.connect();
     let mut conn = world.sandbox.database().expect("a connection");
     let jws: Vec<String> = (0..12)
         .map(|no| enrolment("ikea", "a guess", &new_key(&format!("guess-{no}"))))
