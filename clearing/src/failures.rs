@@ -170,23 +170,19 @@ impl Count {
 impl Line {
     fn log(&self) {
         let id = |partner: &Option<PartnerId>| partner.as_ref().map_or("(unknown)", PartnerId::as_str).to_owned();
+        let one = |who: &Who, count: &u64, what: &str| {
+            tracing::warn!(
+                partner = id(&who.partner),
+                named = who.named.as_ref().map(PartnerId::as_str),
+                address = who.from,
+                code = who.why,
+                count,
+                "{what}"
+            );
+        };
         match self {
-            Self::First(who, count) => tracing::warn!(
-                partner = id(&who.partner),
-                named = who.named.as_ref().map(PartnerId::as_str),
-                address = who.from,
-                code = who.why,
-                count,
-                "failed authentication"
-            ),
-            Self::Again(who, count) => tracing::warn!(
-                partner = id(&who.partner),
-                named = who.named.as_ref().map(PartnerId::as_str),
-                address = who.from,
-                code = who.why,
-                count,
-                "failed authentication, again"
-            ),
+            Self::First(who, count) => one(who, count, "failed authentication"),
+            Self::Again(who, count) => one(who, count, "failed authentication, again"),
             Self::Others(known, count) => tracing::warn!(partners_known = known, count, "failed authentication of others"),
         }
     }

@@ -87,12 +87,13 @@ fn put(path: &Path, text: &str) -> anyhow::Result<()> {
 
 /// The CA that signs partners' certificates: the one of the client CAs that `tls.ca_key` belongs to.
 pub fn client_ca(tls: &Tls) -> anyhow::Result<Issued> {
-    ca(&tls.client_ca, &tls.ca_key).context("tls.ca_key has to be the key of one of tls.client_ca")
+    ca(&tls.client_ca, &tls.ca_key, "tls.ca_key has to be the key of one of tls.client_ca")
 }
 
 /// The CA that signs the server's certificate, and nothing else. One that is among the client CAs too is refused: its certificates would be of both kinds.
 pub fn server_ca(tls: &Tls) -> anyhow::Result<Issued> {
-    let ca = ca(&tls.server_ca, &tls.server_ca_key).context("tls.server_ca_key has to be the key of one of tls.server_ca")?;
+    let mismatch = "tls.server_ca_key has to be the key of one of tls.server_ca";
+    let ca = ca(&tls.server_ca, &tls.server_ca_key, mismatch)?;
     let clients = std::fs::read_to_string(&tls.client_ca).with_context(|| format!("cannot read {}", tls.client_ca.display()))?;
     ensure!(
         pki::ca_of_key(&clients, &ca.key_pem).is_err(),
@@ -101,11 +102,11 @@ pub fn server_ca(tls: &Tls) -> anyhow::Result<Issued> {
     Ok(ca)
 }
 
-fn ca(certificates: &Path, key: &Path) -> anyhow::Result<Issued> {
+fn ca(certificates: &Path, key: &Path, mismatch: &'static str) -> anyhow::Result<Issued> {
     let read = std::fs::read_to_string(certificates);
     let certificates = read.with_context(|| format!("cannot read {}: signing needs the CA", certificates.display()))?;
     let key = pki::read_secret(key).context("signing needs the CA")?;
-    Ok(pki::ca_of_key(&certificates, &key)?)
+    pki::ca_of_key(&certificates, &key).context(mismatch)
 }
 
 /// Puts a new server certificate with a new key in the place of the old one, for the same names if none are given. A service that runs takes it within a

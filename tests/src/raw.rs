@@ -107,12 +107,6 @@ impl Raw {
 
     /// Whether the service has ended the connection; waits for it up to ten seconds.
     pub fn is_ended(&mut self) -> bool {
-        self.is_ended_within(PATIENCE)
-    }
-
-    /// The same with another patience.
-    pub fn is_ended_within(&mut self, patience: Duration) -> bool {
-        self.stream.sock.set_read_timeout(Some(patience)).expect("a time-out");
         match self.stream.read(&mut [0; 1]) {
             Ok(read) => read == 0,
             Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),

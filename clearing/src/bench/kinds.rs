@@ -3,25 +3,21 @@
 use std::fmt::Write;
 
 use anyhow::Context;
-use jiff::Timestamp;
-use partner_sdk::client::{Client, new_message_id};
+use partner_sdk::client::new_message_id;
 use partner_sdk::wire::Quantity;
-use partner_sdk::{Amount, Body, MemberNumber, Message, MessageId, ProgrammeCode};
+use partner_sdk::{Amount, Body, MessageId, ProgrammeCode};
 use rayon::prelude::*;
 
-use super::drive::{self, Driven};
-use super::load::{self, ISSUER, Request};
+use super::load::{self, BATCH, ISSUER, Request, member};
 use super::report::Series;
 use super::server::Server;
-use super::{BATCHES_IN_FLIGHT, Options, connect, progress};
+use super::{BATCHES_IN_FLIGHT, Bench, Options, connect};
 use crate::clock::Clock;
 use crate::demo::sandbox::{Party, Sandbox};
 use crate::install;
 use crate::network::Network;
 use crate::store::Scratch;
 
-/// Messages in a batch.
-const BATCH: usize = 100;
 /// What the points are exchanged into, by whom, and how.
 const MILES: &str = r#"
 [[partner]]
@@ -56,12 +52,11 @@ valid_from = "2020-01-01T00:00:00Z"
 type Batch = (usize, Vec<Body>);
 
 /// The service, and those who send.
-struct Bench<'a> {
+struct Kinds<'a> {
+    bench: Bench,
     sandbox: &'a Sandbox,
     /// The issuer first, which alone exchanges; then the shops.
     parties: Vec<&'a Party>,
-    clients: Vec<Client>,
-    server: Server,
     members: u64,
 }
 
@@ -81,31 +76,33 @@ pub(super) fn run(options: &Options) -> anyhow::Result<()> {
         .partition(|party| party.id.as_str() == ISSUER);
     parties.extend(shops);
     let server = Server::start(&folder.join(install::CONFIG))?;
-    let bench = Bench {
-        clients: connect(&sandbox, &parties, &server)?,
+    let kinds = Kinds {
+        bench: Bench {
+            clients: connect(&sandbox, &parties, &server)?,
+            server,
+        },
         sandbox: &sandbox,
         parties,
-        server,
         members: u64::from(options.members),
     };
     // The nanoseconds of processor time are the service's alone: they hardly depend on what else the machine does.
-    for series in bench.measure(usize::try_from(options.messages)?.div_ceil(BATCH))? {
+    for series in kinds.measure(usize::try_from(options.messages)?.div_ceil(BATCH))? {
         crate::out::lines(&series.costs())?;
     }
-    bench.server.stop()
+    kinds.bench.server.stop()
 }
 
-impl Bench<'_> {
+impl Kinds<'_> {
     fn measure(&self, batches: usize) -> anyhow::Result<Vec<Series>> {
         let mut all = vec![];
-        let mut send = |what, batches: &[Batch]| -> anyhow::Result<Vec<MessageId>> {
+        let mut send = |what, batches| -> anyhow::Result<Vec<MessageId>> {
             let (series, ids) = self.send(what, batches)?;
             all.push(series);
             Ok(ids)
         };
-        let earned = send("earn", &self.shops(batches, |member| earn(member, 1_000_000))?)?;
-        send("burn", &self.shops(batches, |member| burn(member, 10))?)?;
-        let held = send("authorise", &self.shops(batches, |member| authorise(member, 20))?)?;
+        let earned = send("earn", self.shops(batches, |member| earn(member, 1_000_000))?)?;
+        send("burn", self.shops(batches, |member| burn(member, 10))?)?;
+        let held = send("authorise", self.shops(batches, |member| authorise(member, 20))?)?;
         let (captured, voided) = held.split_at(batches.div_ceil(2) * BATCH);
         let after = captured.len() / BATCH;
         let capture = |id: &MessageId| {
@@ -114,15 +111,15 @@ impl Bench<'_> {
                 points: points(15)?,
             })
         };
-        send("capture", &self.of(captured, 0, capture)?)?;
-        send("void", &self.of(voided, after, |id| Ok(Body::Void { authorisation: id.clone() }))?)?;
+        send("capture", self.of(captured, 0, capture)?)?;
+        send("void", self.of(voided, after, |id| Ok(Body::Void { authorisation: id.clone() }))?)?;
         let reverse = |id: &MessageId| {
             Ok(Body::Reverse {
                 message: id.clone(),
                 quantity: Quantity::Points(points(5)?),
             })
         };
-        send("reverse", &self.of(&earned, 0, reverse)?)?;
+        send("reverse", self.of(&earned, 0, reverse)?)?;
         let asked = self.issuer(batches, |_| {
             Ok(Body::Quote {
                 programme: programme("POINTS")?,
@@ -130,7 +127,7 @@ impl Bench<'_> {
                 points: points(50)?,
             })
         })?;
-        let quotes = send("quote", &asked)?;
+        let quotes = send("quote", asked)?;
         let taken = self.issuer(batches, |no| {
             Ok(Body::Exchange {
                 programme: programme("POINTS")?,
@@ -141,7 +138,7 @@ impl Bench<'_> {
                 quote: quotes[no].clone(),
             })
         })?;
-        send("exchange", &taken)?;
+        send("exchange", taken)?;
         Ok(all)
     }
 
@@ -178,37 +175,17 @@ impl Bench<'_> {
     }
 
     /// Signs and sends; every message has to be accepted.
-    fn send(&self, what: &'static str, batches: &[Batch]) -> anyhow::Result<(Series, Vec<MessageId>)> {
-        let bar = progress(what, batches.len());
-        let sign = |(party, bodies): &Batch| {
-            let sender = self.parties[*party];
-            let now = Timestamp::now();
-            let sign = |body: &Body| {
-                let message = Message {
-                    id: new_message_id(),
-                    sender: sender.id.clone(),
-                    issued_at: now,
-                    occurred_at: now,
-                    body: body.clone(),
-                };
-                (message.sign(&sender.key), message.id)
-            };
-            let (messages, ids): (Vec<String>, Vec<MessageId>) = bodies.iter().map(sign).unzip();
-            let (party, body) = (*party, messages.join("\n"));
-            (Request { party, messages, body }, ids)
-        };
-        let (requests, ids): (Vec<Request>, Vec<Vec<MessageId>>) = batches.par_iter().map(sign).unzip();
-        let before = self.server.cpu_nanos();
-        let Driven { nanos, latencies, answers } = drive::drive(&self.clients, &requests, "/v1/batches", BATCHES_IN_FLIGHT, &bar)?;
-        let cpu = self
-            .server
-            .cpu_nanos()
-            .zip(before)
-            .map(|(after, before)| after.saturating_sub(before));
-        bar.finish_and_clear();
-        drive::check(&requests, &answers, &self.sandbox.clearing_key).context(what)?;
-        let ids = ids.concat();
-        Ok((Series::new(what, ids.len(), nanos, latencies, cpu), ids))
+    fn send(&self, what: &'static str, batches: Vec<Batch>) -> anyhow::Result<(Series, Vec<MessageId>)> {
+        let named = |(party, bodies): Batch| (party, bodies.into_iter().map(|body| (new_message_id(), body)).collect());
+        let batches: Vec<(usize, Vec<(MessageId, Body)>)> = batches.into_iter().map(named).collect();
+        let ids = batches
+            .iter()
+            .flat_map(|(_, messages)| messages.iter().map(|(id, _)| id.clone()))
+            .collect();
+        let sign = |(party, messages)| Request::sign(&self.parties, party, messages);
+        let requests: Vec<Request> = batches.into_par_iter().map(sign).collect();
+        let series = self.bench.drive(what, &requests, "/v1/batches", BATCHES_IN_FLIGHT, self.sandbox)?;
+        Ok((series, ids))
     }
 }
 
@@ -218,10 +195,6 @@ fn programme(code: &str) -> anyhow::Result<ProgrammeCode> {
 
 fn points(points: u64) -> anyhow::Result<Amount> {
     Ok(points.to_string().parse()?)
-}
-
-fn member(no: u64) -> anyhow::Result<MemberNumber> {
-    Ok(MemberNumber::new(format!("{:010}", 8_000_000_000 + no))?)
 }
 
 fn earn(no: u64, of: u64) -> anyhow::Result<Body> {

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use anyhow::Context;
 use jiff::Timestamp;
 use partner_sdk::client::new_message_id;
-use partner_sdk::{Amount, Body, MemberNumber, Message, ProgrammeCode};
+use partner_sdk::{Amount, Body, MemberNumber, Message, MessageId, ProgrammeCode};
 use rayon::prelude::*;
 
 use super::{Options, progress};
@@ -15,7 +15,7 @@ use crate::network::Network;
 /// The partner that issues the points; it sends nothing.
 pub(super) const ISSUER: &str = "pool";
 /// Messages in a batch.
-const BATCH: usize = 100;
+pub(super) const BATCH: usize = 100;
 /// What every member starts with: enough for all that is burned.
 const OPENING: u64 = 10_000_000;
 
@@ -27,6 +27,31 @@ pub(super) struct Request {
     pub messages: Vec<String>,
     /// The body: a line for each.
     pub body: String,
+}
+
+impl Request {
+    /// Messages of one party, issued and signed now.
+    pub fn sign(parties: &[&Party], party: usize, bodies: Vec<(MessageId, Body)>) -> Self {
+        let (of, now) = (parties[party], Timestamp::now());
+        let sign = |(id, body)| {
+            let message = Message {
+                id,
+                sender: of.id.clone(),
+                issued_at: now,
+                occurred_at: now,
+                body,
+            };
+            message.sign(&of.key)
+        };
+        let messages: Vec<String> = bodies.into_iter().map(sign).collect();
+        let body = messages.join("\n");
+        Self { party, messages, body }
+    }
+}
+
+/// The number of a member.
+pub(super) fn member(no: u64) -> anyhow::Result<MemberNumber> {
+    Ok(MemberNumber::new(format!("{:010}", 8_000_000_000 + no))?)
 }
 
 /// All that will be sent.
@@ -101,11 +126,9 @@ fn requests(plans: Vec<Plan>, size: usize, parties: &[&Party], bar: &indicatif::
     // Ids are taken in order, before the work is spread.
     let plans: Vec<_> = plans.into_iter().map(|plan| (plan, new_message_id())).collect();
     let programme: ProgrammeCode = "POINTS".parse()?;
-    let sign = |(no, chunk): (usize, &[(Plan, partner_sdk::MessageId)])| {
-        let party = no % parties.len();
-        let messages = chunk.iter().map(|((member, points, burn), id)| {
-            let now = Timestamp::now();
-            let (programme, member) = (programme.clone(), MemberNumber::new(format!("{:010}", 8_000_000_000 + member))?);
+    let sign = |(no, chunk): (usize, &[(Plan, MessageId)])| {
+        let bodies = chunk.iter().map(|((no, points, burn), id)| {
+            let (programme, member) = (programme.clone(), member(*no)?);
             let points: Amount = points.to_string().parse()?;
             let spend = Some(format!("{points}.50").parse()?).filter(|_| !burn);
             let body = match burn {
@@ -117,19 +140,11 @@ fn requests(plans: Vec<Plan>, size: usize, parties: &[&Party], bar: &indicatif::
                     spend,
                 },
             };
-            let message = Message {
-                id: id.clone(),
-                sender: parties[party].id.clone(),
-                issued_at: now,
-                occurred_at: now,
-                body,
-            };
-            bar.inc(1);
-            Ok(message.sign(&parties[party].key))
+            Ok((id.clone(), body))
         });
-        let messages = messages.collect::<anyhow::Result<Vec<String>>>()?;
-        let body = messages.join("\n");
-        Ok(Request { party, messages, body })
+        let request = Request::sign(parties, no % parties.len(), bodies.collect::<anyhow::Result<Vec<_>>>()?);
+        bar.inc(u64::try_from(chunk.len())?);
+        Ok(request)
     };
     let chunks: Vec<_> = plans.chunks(size).enumerate().collect();
     chunks.into_par_iter().map(sign).collect()
