@@ -175,7 +175,7 @@ const CURRENCIES: &str = "AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BHD BI
 COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD HKD HNL HTG HUF IDR ILS INR IQD IRR ISK JMD JOD JPY \
 KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD OMR \
 PAB PEN PGK PHP PKR PLN PYG QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD TWD TZS \
-UAH UGX USD UYU UZS VED VES VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW ZWG";
+UAH UGX USD UYU UZS VED VES VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW ZWG ";
 
 impl Currency {
     /// Reads a code of ISO 4217 in capitals.
@@ -186,10 +186,10 @@ impl Currency {
             rule: "a code of ISO 4217 in capitals, such as HKD",
         };
         let code: [u8; 3] = text.as_bytes().try_into().map_err(|_| error.clone())?;
-        if CURRENCIES.split(' ').any(|known| known == text) {
-            Ok(Self(code))
-        } else {
-            Err(error)
+        let (known, _) = CURRENCIES.as_bytes().as_chunks::<4>();
+        match known.binary_search_by(|known| known[..3].cmp(&code)) {
+            Ok(_) => Ok(Self(code)),
+            Err(_) => Err(error),
         }
     }
 
