@@ -26,7 +26,7 @@ mod testing;
 pub use calendar::{Calendar, CalendarError, Calendars, Weekday};
 pub use netting::NettingError;
 pub use run::{
-    Format, SettlementError, advise, advised, close_due, may_settle, net, open_first, open_window, pending, settle, settle_locked,
+    Format, SettlementError, advise, advised, close_due, may_settle, net, open_first, open_window, over, pending, settle, settle_locked,
     settlement, statement,
 };
 pub use statement::{

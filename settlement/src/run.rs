@@ -8,7 +8,7 @@ use jiff::civil::Date;
 use migrations::{Conn, DbError};
 use partner_sdk::PartnerId;
 
-use crate::calendar::CalendarError;
+use crate::calendar::{CalendarError, Calendars};
 use crate::netting::{self, NettingError};
 use crate::render::{self, RenderError};
 use crate::statement::{Settlement, Statement};
@@ -126,17 +126,8 @@ pub fn close_due(conn: &mut Conn, now: Timestamp, most: Option<usize>) -> Result
         return Ok(vec![]);
     }
     let most = most.filter(|_| !store::is_sandbox(conn).unwrap_or(false));
-    let mut due = vec![];
-    let (mut date, mut cut_off_at) = (open.business_date, open.cut_off_at);
-    let mut closed_at = cut_off_at;
-    while cut_off_at <= now {
-        due.push(date);
-        closed_at = cut_off_at;
-        if most.is_some_and(|most| due.len() > most) {
-            return Err(SettlementError::Overdue(due.len()));
-        }
-        (date, cut_off_at) = store::next_window(conn, date)?;
-    }
+    let due = due_from(&store::calendars(conn)?, &open, now, most)?;
+    let closed_at = due.last().map_or(now, |(_, cut_off_at)| *cut_off_at);
     for _ in &due {
         store::mark(conn, open.business_date, Mark::Closed, now)?;
         let (next, next_cut_off) = store::next_window(conn, open.business_date)?;
@@ -145,7 +136,33 @@ pub fn close_due(conn: &mut Conn, now: Timestamp, most: Option<usize>) -> Result
     }
     // Whatever is posted from here on comes after the cut-offs, also by a clock that stands a little behind.
     store::not_before(conn, closed_at)?;
+    Ok(due.into_iter().map(|(date, _)| date).collect())
+}
+
+/// The open window and those that would follow it, as far as their time is over at `now`, each with its cut-off.
+fn due_from(calendars: &Calendars, open: &Window, now: Timestamp, most: Option<usize>) -> Result<Vec<(Date, Timestamp)>, SettlementError> {
+    let mut due = vec![];
+    let (mut date, mut cut_off_at) = (open.business_date, open.cut_off_at);
+    while cut_off_at <= now {
+        due.push((date, cut_off_at));
+        if most.is_some_and(|most| due.len() > most) {
+            return Err(SettlementError::Overdue(due.len()));
+        }
+        (date, cut_off_at) = calendars.next(date)?;
+    }
     Ok(due)
+}
+
+/// The windows whose time is over at `now` and that aren't netted, oldest first, each with its cut-off, whether somebody has closed them by then or not. For
+/// whoever only reads: what a posting at `now` would find closed, however many.
+pub fn over(conn: &mut Conn, now: Timestamp) -> Result<Vec<(Date, Timestamp)>, SettlementError> {
+    let mut windows = store::windows_in(conn, &[State::Closed, State::Open])?;
+    let open = windows.pop().ok_or(SettlementError::NoneOpen)?;
+    let mut over: Vec<_> = windows.iter().map(|window| (window.business_date, window.cut_off_at)).collect();
+    if open.cut_off_at <= now {
+        over.extend(due_from(&store::calendars(conn)?, &open, now, None)?);
+    }
+    Ok(over)
 }
 
 /// The windows that are closed and not yet advised, oldest first.

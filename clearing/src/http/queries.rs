@@ -13,6 +13,7 @@ use settlement::{Advised, Format, SettlementError};
 
 use super::{Failure, State, caller, on_database};
 use crate::directory::{Directory, agreement_key};
+use crate::ledger::AccountKey;
 use crate::store::queries::{self, Balance, PositionRow};
 use crate::trouble::Trouble;
 
@@ -43,16 +44,19 @@ pub async fn account(request: HttpRequest, path: web::Path<(String, String)>, st
         return Err(Problem::new(code, code.title()).at(Some("programme")).into());
     }
     let scale = terms.scale;
-    let (code, now) = (programme.clone(), state.clock.now());
+    let now = state.clock.now();
     let sees_all = sees_all(&directory, &partner, &programme, now);
+    let account = AccountKey {
+        programme: programme.clone(),
+        member,
+    };
     let Balance { balance, held, available } = on_database(&state, move |conn| {
         conn.snapshot(|conn| {
-            let now = now.as_microsecond();
             // Whether there is such a member, nobody learns who may not read it.
-            if !sees_all && !queries::deals_with(conn, partner.as_str(), code.as_str(), member.as_str(), now)? {
+            if !sees_all && !queries::deals_with(conn, partner.as_str(), &account, now.as_microsecond())? {
                 return Err(Failure::new(Code::Forbidden));
             }
-            Ok(queries::balance(conn, code.as_str(), member.as_str(), now)?)
+            Ok(queries::balance(conn, &directory, &account, now)?)
         })
     })
     .await?;

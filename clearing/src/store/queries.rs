@@ -1,14 +1,20 @@
 //! What partners may ask: balances and live positions.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::Bool;
-use migrations::schema::{account, exposure, hold, lot, message, position, settlement_window};
+use jiff::Timestamp;
+use jiff::civil::Date;
+use migrations::schema::{exposure, hold, lot, message, position, settlement_window};
 use migrations::{Conn, DbError, each_backend};
 
-use super::rows::held_lots;
+use super::accounts::{Need, load_accounts};
+use super::load::expire;
+use crate::directory::Directory;
+use crate::ledger::{AccountKey, WorkingSet};
 
 /// The states of windows whose payments aren't made: few rows, found by index, however many are settled.
 pub(super) const UNSETTLED: [&str; 4] = ["open", "closed", "netted", "advised"];
@@ -24,54 +30,30 @@ pub struct Balance {
     pub available: i64,
 }
 
-/// The balance at `now`, in microseconds since 1970. A member that was never seen has nothing.
-pub fn balance(conn: &mut Conn, programme: &str, member: &str, now: i64) -> Result<Balance, DbError> {
-    let query = account::table
-        .select((account::points, account::debt))
-        .filter(account::programme.eq(programme))
-        .filter(account::member.eq(member));
-    let (points, debt): (i64, i64) = each_backend!(conn, |c| query.first(c).optional())?.unwrap_or_default();
-    let query = lot::table
-        .select(lot::remaining)
-        .filter(lot::programme.eq(programme))
-        .filter(lot::member.eq(member))
-        .filter(sql::<Bool>("remaining > 0"))
-        .filter(lot::expires_at.le(now));
-    let expired: i64 = each_backend!(conn, |c| query.load::<i64>(c))?.into_iter().sum();
-    let query = hold::table
-        .select((hold::points, hold::lots))
-        .filter(hold::programme.eq(programme))
-        .filter(hold::member.eq(member))
-        .filter(sql::<Bool>("is_open"))
-        .filter(hold::expires_at.gt(now));
-    let (mut held, mut lots) = (0, vec![]);
-    for (points, of) in each_backend!(conn, |c| query.load::<(i64, String)>(c))? {
-        held += points;
-        lots.extend(held_lots(&of)?);
-    }
-    // Points that a hold keeps beyond their expiry are among those that have expired.
-    let query = lot::table
-        .select((lot::seq, lot::leg))
-        .filter(lot::seq.eq_any(lots.iter().map(|(lot, _)| lot.seq)))
-        .filter(lot::expires_at.le(now));
-    let kept: HashSet<(i64, i32)> = match lots.is_empty() {
-        true => HashSet::new(),
-        false => each_backend!(conn, |c| query.load(c))?.into_iter().collect(),
-    };
-    let alive = lots.iter().filter(|(lot, _)| !kept.contains(&(lot.seq, lot.leg)));
-    let held_alive: i64 = alive.map(|(_, points)| points).sum();
+/// The balance at `now`: what a message posted then would find, so what is due at cut-offs that have passed is gone from it whether the night has come there
+/// or not, and has repaid a debt. A member that was never seen has nothing.
+pub fn balance(conn: &mut Conn, directory: &Arc<Directory>, key: &AccountKey, now: Timestamp) -> Result<Balance, DbError> {
+    let over = settlement::over(conn, now).map_err(|error| DbError::Corrupt(error.to_string()))?;
+    // Nothing of this set is ever written: it posts into a window of its own.
+    let mut set = WorkingSet::new(directory.clone(), Date::MAX, now.as_microsecond(), 0);
+    set.due = over.into_iter().map(|(date, cut_off)| (date, cut_off.as_microsecond())).collect();
+    let need = Need { lots: true, points: 0 };
+    load_accounts(conn, &mut set, &BTreeMap::from([(key.clone(), need)]), &BTreeSet::new())?;
+    expire(&mut set)?;
+    let fits = |points: i128| i64::try_from(points).map_err(|_| DbError::Corrupt("an account's points".into()));
+    let account = set.accounts.get(key).cloned().unwrap_or_default();
     Ok(Balance {
-        balance: points - debt,
-        held,
-        available: points - expired - held_alive - debt,
+        balance: account.points - account.debt,
+        held: set.holds_at(key, set.now).map(|hold| hold.points).sum(),
+        available: fits(set.available(key))?,
     })
 }
 
 /// Whether a partner has dealings with a member: points that it pays or has paid for, or under its hold at `now`, in microseconds since 1970.
-pub fn deals_with(conn: &mut Conn, partner: &str, programme: &str, member: &str, now: i64) -> Result<bool, DbError> {
+pub fn deals_with(conn: &mut Conn, partner: &str, account: &AccountKey, now: i64) -> Result<bool, DbError> {
     let funded = lot::table
-        .filter(lot::programme.eq(programme))
-        .filter(lot::member.eq(member))
+        .filter(lot::programme.eq(account.programme.as_str()))
+        .filter(lot::member.eq(account.member.as_str()))
         .filter(sql::<Bool>("remaining > 0"))
         .filter(lot::funder.eq(partner));
     if each_backend!(conn, |c| funded.count().get_result::<i64>(c))? > 0 {
@@ -79,8 +61,8 @@ pub fn deals_with(conn: &mut Conn, partner: &str, programme: &str, member: &str,
     }
     let held = hold::table
         .inner_join(message::table.on(message::seq.eq(hold::seq)))
-        .filter(hold::programme.eq(programme))
-        .filter(hold::member.eq(member))
+        .filter(hold::programme.eq(account.programme.as_str()))
+        .filter(hold::member.eq(account.member.as_str()))
         .filter(sql::<Bool>("is_open"))
         .filter(hold::expires_at.gt(now))
         .filter(message::sender.eq(partner));

@@ -78,16 +78,14 @@ impl<'a> Driver<'a> {
             self.pass(at)?;
             if let Some(queue) = queues.remove(&tick) {
                 let acting: Vec<usize> = (0..queue.len()).filter(|number| !queue[*number].is_empty()).collect();
+                self.look(&acting, |expected| expected.before[&tick])?;
                 self.post_all(queue, at)?;
-                self.look(tick, &acting)?;
+                self.look(&acting, |expected| expected.balances[&tick])?;
             }
         }
         self.pass(self.timeline.end)?;
         self.night()?;
-        self.balances(
-            (0..self.stories.len()).map(|number| (number, self.expected[number].end)).collect(),
-            true,
-        )
+        self.balances((0..self.stories.len()).map(|number| (number, self.expected[number].end)).collect())
     }
 
     /// Moves the clock, with the nights that are to be on the way.
@@ -224,30 +222,26 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
-    /// Asks for some of the balances of those who acted.
-    fn look(&mut self, tick: usize, acting: &[usize]) -> Result<(), String> {
+    /// Asks for some of the balances of those who act.
+    fn look(&mut self, acting: &[usize], expected: impl Fn(&Expected) -> [Points; 3]) -> Result<(), String> {
         let mut asked = vec![];
         for number in acting {
             if self.stories.len() < 4 || chance(&mut self.draw, 10) {
-                asked.push((*number, self.expected[*number].balances[&tick]));
+                asked.push((*number, expected(&self.expected[*number])));
             }
         }
-        let swept = self.timeline.windows[self.nights].1 > self.timeline.ticks[tick];
-        self.balances(asked, swept)
+        self.balances(asked)
     }
 
-    /// Compares balances. What has expired and the night hasn't swept yet still counts in the balance, and a debt that it will repay in what is available.
-    fn balances(&self, asked: Vec<(usize, [Points; 3])>, swept: bool) -> Result<(), String> {
+    /// Compares balances, which are the same whether the night has come by or not.
+    fn balances(&self, asked: Vec<(usize, [Points; 3])>) -> Result<(), String> {
         for chunk in asked.chunks(16) {
             let found = self
                 .world
                 .runtime
                 .block_on(join_all(chunk.iter().map(|(number, _)| self.ask(*number))));
             for ((number, expected), found) in chunk.iter().zip(found) {
-                for (programme, (expected, mut found)) in expected.iter().zip(found?).enumerate() {
-                    if !swept {
-                        found = (expected.0, found.1, found.2.max(expected.2));
-                    }
+                for (programme, (expected, found)) in expected.iter().zip(found?).enumerate() {
                     if *expected != found {
                         let (seed, at, code) = (self.stories[*number].seed, self.world.now(), self.rules.programmes[programme].code);
                         return Err(format!(

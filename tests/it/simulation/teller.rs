@@ -18,7 +18,9 @@ pub type Points = (i64, i64, i64);
 pub struct Expected {
     /// By step.
     pub outcomes: BTreeMap<usize, Result<(), Code>>,
-    /// What the member has after the story's messages at a tick, by hosted programme.
+    /// What the member has before the story's messages at a tick, by hosted programme: after a cut-off nothing has touched its accounts by then.
+    pub before: BTreeMap<usize, [Points; 3]>,
+    /// What it has after them.
     pub balances: BTreeMap<usize, [Points; 3]>,
     /// What the member has in the end.
     pub end: [Points; 3],
@@ -29,15 +31,18 @@ pub struct Expected {
 /// What comes of a story's messages.
 pub fn expect(rules: &Rules, timeline: &Timeline, story: &Story) -> Expected {
     let mut oracle = Oracle::new(rules, &timeline.windows);
-    let (mut outcomes, mut balances) = (BTreeMap::new(), BTreeMap::new());
+    let (mut outcomes, mut before, mut balances) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     for step in &story.steps {
         let at = timeline.ticks[step.tick];
+        oracle.pass(at);
+        before.entry(step.tick).or_insert_with(|| points(&oracle, at));
         outcomes.insert(step.no, oracle.post(step, at));
         balances.insert(step.tick, points(&oracle, at));
     }
     oracle.pass(timeline.end);
     Expected {
         outcomes,
+        before,
         balances,
         end: points(&oracle, timeline.end),
         book: oracle.book,
