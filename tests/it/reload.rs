@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use clearing::config::Overdue;
 use clearing::install;
 use clearing::pki::{self, Issued};
 use clearing::store::keys;
@@ -49,6 +50,11 @@ fn der(pem: &str) -> CertificateDer<'static> {
 
 /// A revocation list; one of a later day counts more.
 pub fn list(ca: &Issued, revoked: &[&str], day: u8) -> String {
+    list_until(ca, revoked, day, (2126, 1))
+}
+
+/// One whose successor is due when a month of a year begins.
+fn list_until(ca: &Issued, revoked: &[&str], day: u8, (year, month): (i32, u8)) -> String {
     let key = KeyPair::from_pem(&ca.key_pem).expect("a key");
     let issuer = Issuer::from_ca_cert_der(&der(&ca.cert_pem), key).expect("a CA");
     let revoked_certs = revoked.iter().map(|pem| {
@@ -63,7 +69,7 @@ pub fn list(ca: &Issued, revoked: &[&str], day: u8) -> String {
     });
     let params = CertificateRevocationListParams {
         this_update: rcgen::date_time_ymd(2026, 1, 1 + day),
-        next_update: rcgen::date_time_ymd(2126, 1, 1),
+        next_update: rcgen::date_time_ymd(year, month, 1),
         crl_number: SerialNumber::from(u64::from(day)),
         issuing_distribution_point: None,
         revoked_certs: revoked_certs.collect(),
@@ -222,6 +228,26 @@ fn a_second_ca_comes_and_a_list_takes_one_of_its_clients_out() {
     pki::replace(&world.sandbox.config.tls.client_ca, &one, 0o644).expect("written");
     soon("its CA withdrawn", || code(asks(&world, &live)) == Some(Code::CertificateRevoked));
     assert!(asks(&world, &first).is_ok());
+}
+
+#[test]
+fn a_list_that_is_overdue_counts_on_or_refuses_its_ca_s_clients() {
+    let (mut world, crl) = world();
+    let (own, other) = (identity(&world, "wellcome"), identity(&world, "ikea"));
+    let overdue = list_until(&ca(&world), &[&other.cert_pem], 1, (2026, 2));
+    std::fs::write(&crl, &overdue).expect("written");
+    for (meaning, is_served) in [(Overdue::Warn, true), (Overdue::Refuse, false)] {
+        world.sandbox.stop();
+        world.sandbox.config.tls.crl_overdue = meaning;
+        world.sandbox.start().expect("the service starts");
+        assert_eq!(asks(&world, &connect(&world, &own)).is_ok(), is_served, "{meaning:?}");
+        let refused = asks(&world, &connect(&world, &other)).expect_err("it is on the list");
+        assert!(matches!(refused, ClientError::Transport(_)), "{meaning:?}: {refused}");
+    }
+    // A newer list, and it goes on.
+    pki::replace(&crl, &list(&ca(&world), &[], 2), 0o644).expect("written");
+    soon("served with a list that counts", || asks(&world, &connect(&world, &own)).is_ok());
+    assert!(asks(&world, &connect(&world, &other)).is_ok(), "off the list");
 }
 
 #[test]
