@@ -1,16 +1,21 @@
 //! What partners agreed on stays theirs: hashes tell nobody what they stand for, and no answer tells whether something of others is there.
 
+use clearing::{store, verify};
 use jiff::ToSpan;
-use partner_sdk::Code;
 use partner_sdk::agreement::Terms;
 use partner_sdk::document::{self, Action, State};
-use partner_sdk::jws::TYP_AGREEMENT;
 use partner_sdk::jws::general::General;
+use partner_sdk::jws::{SigningKey, TYP_AGREEMENT};
+use partner_sdk::{Code, KeyId};
 use tests::market::{Market, later, signatures, terms};
 use tests::office::act;
-use tests::{Backend, on_both};
+use tests::{Backend, earn, on_both};
 
-on_both!(hashes_tell_nothing, what_is_not_yours_answers_as_what_is_not_there,);
+on_both!(
+    hashes_tell_nothing,
+    what_is_not_yours_answers_as_what_is_not_there,
+    the_time_of_a_refusal_tells_no_key,
+);
 
 fn hashes_tell_nothing(backend: Backend) {
     let market = Market::new(backend, 1);
@@ -90,4 +95,33 @@ fn what_is_not_yours_answers_as_what_is_not_there(backend: Backend) {
     for hash in theirs.iter().chain([&change]) {
         assert_eq!(asked(hash), nothing);
     }
+}
+
+/// Which keys others have can't be told from how long a refusal takes: the medians of many, in turn, don't differ.
+fn the_time_of_a_refusal_tells_no_key(backend: Backend) {
+    let mut market = Market::new(backend, 1);
+    let directory = store::load_directory(&mut market.world.sandbox.database().expect("a connection")).expect("loaded");
+    let message = market.world.message("cafe", earn("P0", "m1", "1"));
+    let by = |kid: &KeyId| message.sign(&SigningKey::from_bytes(kid.clone(), &[9; 32]));
+    let theirs = market.key("grocer").kid().clone();
+    let nobodys: KeyId = "x".repeat(theirs.as_str().len()).parse().expect("a kid");
+    let (cafe, texts) = ("cafe".parse().expect("a partner"), [by(&theirs), by(&nobodys)]);
+    let mut took = [vec![], vec![]];
+    for _ in 0..2_000 {
+        for (text, took) in texts.iter().zip(&mut took) {
+            let start = std::time::Instant::now();
+            let refused = verify::message(text, &cafe, &directory).expect_err("not a key of the caller's");
+            took.push(start.elapsed().as_nanos());
+            assert_eq!(refused.problem.code, Code::UnknownKey);
+        }
+    }
+    let [foreign, unknown] = took.map(|mut took| {
+        took.sort();
+        took[took.len() / 2]
+    });
+    // Without a signature that is tried one of them would take a fifth of the other.
+    assert!(
+        foreign * 10 < unknown * 13 && unknown * 10 < foreign * 13,
+        "{foreign} ns and {unknown} ns"
+    );
 }
