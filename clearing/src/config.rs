@@ -124,8 +124,8 @@ impl Default for Limits {
         Self {
             connections: 128,
             requests: 128,
-            body_mib: 16,
-            bodies_mib: 64,
+            body_mib: 8,
+            bodies_mib: 32,
             queue: 4_000,
             reads: 4,
             processors: 2,
