@@ -11,22 +11,33 @@ pub struct Child {
     pub base: String,
     /// Where partners enrol, if they can by themselves.
     pub enrol: Option<String>,
+    /// Where it tells of its health without a certificate, if it does.
+    pub health: Option<String>,
 }
 
-/// The command with its configuration, on a free port, at a database of its own if one is given.
+/// The command with its configuration, on a free port without rates, at a database of its own if one is given.
 pub fn command(program: &str, folder: &Path, database: Option<&str>) -> Command {
-    let mut command = Command::new(program);
+    let mut command = as_set_up(program, folder);
     command
-        .env("CLEARING_CONFIG", folder.join("clearing.toml"))
-        .env("CLEARING_LISTEN", "127.0.0.1:0")
         .env("CLEARING_HEALTH_LISTEN", "")
         .env("CLEARING_LIMITS__REQUESTS_PER_SECOND", "0")
         .env("CLEARING_LIMITS__MESSAGES_PER_SECOND", "0")
         .env("CLEARING_LIMITS__HANDSHAKES_PER_SECOND", "0");
-    command.env("RUST_LOG", "error").stdin(Stdio::null());
     if let Some(database) = database {
         command.env("CLEARING_DATABASE", database);
     }
+    command
+}
+
+/// The command with its configuration, which says nothing of limits, on free ports.
+fn as_set_up(program: &str, folder: &Path) -> Command {
+    let mut command = Command::new(program);
+    command
+        .env("CLEARING_CONFIG", folder.join("clearing.toml"))
+        .env("CLEARING_LISTEN", "127.0.0.1:0")
+        .env("CLEARING_HEALTH_LISTEN", "127.0.0.1:0")
+        .env("RUST_LOG", "error")
+        .stdin(Stdio::null());
     command
 }
 
@@ -36,14 +47,9 @@ impl Child {
         Self::start(&mut command(program, folder, None))
     }
 
-    /// The same with these limits, and a listener for those who enrol.
-    pub fn serve_with(program: &str, folder: &Path, limits: &[(&str, &str)]) -> Self {
-        let mut command = command(program, folder, None);
-        command.env("CLEARING_ENROL_LISTEN", "127.0.0.1:0");
-        for (name, value) in limits {
-            command.env(format!("CLEARING_LIMITS__{name}"), value);
-        }
-        Self::start(&mut command)
+    /// The same as a newcomer has it, with the limits that hold where a configuration says nothing, and all three listeners.
+    pub fn serve_as_set_up(program: &str, folder: &Path) -> Self {
+        Self::start(as_set_up(program, folder).env("CLEARING_ENROL_LISTEN", "127.0.0.1:0"))
     }
 
     fn start(command: &mut Command) -> Self {
@@ -51,7 +57,7 @@ impl Child {
         let mut lines = BufReader::new(process.stdout.take().expect("its output"))
             .lines()
             .map_while(Result::ok);
-        let (mut base, mut enrol) = (None, None);
+        let (mut base, mut enrol, mut health) = (None, None, None);
         let found = lines.find(|line| {
             let at = |prefix: &str| {
                 let port = line.strip_prefix(prefix)?.rsplit(':').next()?;
@@ -59,6 +65,7 @@ impl Child {
             };
             base = base.take().or_else(|| at("listening on "));
             enrol = enrol.take().or_else(|| at("enrolment on "));
+            health = health.take().or_else(|| at("health on "));
             line == "ready"
         });
         found.expect("it gets ready");
@@ -66,6 +73,7 @@ impl Child {
             process,
             base: base.expect("it listens"),
             enrol,
+            health,
         }
     }
 

@@ -78,6 +78,14 @@ impl Raw {
         self.stream.flush()
     }
 
+    /// Writes as much as the service takes before it lets the writer wait this long.
+    pub fn write_within(&mut self, bytes: &[u8], wait: Duration) -> std::io::Result<()> {
+        self.stream.sock.set_write_timeout(Some(wait))?;
+        let written = self.write(bytes);
+        self.stream.sock.set_write_timeout(Some(PATIENCE))?;
+        written
+    }
+
     /// One answer, head and body; what there is of it where the connection ends before.
     pub fn read(&mut self) -> String {
         loop {

@@ -190,8 +190,7 @@ fn three_hostile_partners_take_nothing_from_honest_ones() {
     let before = resident(child.pid());
     let mut fared = std::thread::scope(|scope| {
         for attack in &attacks {
-            let mask: usize = std::env::var("ATTACK_WAYS").ok().and_then(|m| m.parse().ok()).unwrap_or(63);
-            for (_, way) in WAYS.into_iter().enumerate().filter(|(i, _)| mask >> i & 1 == 1) {
+            for way in WAYS {
                 scope.spawn(move || way(attack));
             }
         }
@@ -200,8 +199,7 @@ fn three_hostile_partners_take_nothing_from_honest_ones() {
         let newcomers = scope.spawn(|| newcomers(&enrolment, &sandbox));
         let start = Instant::now();
         while start.elapsed() < length || !newcomers.is_finished() {
-            let now = resident(child.pid());
-            if now > peak.fetch_max(now, Ordering::SeqCst) { let st = std::fs::read_to_string(format!("/proc/{}/status", child.pid())).unwrap_or_default(); eprintln!("{:?} {}", start.elapsed(), st.lines().filter(|l| l.starts_with("Rss") || l.starts_with("VmRSS") || l.starts_with("Threads")).collect::<Vec<_>>().join(" ")); }
+            peak.fetch_max(resident(child.pid()), Ordering::SeqCst);
             std::thread::sleep(Duration::from_millis(50));
         }
         stop.store(true, Ordering::SeqCst);

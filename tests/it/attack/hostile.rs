@@ -1,0 +1,182 @@
+//! What a hostile partner does, each way for itself and again and again until it is told to stop.
+
+use std::collections::BTreeMap;
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use clearing::demo::sandbox::Party;
+use partner_sdk::client::{Client, ClientError};
+use partner_sdk::jws::VerifyingKey;
+use partner_sdk::wire::MAX_BATCH;
+use tests::raw::{Raw, socket};
+
+use super::{message, runtime};
+
+/// What the hostile ones got to see: statuses, and connections that weren't made or broke off.
+type Seen = Arc<Mutex<BTreeMap<String, u64>>>;
+
+pub struct Attack {
+    pub base: String,
+    pub party: Party,
+    pub key: VerifyingKey,
+    /// The address that it comes from: 127.0.0.`from`.
+    pub from: u8,
+    /// The listeners for those without a certificate.
+    pub others: [String; 2],
+    pub stop: Arc<AtomicBool>,
+    pub seen: Seen,
+}
+
+/// Every way there is.
+pub const WAYS: [fn(&Attack); 6] = [
+    Attack::idle,
+    Attack::bodies,
+    Attack::heads,
+    Attack::unread,
+    Attack::flood,
+    Attack::batches,
+];
+
+impl Attack {
+    fn note(&self, what: &str) {
+        *self.seen.lock().expect("not poisoned").entry(what.to_owned()).or_default() += 1;
+    }
+
+    fn over(&self) -> bool {
+        self.stop.load(Ordering::SeqCst)
+    }
+
+    /// The attacker's own pace: what it keeps open meanwhile is what hurts.
+    fn linger(&self, millis: u64) {
+        std::thread::sleep(Duration::from_millis(millis));
+    }
+
+    fn raw(&self) -> Option<Raw> {
+        let raw = Raw::connect(&self.base, &self.party.identity, self.from).ok();
+        if raw.is_none() {
+            self.note("no connection");
+        }
+        raw
+    }
+
+    fn client(&self) -> Client {
+        Client::new(&self.base, &self.party.identity, self.key.clone()).expect("a client")
+    }
+
+    /// Notes an answer's status.
+    fn answered(&self, raw: &mut Raw) {
+        let answer = raw.read();
+        self.note(answer.get(9..12).unwrap_or("broken off"));
+    }
+
+    /// Connections that do nothing, more than one may have; and sockets that say nothing, at all listeners.
+    fn idle(&self) {
+        let mut kept: Vec<Raw> = vec![];
+        let mut silent: Vec<TcpStream> = vec![];
+        while !self.over() {
+            kept.extend((0..50).filter_map(|_| self.raw()));
+            for base in self.others.iter().chain([&self.base]) {
+                silent.extend((0..100).filter_map(|_| socket(base, self.from).ok()));
+            }
+            if kept.len() > 300 {
+                kept.clear();
+                silent.clear();
+            }
+            self.linger(300);
+        }
+    }
+
+    /// Bodies of 4 MiB that lack their last byte.
+    fn bodies(&self) {
+        let body = vec![b'x'; 64 * 1024];
+        while !self.over() {
+            let mut kept = vec![];
+            for path in ["/v1/batches", "/v1/keys"].into_iter().cycle().take(24) {
+                let Some(mut raw) = self.raw() else { continue };
+                let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4194304\r\n\r\n");
+                let _ = raw.write(head.as_bytes());
+                let sent = (0..63).all(|_| raw.write(&body).is_ok());
+                if !sent {
+                    self.answered(&mut raw);
+                }
+                kept.push(raw);
+                if self.over() {
+                    return;
+                }
+            }
+            self.linger(200);
+        }
+    }
+
+    /// Heads that are too large, not HTTP, HTTP/2, or never whole.
+    fn heads(&self) {
+        let large = format!("GET / HTTP/1.1\r\nHost: localhost\r\nX: {}", "x".repeat(256 * 1024));
+        let preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned() + &"\0".repeat(4096);
+        let mut slow = vec![];
+        while !self.over() {
+            for text in [&large, &preface, &"\n".repeat(1000)] {
+                if let Some(mut raw) = self.raw() {
+                    let _ = raw.write(text.as_bytes());
+                    self.answered(&mut raw);
+                }
+            }
+            slow.extend((0..20).filter_map(|_| self.raw()));
+            // A byte of each now and then.
+            slow.retain_mut(|raw| raw.write(b"G").is_ok());
+            slow.truncate(200);
+            self.linger(200);
+        }
+    }
+
+    /// Hundreds of requests down each connection, whose answers nobody takes.
+    fn unread(&self) {
+        let asks = ["/v1/keys", "/v1/rates", "/v1/agreements", "/v1/events?limit=1000", "/v1/positions"];
+        let asks = asks
+            .map(|path| format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"))
+            .concat()
+            .repeat(100);
+        while !self.over() {
+            let mut kept: Vec<Raw> = (0..20).filter_map(|_| self.raw()).collect();
+            for raw in &mut kept {
+                let _ = raw.write_within(asks.as_bytes(), Duration::from_millis(50));
+            }
+            self.linger(1_000);
+        }
+    }
+
+    /// Messages, as fast as they go, whatever is answered.
+    fn flood(&self) {
+        let client = self.client();
+        runtime().block_on(async {
+            while !self.over() {
+                let posts = (0..16).map(|_| {
+                    let (client, jws) = (client.clone(), message(&self.party));
+                    tokio::spawn(async move { client.post(&jws).await })
+                });
+                for post in posts.collect::<Vec<_>>() {
+                    match post.await.expect("a task") {
+                        Ok(answer) => self.note(answer.problem.map_or("accepted", |problem| problem.code.as_str())),
+                        Err(_) => self.note("broken off"),
+                    }
+                }
+            }
+        });
+    }
+
+    /// Full batches of messages that are in order, each sent twice.
+    fn batches(&self) {
+        let (client, runtime) = (self.client(), runtime());
+        while !self.over() {
+            let batch: Vec<String> = (0..MAX_BATCH).map(|_| message(&self.party)).collect();
+            for _ in 0..2 {
+                match runtime.block_on(client.post_batch(&batch)) {
+                    Ok(_) => self.note("a batch"),
+                    Err(ClientError::Refused(problem)) => self.note(&format!("a batch {}", problem.code)),
+                    Err(_) => self.note("a batch broken off"),
+                }
+            }
+        }
+    }
+}
