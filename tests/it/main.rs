@@ -4,6 +4,7 @@
 mod agreements;
 mod attack;
 mod balances;
+mod books;
 mod bounds;
 mod calendar;
 mod clocks;

@@ -43,14 +43,20 @@ impl SqliteAggregateFunction<i64> for WideSum {
     }
 }
 
+/// The netted windows, each with the window before it.
+const WINDOWS: &str = "(SELECT business_date, earlier FROM (SELECT business_date, state, LAG(business_date) OVER (ORDER BY business_date) AS earlier FROM settlement_window) x \
+                       WHERE state IN ('netted', 'advised', 'settled'))";
+
 /// A rule's query in the words of a database: `WIDE[x]` is a sum as text, however large, so that no amount of rows keeps the books from being checked.
 fn query(conn: &Conn, rule: &str) -> String {
     let (begin, end) = match conn {
         Conn::Sqlite(_) => ("wide_sum(", ")"),
         Conn::Postgres(_) => ("CAST(SUM(", ") AS TEXT)"),
     };
-    let rule = rule.replace("WIDE[", begin).replace(']', end);
-    format!("SELECT subject, CAST(books AS TEXT) AS books, CAST(postings AS TEXT) AS postings FROM ({rule}) broken")
+    let rule = rule.replace("WIDE[", begin).replace(']', end).replace("WINDOWS", WINDOWS);
+    // Where rows were tampered with, any of it may be missing.
+    let shown = ["subject", "books", "postings"].map(|column| format!("COALESCE(CAST({column} AS TEXT), 'nothing') AS {column}"));
+    format!("SELECT {} FROM ({rule}) broken", shown.join(", "))
 }
 
 /// Each rule: what it is, and a query for the rows that break it.
@@ -128,11 +134,44 @@ const RULES: &[(&str, &str)] = &[
     ),
     (
         "an exposure is the net of the positions of the windows not yet settled",
-        "SELECT e.partner AS subject, e.micros AS books, COALESCE(s.sum, '0') AS postings FROM exposure e LEFT JOIN \
+        "SELECT k.partner AS subject, COALESCE(e.micros, 0) AS books, COALESCE(s.sum, '0') AS postings FROM \
+         (SELECT partner, currency FROM exposure UNION SELECT debtor, currency FROM position UNION SELECT creditor, currency FROM position) k \
+         LEFT JOIN exposure e ON e.partner = k.partner AND e.currency = k.currency LEFT JOIN \
          (SELECT partner, currency, WIDE[micros] AS sum FROM ( \
          SELECT p.debtor AS partner, p.currency AS currency, p.micros AS micros FROM position p JOIN settlement_window w ON w.business_date = p.business_date AND w.state <> 'settled' \
          UNION ALL SELECT p.creditor, p.currency, -p.micros FROM position p JOIN settlement_window w ON w.business_date = p.business_date AND w.state <> 'settled') x \
-         GROUP BY partner, currency) s ON s.partner = e.partner AND s.currency = e.currency WHERE CAST(e.micros AS TEXT) <> COALESCE(s.sum, '0')",
+         GROUP BY partner, currency) s ON s.partner = k.partner AND s.currency = k.currency WHERE k.partner <> 'clearing' \
+         AND CAST(COALESCE(e.micros, 0) AS TEXT) <> COALESCE(s.sum, '0')",
+    ),
+    (
+        "an obligation owes what the positions of its window do, and a netted position is in an obligation",
+        "SELECT o.party_a AS subject, o.a_owes AS books, COALESCE(p.micros, 0) AS postings FROM obligation o LEFT JOIN position p ON p.business_date = o.business_date \
+         AND p.currency = o.currency AND p.debtor = o.party_a AND p.creditor = o.party_b WHERE o.a_owes <> COALESCE(p.micros, 0) \
+         UNION ALL SELECT o.party_b, o.b_owes, COALESCE(p.micros, 0) FROM obligation o LEFT JOIN position p ON p.business_date = o.business_date \
+         AND p.currency = o.currency AND p.debtor = o.party_b AND p.creditor = o.party_a WHERE o.b_owes <> COALESCE(p.micros, 0) \
+         UNION ALL SELECT p.debtor, 0, p.micros FROM position p JOIN settlement_window w ON w.business_date = p.business_date AND w.state IN ('netted', 'advised', 'settled') \
+         WHERE p.debtor <> p.creditor AND p.micros <> 0 AND NOT EXISTS (SELECT 1 FROM obligation o WHERE o.business_date = p.business_date AND o.currency = p.currency \
+         AND (o.party_a = p.debtor AND o.party_b = p.creditor OR o.party_a = p.creditor AND o.party_b = p.debtor))",
+    ),
+    (
+        "what a pair pays and carries on is what it owes and was carried",
+        "SELECT party_a AS subject, net + carried_out AS books, a_owes - b_owes + carried_in AS postings FROM obligation \
+         WHERE net + carried_out <> a_owes - b_owes + carried_in",
+    ),
+    (
+        "what a netted window carries in is what the window before carried on",
+        "SELECT k.party_a AS subject, COALESCE(o.carried_in, 0) AS books, COALESCE(c.carried_out, 0) AS postings FROM \
+         (SELECT o.business_date AS business_date, w.earlier AS earlier, o.party_a AS party_a, o.party_b AS party_b, o.currency AS currency \
+         FROM obligation o JOIN WINDOWS w ON w.business_date = o.business_date \
+         UNION SELECT w.business_date, w.earlier, o.party_a, o.party_b, o.currency FROM obligation o JOIN WINDOWS w ON w.earlier = o.business_date) k \
+         LEFT JOIN obligation o ON o.business_date = k.business_date AND o.party_a = k.party_a AND o.party_b = k.party_b AND o.currency = k.currency \
+         LEFT JOIN obligation c ON c.business_date = k.earlier AND c.party_a = k.party_a AND c.party_b = k.party_b AND c.currency = k.currency \
+         WHERE COALESCE(o.carried_in, 0) <> COALESCE(c.carried_out, 0)",
+    ),
+    (
+        "points that were due at the cut-off of a netted window are gone",
+        "SELECT l.programme AS subject, l.due_at AS books, w.last AS postings FROM lot l, \
+         (SELECT MAX(cut_off_at) AS last FROM settlement_window WHERE state IN ('netted', 'advised', 'settled')) w WHERE l.remaining > 0 AND l.due_at <= w.last",
     ),
     (
         "the exposures of a currency sum to what is owed to the clearinghouse",
@@ -155,7 +194,9 @@ const RULES: &[(&str, &str)] = &[
         "a quote is what its message was told",
         "SELECT q.programme AS subject, q.credited + q.bonus AS books, COALESCE(m.credited + m.bonus, 0) AS postings FROM quote q LEFT JOIN message m \
          ON m.seq = q.seq AND m.kind = 'quote' AND m.code IS NULL WHERE m.seq IS NULL OR m.points <> q.points OR m.credited <> q.credited OR m.bonus <> q.bonus \
-         OR m.agreement <> q.agreement OR m.rate <> q.rate OR COALESCE(m.bonus_rate, 0) <> COALESCE(q.bonus_rate, 0)",
+         OR m.agreement <> q.agreement OR m.rate <> q.rate OR COALESCE(m.bonus_rate, 0) <> COALESCE(q.bonus_rate, 0) \
+         UNION ALL SELECT m.programme, CAST(0 AS BIGINT), m.credited + m.bonus FROM message m WHERE m.kind = 'quote' AND m.code IS NULL \
+         AND NOT EXISTS (SELECT 1 FROM quote q WHERE q.seq = m.seq)",
     ),
     (
         "an exchange uses up one quote",
