@@ -370,6 +370,7 @@ fn open(config: &Path) -> anyhow::Result<(Config, Conn)> {
 
 /// What stands on a command line can be read by everybody on the machine.
 fn not_in_ps(database: &str) -> anyhow::Result<()> {
+    crate::config::is_database(database)?;
     let given = |argument: std::ffi::OsString| argument.to_string_lossy().contains(database);
     ensure!(
         !Url::new(database).has_password() || !std::env::args_os().any(given),

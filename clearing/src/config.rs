@@ -109,6 +109,8 @@ pub struct Limits {
     pub requests_per_second: u32,
     /// Messages of a partner a second; twice as many at once. 0: no bound.
     pub messages_per_second: u32,
+    /// Steps of a partner a second with documents, keys and certificates; ten times as many at once. 0: no bound.
+    pub steps_per_second: u32,
     /// TLS handshakes of one address that are under way at once (1 to 10,000).
     pub handshakes: usize,
     /// TLS handshakes of one address that begin in a second; twice as many at once. 0: no bound.
@@ -131,6 +133,7 @@ impl Default for Limits {
             processors: 2,
             requests_per_second: 1_000,
             messages_per_second: 5_000,
+            steps_per_second: 5,
             handshakes: 128,
             handshakes_per_second: 250,
             strangers: 8,
@@ -144,6 +147,7 @@ impl Limits {
     pub fn without_rates(mut self) -> Self {
         (self.requests_per_second, self.messages_per_second) = (0, 0);
         (self.handshakes_per_second, self.strangers_per_second) = (0, 0);
+        self.steps_per_second = 0;
         self
     }
 
@@ -253,6 +257,7 @@ impl Config {
             at.insert(last.to_owned(), value);
         }
         let config: Self = table.try_into().context("a value from the file or a CLEARING_ variable")?;
+        is_database(&config.database)?;
         ensure!((1..=1_000_000).contains(&config.ledger.queue), "ledger.queue must be 1 to 1000000");
         ensure!((1..=5_000).contains(&config.ledger.group), "ledger.group must be 1 to 5000");
         config.limits.check()?;
@@ -283,6 +288,15 @@ impl Config {
         }
         self
     }
+}
+
+/// Refuses what would be taken for the name of a file, and may hold a password. The error doesn't show it.
+pub fn is_database(text: &str) -> anyhow::Result<()> {
+    ensure!(
+        !migrations::Url::new(text).is_mistaken(),
+        "the database is neither the path of a SQLite file nor a URL that is taken: write it as a URL of the form postgresql://USER@HOST:PORT/DATABASE, in lower case"
+    );
+    Ok(())
 }
 
 /// The variables that override values; one that isn't text is refused by name, never shown.

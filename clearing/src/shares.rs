@@ -60,6 +60,7 @@ pub struct Share {
     processors: Arc<Semaphore>,
     per_second: Rate,
     messages_per_second: Rate,
+    steps_per_second: Rate,
 }
 
 /// One of a counted number of places, until it is dropped.
@@ -231,6 +232,7 @@ impl Share {
             per_second: Rate::new(limits.requests_per_second, 2),
             // A batch takes a thousand at once.
             messages_per_second: Rate::at_once(limits.messages_per_second, limits.messages_per_second.saturating_mul(2).max(2000)),
+            steps_per_second: Rate::new(limits.steps_per_second, 10),
         }
     }
 
@@ -327,6 +329,11 @@ pub async fn processor() -> Result<Option<OwnedSemaphorePermit>, ()> {
 pub fn messages(count: usize) -> Result<(), Duration> {
     let count = u32::try_from(count).unwrap_or(u32::MAX);
     work().map_or(Ok(()), |work| work.share.messages_per_second.take(count, Instant::now()))
+}
+
+/// Counts a step with a document, a key or a certificate towards the partner's rate: each takes the ledger's lock and is kept. The error is how long to wait.
+pub fn step() -> Result<(), Duration> {
+    work().map_or(Ok(()), |work| work.share.steps_per_second.take(1, Instant::now()))
 }
 
 /// Why a body gets no more memory.

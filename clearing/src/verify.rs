@@ -44,6 +44,7 @@ impl From<JwsError> for Refused {
             ),
             JwsError::Unprotected => (Code::UnprotectedHeader, Some("header".to_owned())),
             JwsError::Header(fault) => (Code::BadHeader, fault.field().map(str::to_owned)),
+            JwsError::HeaderSize => (Code::BadHeader, Some("protected".to_owned())),
             JwsError::Critical => (Code::BadHeader, Some("crit".to_owned())),
             JwsError::Algorithm => (Code::BadHeader, Some("alg".to_owned())),
             JwsError::Signature => (Code::BadSignature, None),

@@ -43,6 +43,17 @@ impl Url {
         self.0.starts_with("postgres://") || self.0.starts_with("postgresql://")
     }
 
+    /// Whether it is neither a path nor a URL that is taken, but meant for a server: parameters as libpq takes them too, another scheme, a scheme with a mistake.
+    /// It would be the name of a file, and may hold a password.
+    pub fn is_mistaken(&self) -> bool {
+        const NAMES: [&str; 8] = ["host", "hostaddr", "port", "user", "password", "dbname", "passfile", "service"];
+        let mut before: Vec<&str> = self.0.split('=').collect();
+        before.pop();
+        let mut names = before.into_iter().filter_map(|part| part.split_whitespace().last());
+        let is_like_a_url = self.0.contains("://") || self.0.trim_start().to_lowercase().starts_with("postgres") && self.0.contains('@');
+        !self.is_postgres() && (is_like_a_url || names.any(|name| NAMES.contains(&name)))
+    }
+
     /// Whether a password stands in it.
     pub fn has_password(&self) -> bool {
         self.secrets().any(|secret| !secret.is_empty())
@@ -55,8 +66,12 @@ impl Url {
         let user = rest.rsplit_once('@').map_or("", |(user, _)| user);
         let own = user.split_once(':').map(|(_, password)| password);
         let parameters = rest.split(['?', '&']).filter_map(|one| one.split_once('='));
-        own.into_iter()
-            .chain(parameters.filter(|(name, _)| name.contains("password")).map(|(_, value)| value))
+        // A name may be written with escapes: whatever holds one may be a password's.
+        own.into_iter().chain(
+            parameters
+                .filter(|(name, _)| name.contains("password") || name.contains('%'))
+                .map(|(_, value)| value),
+        )
     }
 
     /// An error's text without anything that may be a password: libpq quotes what it can't read.
@@ -242,5 +257,19 @@ mod tests {
     fn a_url_with_a_password_does_not_show() {
         assert!(!format!("{:?}", Url::new("postgres://a:secret@h/d")).contains("secret"));
         assert_eq!(Url::new("sqlite:x.db").sqlite_path(), Some(std::path::Path::new("x.db")));
+        for text in [
+            "host=127.0.0.1 password=secret",
+            "dbname = clearing",
+            "sqlite:user=a",
+            "POSTGRES://u:secret@h/d",
+            " postgresql://u:secret@h/d",
+            "postgresql:/u:secret@h/d",
+            "mysql://u:secret@h/d",
+        ] {
+            assert!(Url::new(text).is_mistaken(), "{text}");
+        }
+        for text in ["/srv/host=1/clearing.db", "clearing.db", "postgresql://h/d?host=/run"] {
+            assert!(!Url::new(text).is_mistaken(), "{text}");
+        }
     }
 }

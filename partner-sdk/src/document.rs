@@ -17,6 +17,9 @@ use crate::strict::{Fields, StrictError, write_object};
 use crate::text::Why;
 use crate::wire::WireTime;
 
+/// The most agreements in one answer to a list.
+pub const MAX_LISTED: usize = 100;
+
 /// What a document is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
+use icu_normalizer::ComposingNormalizerBorrowed;
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// The longest name, in characters.
@@ -13,8 +14,8 @@ pub const MAX_NAME: usize = 100;
 pub const MAX_REASON: usize = 500;
 
 /// What a reader doesn't see, in order: of Unicode 16 the format characters (Cf), the line and paragraph separators, and whatever else is ignored where it is
-/// shown (Default_Ignorable_Code_Point, for example variation selectors and fillers). Codes that never are characters come on top. <https://www.unicode.org/Public/16.0.0/ucd/DerivedCoreProperties.txt>
-const UNSEEN: [(u32, u32); 26] = [
+/// shown (Default_Ignorable_Code_Point, for example variation selectors and fillers), and the Braille blank. Codes that never are characters come on top. <https://www.unicode.org/Public/16.0.0/ucd/DerivedCoreProperties.txt>
+const UNSEEN: [(u32, u32); 27] = [
     (0x00AD, 0x00AD),
     (0x034F, 0x034F),
     (0x0600, 0x0605),
@@ -29,6 +30,7 @@ const UNSEEN: [(u32, u32); 26] = [
     (0x200B, 0x200F),
     (0x2028, 0x202E),
     (0x2060, 0x206F),
+    (0x2800, 0x2800),
     (0x3164, 0x3164),
     (0xFDD0, 0xFDEF),
     (0xFE00, 0xFE0F),
@@ -97,10 +99,14 @@ pub fn counted(n: impl Into<i128>, noun: &str) -> String {
     if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
 }
 
-/// What two names have in common that a reader may take for one another: case and blanks don't tell them apart.
+/// What two names have in common that a reader may take for one another: case, blanks, and the ways in which Unicode writes the same letter (its normalization
+/// form KC, UAX #15) don't tell them apart.
 pub fn folded(name: &str) -> String {
-    let words: Vec<String> = name.split_whitespace().map(str::to_lowercase).collect();
-    words.join(" ")
+    let compatible = ComposingNormalizerBorrowed::new_nfkc();
+    // By upper case first: only there is ß what it is read as.
+    let folded = compatible.normalize(name).to_uppercase().to_lowercase();
+    let words = compatible.normalize(&folded);
+    words.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Why a text isn't taken.
@@ -264,5 +270,13 @@ mod tests {
         );
         assert_eq!(folded("  Ann  CHAN "), folded("ann chan"));
         assert_ne!(folded("ann"), folded("anna"));
+        for (name, same) in [
+            ("Caf\u{e9}", "Cafe\u{301}"),
+            ("P\u{ff4f}\u{ff4f}l", "Pool"),
+            ("Stra\u{df}e", "STRASSE"),
+            ("\u{fb01}n", "Fin"),
+        ] {
+            assert_eq!(folded(name), folded(same));
+        }
     }
 }

@@ -234,12 +234,12 @@ fn a_closed_pipe_and_a_full_device_are_no_panic(backend: Backend) {
     let (key, device) = (house.path("ben.key"), || {
         File::options().write(true).open("/dev/full").expect("a full device")
     });
-    let decline = ["decline", hash, "--why", "it paid", "--as", "ben", "--key", &key];
-    let full = house.command(&decline).stdout(device()).output().expect("it runs");
+    let approve = ["approve", hash, "--as", "ben", "--key", &key];
+    let full = house.command(&approve).stdout(device()).output().expect("it runs");
     let said = String::from_utf8_lossy(&full.stderr);
     assert!(!full.status.success() && said.contains("what was asked for is done"), "{said}");
-    assert!(house.works(&["document", "list"]).contains("declined"));
-    let mute = house.command(&decline).stdout(device()).stderr(device()).status().expect("it runs");
+    assert!(house.works(&["document", "list"]).contains("in_force"));
+    let mute = house.command(&approve).stdout(device()).stderr(device()).status().expect("it runs");
     assert_eq!(mute.code(), Some(1));
 }
 

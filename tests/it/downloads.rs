@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use clearing::store::{documents, events, partners};
 use diesel::Connection;
 use diesel::connection::InstrumentationEvent;
+use jiff::ToSpan;
 use migrations::{Conn, each_backend};
 use partner_sdk::Code;
 use partner_sdk::client::ClientError;
-use partner_sdk::document::Kind;
+use partner_sdk::document::{Action, Filed, MAX_LISTED};
 use settlement::Format;
-use tests::market::Market;
+use tests::market::{Market, terms};
 use tests::{Backend, World, earn, execute, on_both};
 
 const MILES: &str = include_str!("networks/miles.toml");
@@ -21,6 +22,7 @@ on_both!(
     files_that_are_missing_or_changed_are_written_again_as_they_were,
     what_was_changed_behind_the_ledger_is_not_served,
     a_list_takes_as_many_statements_as_one,
+    a_list_is_leafed_through,
     whether_a_partner_may_go_is_asked_of_counts,
 );
 
@@ -108,16 +110,41 @@ fn statements<T>(conn: &mut Conn, body: impl FnOnce(&mut Conn) -> T) -> (usize, 
     (count.load(Ordering::SeqCst), done)
 }
 
+fn a_list_is_leafed_through(backend: Backend) {
+    let market = Market::new(backend, 1);
+    let world = &market.world;
+    // What another proposed before is not hidden by however many come after it.
+    let mut proposed = vec![market.propose("pool", &terms("P0", world.now())).expect("proposed").hash];
+    while proposed.len() < 230 {
+        world.wait(1.second());
+        let filed = market.propose("grocer", &terms("P0", world.now())).expect("proposed");
+        market.act("grocer", Action::Withdraw, &filed.hash).expect("withdrawn");
+        proposed.push(filed.hash);
+    }
+    proposed.reverse();
+    let client = world.client("grocer");
+    let all = world.runtime.block_on(client.agreements(None)).expect("a list");
+    let named: Vec<&str> = all.iter().map(|filed| filed.hash.as_str()).collect();
+    assert!(named == proposed, "newest first, each once");
+    let page: Vec<Filed> = world.runtime.block_on(client.get("/v1/agreements")).expect("a page");
+    assert_eq!(page.len(), MAX_LISTED);
+    // What isn't one's own is no place to go on from, whether it is there or not.
+    for hash in [&proposed[0], &"0".repeat(64)] {
+        assert_eq!(
+            download(world, "cafe", &format!("/v1/agreements?after={hash}")),
+            Err(Code::NotFound)
+        );
+    }
+}
+
 fn a_list_takes_as_many_statements_as_one(backend: Backend) {
     let market = Market::new(backend, 12);
     let mut conn = market.world.sandbox.database().expect("a connection");
     for expected in [1, 12] {
-        while documents::list(&mut conn, Kind::Agreement, Some("grocer")).expect("a list").len() < expected {
+        while documents::list(&mut conn, "grocer", None).expect("a list").len() < expected {
             market.propose("grocer", &market.terms()).expect("proposed");
         }
-        let (count, all) = statements(&mut conn, |conn| {
-            documents::list(conn, Kind::Agreement, Some("grocer")).expect("a list")
-        });
+        let (count, all) = statements(&mut conn, |conn| documents::list(conn, "grocer", None).expect("a list"));
         assert_eq!((count, all.len()), (2, expected));
         assert!(all.iter().all(|document| document.signatures.len() == 1));
     }

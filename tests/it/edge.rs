@@ -14,6 +14,7 @@ const POOL: &str = include_str!("networks/pool.toml");
 on_both!(
     a_head_is_read_in_one_way_only,
     one_partner_s_share_is_not_another_s,
+    steps_with_documents_and_keys_have_a_rate,
     part_of_a_head_keeps_no_place,
     an_address_leaves_visitors_room,
     a_revoked_key_s_connections_are_closed
@@ -66,6 +67,12 @@ fn a_head_is_read_in_one_way_only(backend: Backend) {
             411,
             Some(Code::LengthRequired),
         ),
+        (
+            // It is never sent.
+            "POST /v1/batches HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\nx".into(),
+            413,
+            Some(Code::TooLarge),
+        ),
         ("GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n".into(), 404, Some(Code::NotFound)),
         (
             "PUT /v1/keys HTTP/1.1\r\nHost: localhost\r\n\r\n".into(),
@@ -100,8 +107,8 @@ fn one_partner_s_share_is_not_another_s(backend: Backend) {
     // Four bodies that never end, of each: one more request of theirs is refused, and nobody else notices.
     let unfinished = |path: &str| {
         format!(
-            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9000\r\n\r\n{}",
-            "x".repeat(5000)
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4000\r\n\r\n{}",
+            "x".repeat(3000)
         )
     };
     let mut held = vec![];
@@ -142,6 +149,37 @@ fn one_partner_s_share_is_not_another_s(backend: Backend) {
         idle.push(raw);
     }
     assert!(idle[0].is_ended());
+}
+
+fn steps_with_documents_and_keys_have_a_rate(backend: Backend) {
+    let mut world = World::new(backend, POOL);
+    world.sandbox.stop();
+    world.sandbox.config.limits.steps_per_second = 1;
+    world.sandbox.start().expect("the service starts");
+    world.connect();
+    let step = |partner: &str, path: &str| {
+        let mut raw = connect(&world, partner);
+        raw.write(format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx").as_bytes())
+            .expect("sent");
+        raw.read()
+    };
+    let acts = format!("/v1/agreements/{}/acts", "0".repeat(64));
+    let paths = ["/v1/agreements", "/v1/keys", "/v1/certificates", "/v1/revocations", &acts];
+    // Ten at once, and one more for each second that the test takes.
+    let is_refused = |answer: &String| code(answer) == Some(Code::TooManyRequests);
+    let taken = paths
+        .iter()
+        .cycle()
+        .take_while(|path| !is_refused(&step("ikea", path)))
+        .take(60)
+        .count();
+    assert!((10..60).contains(&taken), "{taken}");
+    for path in paths {
+        let refused = (0..20).map(|_| step("ikea", path)).find(is_refused).expect(path);
+        assert!(refused.contains("retry-after: 1\r\n"), "{refused}");
+        assert!(!is_refused(&step("hangseng", path)), "another's");
+    }
+    world.post("wellcome", earn("YUU", "m1", "1")).expect("a message is no step");
 }
 
 fn part_of_a_head_keeps_no_place(backend: Backend) {

@@ -28,6 +28,10 @@ fn a_password_is_not_taken_from_the_command_line() {
     ] {
         assert!(said(arguments, None).contains("PGPASSWORD"), "{arguments:?}");
     }
+    // The other form that libpq takes would be the name of a file.
+    let parameters = "host=127.0.0.1 user=clearing password=s3cret";
+    assert!(said(&["init", &path], Some(parameters)).contains("write it as a URL"));
+    assert!(said(&["init", &path, "--database", parameters], None).contains("write it as a URL"));
     assert!(!folder.path().join("a").exists(), "nothing was made");
     assert!(said(&["init", &path], Some(url)).contains("cannot connect to the database"));
     // A mistake in the URL that a configuration holds isn't told with the password in it.
@@ -37,6 +41,7 @@ fn a_password_is_not_taken_from_the_command_line() {
         "postgresql://u:s3cret@h:port/d",
         "postgresql://u:s3/cret@h/d",
         "postgresql://u:s3%cret@h/d",
+        "host=h user=u password=s3cret",
     ] {
         let text = std::fs::read_to_string(&config).expect("there");
         let text: Vec<String> = text

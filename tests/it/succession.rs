@@ -1,5 +1,6 @@
 //! What becomes of agreements, rates and obligations when agreements end, follow each other, or their parties change.
 
+use clearing::store::events::NewEvent;
 use clearing::store::{self, events};
 use jiff::{Timestamp, ToSpan};
 use partner_sdk::agreement::{AgreementKind, BonusSplit, Terms};
@@ -284,6 +285,20 @@ fn nobody_fills_the_trail(backend: Backend) {
     for _ in 0..50 {
         market.act("grocer", Action::Decline, &filed.hash).expect_err("not the proposer's");
     }
+    assert_eq!(market.refusals().len(), 30);
+    // Nor do others' events, however many, make room for more.
+    let mut conn = market.world.sandbox.database().expect("a connection");
+    let others: Vec<NewEvent> = (0..2_000)
+        .map(|_| NewEvent {
+            recipient: events::OPERATOR.into(),
+            kind: "document.proposed",
+            subject: String::new(),
+            facts: vec![],
+        })
+        .collect();
+    let now = market.world.now().as_microsecond();
+    conn.transaction(|conn| events::append(conn, now, &others)).expect("appended");
+    market.act("grocer", Action::Decline, &filed.hash).expect_err("not the proposer's");
     assert_eq!(market.refusals().len(), 30);
     market.act("pool", Action::Withdraw, &filed.hash).expect_err("not the other's");
     assert_eq!(market.refusals().len(), 31, "others are recorded all the same");

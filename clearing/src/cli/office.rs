@@ -147,8 +147,7 @@ pub fn approve(at: &At, hash: &str, who: &Who) -> anyhow::Result<()> {
     let (config, mut conn) = open(&at.config)?;
     let key = signing_key(&mut conn, who)?;
     let document = named(&mut conn, hash)?;
-    print(&document)?;
-    say!("in force {}", from_when(&mut conn, &document, Timestamp::now())?)?;
+    let when = from_when(&mut conn, &document, Timestamp::now())?;
     let (clearing, now) = (clearing_key(&config)?, Timestamp::now());
     keys::own(&mut conn, clearing.kid(), &clearing.verifying_key(), now)?;
     let payload = document.payload.as_bytes();
@@ -162,7 +161,10 @@ pub fn approve(at: &At, hash: &str, who: &Who) -> anyhow::Result<()> {
             changes::approve(&mut conn, now, &clearing, &document.hash, &signature)
         }
     };
-    out::done(say!("{} is {}", document.hash, approved?.state))
+    let approved = approved?;
+    // It is done, whether anybody reads what is printed or not.
+    let told = print(&approved).and_then(|()| say!("in force {when}"));
+    out::done(told.and_then(|()| say!("{} is {}", approved.hash, approved.state)))
 }
 
 /// From when on a document is in force, if it is approved now.

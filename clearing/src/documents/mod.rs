@@ -161,7 +161,7 @@ fn refused_lately(conn: &mut Conn, now: Timestamp, who: &str) -> Result<usize, D
     let minute_ago = now.as_microsecond().saturating_sub(60_000_000);
     let of_party =
         |event: &events::Event| event.kind == "document.refused" && event.facts.iter().any(|(name, by)| name == "by" && by == who);
-    let recent = events::since(conn, OPERATOR, minute_ago, 1000)?;
+    let recent = events::since(conn, OPERATOR, minute_ago)?;
     Ok(recent.iter().filter(|event| of_party(event)).count())
 }
 

@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use jiff::Timestamp;
-use partner_sdk::document::{Filed, Kind, SignedBy};
+use partner_sdk::document::{Filed, SignedBy};
 use partner_sdk::jws::general::MAX_DOCUMENT_BYTES;
 use partner_sdk::wire::{Event, MAX_EVENTS, MAX_WAIT_SECONDS};
-use partner_sdk::{Code, PartnerId};
+use partner_sdk::{Code, PartnerId, Problem};
 
 use super::params::Params;
-use super::{Failure, State, caller, heard, on_database};
+use super::{Failure, State, caller, heard_step, on_database};
 use crate::clock::timestamp;
 use crate::directory::{Directory, Numbered};
 use crate::documents::{Done, Fault, agreements};
@@ -71,7 +71,7 @@ async fn step(
     state: &State,
     step: impl FnOnce(&mut migrations::Conn, Timestamp, &PartnerId, &str) -> Done<Document> + Send + 'static,
 ) -> Result<HttpResponse, Failure> {
-    let (partner, _, text) = heard(request, payload, state, MAX_DOCUMENT_BYTES + 1).await?;
+    let (partner, _, text) = heard_step(request, payload, state, MAX_DOCUMENT_BYTES + 1).await?;
     let now = state.clock.now();
     let (document, directory, newest) = on_database(state, move |conn| {
         let document = step(conn, now, &partner, text.trim_end())?;
@@ -137,15 +137,23 @@ pub async fn fetch(request: HttpRequest, hash: web::Path<String>, state: web::Da
     Ok(HttpResponse::Ok().json(filed(&document, &directory)))
 }
 
-/// `GET /v1/agreements`: the caller's own, newest first; with `as_of`, those in force at that instant.
+/// `GET /v1/agreements`: the caller's own, newest first, a page of them; with `after`, those that come after that one; with `as_of`, those in force at that instant.
 pub async fn list(request: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, Failure> {
     let (partner, known) = caller(&request, &state)?;
-    let as_of = Params::new(&request, &["as_of"])?.instant("as_of")?;
+    let params = Params::new(&request, &["after", "as_of"])?;
+    let (after, as_of) = (params.text("after").map(str::to_owned), params.instant("as_of")?);
+    if after.is_some() && as_of.is_some() {
+        let why = "`after` leafs through all of one's agreements, `as_of` tells those in force at an instant: one or the other";
+        return Err(Problem::new(Code::BadRequest, why).at(Some("after")).into());
+    }
     let (all, directory) = on_database(&state, move |conn| {
         conn.snapshot(|conn| {
             let directory = current_directory(conn, &known)?;
             let all = match as_of {
-                None => documents::list(conn, Kind::Agreement, Some(partner.as_str()))?,
+                None => {
+                    let after = after.map(|hash| agreements::fetch(conn, &partner, &hash)).transpose()?;
+                    documents::list(conn, partner.as_str(), after.as_ref())?
+                }
                 // However many were proposed since, those in force are found.
                 Some(at) => {
                     let begun = |hash: &str| {

@@ -11,7 +11,7 @@ use partner_sdk::wire::keys::{
 };
 use partner_sdk::{Code, KeyId, PartnerId, Problem};
 
-use super::{Failure, State, body, caller, heard, on_database};
+use super::{Failure, State, body, caller, heard_step, on_database};
 use crate::directory::Directory;
 use crate::install;
 use crate::keyring::fresh;
@@ -109,7 +109,7 @@ pub async fn list(request: HttpRequest, state: web::Data<State>) -> Result<HttpR
 
 /// `POST /v1/keys`: a further signing key, with a proof by that key itself; or the end of one.
 pub async fn add(request: HttpRequest, payload: web::Payload, state: web::Data<State>) -> Result<HttpResponse, Failure> {
-    let (partner, directory, text) = heard(&request, payload, &state, MAX_BODY).await?;
+    let (partner, directory, text) = heard_step(&request, payload, &state, MAX_BODY).await?;
     let now = state.clock.now();
     let (new, kid) = signed(&text, TYP_KEY, (&partner, &directory, now), NewKey::parse, |new| &new.issued)?;
     let key = public_key(&new.public_key)?;
@@ -156,7 +156,7 @@ fn prove(new: &NewKey, partner: &PartnerId, key: &VerifyingKey) -> Result<(), Fa
 
 /// `POST /v1/certificates`: a certificate for a further TLS key, or a new one for a key that is registered.
 pub async fn certificate(request: HttpRequest, payload: web::Payload, state: web::Data<State>) -> Result<HttpResponse, Failure> {
-    let (partner, directory, text) = heard(&request, payload, &state, MAX_BODY).await?;
+    let (partner, directory, text) = heard_step(&request, payload, &state, MAX_BODY).await?;
     let now = state.clock.now();
     let (new, kid) = signed(&text, TYP_CERTIFICATE, (&partner, &directory, now), NewCertificate::parse, |new| {
         &new.issued
@@ -176,7 +176,7 @@ pub async fn certificate(request: HttpRequest, payload: web::Payload, state: web
 
 /// `POST /v1/revocations`: the end of one of the caller's keys, at once and for good.
 pub async fn revoke(request: HttpRequest, payload: web::Payload, state: web::Data<State>) -> Result<HttpResponse, Failure> {
-    let (partner, directory, text) = heard(&request, payload, &state, MAX_BODY).await?;
+    let (partner, directory, text) = heard_step(&request, payload, &state, MAX_BODY).await?;
     let now = state.clock.now();
     let caller = (&partner, &*directory, now);
     let (revocation, kid) = signed(&text, TYP_REVOCATION, caller, Revocation::parse, |revocation| &revocation.issued)?;

@@ -38,7 +38,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CONTENT_ENCODING, RETRY_AFTER};
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, RETRY_AFTER};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use futures_util::StreamExt;
 use partner_sdk::jws::SigningKey;
@@ -195,6 +195,14 @@ async fn body(request: &HttpRequest, mut payload: web::Payload, max: usize) -> R
     if codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return Err(Failure::new(Code::UnsupportedMedia));
     }
+    // What is announced as too large isn't waited for.
+    let length = request
+        .headers()
+        .get(CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse().ok());
+    if length.is_some_and(|length: u64| usize::try_from(length).map_or(true, |length| length > max)) {
+        return Err(Failure::new(Code::TooLarge));
+    }
     let read = async {
         let mut bytes = Vec::new();
         while let Some(chunk) = payload.next().await {
@@ -239,6 +247,17 @@ async fn heard(
     let text = String::from_utf8(bytes).map_err(|_| Problem::new(Code::BadRequest, "the body isn't text"))?;
     let (partner, directory) = caller(request, state)?;
     Ok((partner, directory, text))
+}
+
+/// The body of a partner's step with a document, a key or a certificate, as [`heard`].
+async fn heard_step(
+    request: &HttpRequest,
+    payload: web::Payload,
+    state: &State,
+    max: usize,
+) -> Result<(PartnerId, Arc<Directory>, String), Failure> {
+    shares::step().map_err(|wait| too_many(wait, "steps with documents, keys and certificates"))?;
+    heard(request, payload, state, max).await
 }
 
 /// Runs `work` on the processors' own threads, so that it doesn't hold up other requests.

@@ -6,7 +6,7 @@ use diesel::prelude::*;
 use jiff::Timestamp;
 use migrations::schema::{agreement, document, document_act, document_signature};
 use migrations::{Conn, DbError, each_backend};
-use partner_sdk::document::{Action, Kind, State};
+use partner_sdk::document::{Action, Kind, MAX_LISTED, State};
 use partner_sdk::jws::general::{General, Signature};
 
 use super::listing::{Row, listed};
@@ -105,19 +105,20 @@ fn with_signatures(conn: &mut Conn, rows: Vec<Row>) -> Result<Vec<Document>, DbE
     rows.into_iter().map(document).collect()
 }
 
-/// The documents of a kind in which `party` is proposer or counterparty, newest first; every one where no party is given. At most 1,000.
-pub fn list(conn: &mut Conn, kind: Kind, party: Option<&str>) -> Result<Vec<Document>, DbError> {
+/// The agreements in which `party` is proposer or counterparty, newest first, [`MAX_LISTED`] at most: the newest ones, or those that come after one of them in this order.
+pub fn list(conn: &mut Conn, party: &str, after: Option<&Document>) -> Result<Vec<Document>, DbError> {
+    let (at, hash) = after.map_or((i64::MAX, ""), |one| (one.proposed_at, &one.hash));
     let query = document::table
-        .filter(document::kind.eq(kind.as_str()))
+        .filter(document::kind.eq(Kind::Agreement.as_str()))
+        .filter(document::proposer.eq(party).or(document::counterparty.eq(party)))
+        .filter(
+            document::proposed_at
+                .lt(at)
+                .or(document::proposed_at.eq(at).and(document::hash.gt(hash))),
+        )
         .order((document::proposed_at.desc(), document::hash))
-        .limit(1000);
-    let rows: Vec<Row> = match party {
-        None => each_backend!(conn, |c| query.load(c))?,
-        Some(party) => {
-            let own = query.filter(document::proposer.eq(party).or(document::counterparty.eq(party)));
-            each_backend!(conn, |c| own.load(c))?
-        }
-    };
+        .limit(MAX_LISTED as i64);
+    let rows: Vec<Row> = each_backend!(conn, |c| query.load(c))?;
     with_signatures(conn, rows)
 }
 

@@ -86,14 +86,24 @@ pub fn newest(conn: &mut Conn) -> Result<i64, DbError> {
     Ok(next - 1)
 }
 
-/// Up to `limit` events for a recipient from an instant on (microseconds since 1970), newest first.
-pub fn since(conn: &mut Conn, recipient: &str, at: i64, limit: i64) -> Result<Vec<Event>, DbError> {
-    let query = event::table
-        .filter(event::recipient.eq(recipient))
-        .order(event::no.desc())
-        .limit(limit);
-    let rows = each_backend!(conn, |c| query.load::<Row>(c))?;
-    rows.into_iter().filter(|row| row.1 >= at).map(read).collect()
+/// The events for a recipient from an instant on (microseconds since 1970), however many, newest first.
+pub fn since(conn: &mut Conn, recipient: &str, at: i64) -> Result<Vec<Event>, DbError> {
+    const PAGE: usize = 1000;
+    let (mut all, mut before) = (vec![], i64::MAX);
+    loop {
+        let query = event::table
+            .filter(event::recipient.eq(recipient))
+            .filter(event::no.lt(before))
+            .order(event::no.desc())
+            .limit(PAGE as i64);
+        let rows = each_backend!(conn, |c| query.load::<Row>(c))?;
+        let last = rows.last().filter(|row| rows.len() == PAGE && row.1 >= at).map(|row| row.0);
+        all.extend(rows.into_iter().take_while(|row| row.1 >= at));
+        match last {
+            Some(last) => before = last,
+            None => return all.into_iter().map(read).collect(),
+        }
+    }
 }
 
 type Row = (i64, i64, String, String, String, String);

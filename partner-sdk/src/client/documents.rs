@@ -7,7 +7,7 @@ use reqwest::Method;
 
 use super::{Client, ClientError, REQUEST_TIMEOUT};
 use crate::agreement::Terms;
-use crate::document::{self, Act, Action, Filed, State};
+use crate::document::{self, Act, Action, Filed, MAX_LISTED, State};
 use crate::ids::{MessageId, ProgrammeCode};
 use crate::jws::general::{General, Signature};
 use crate::jws::{JwsError, SigningKey, TYP_AGREEMENT, VerifyingKey};
@@ -29,10 +29,18 @@ impl Client {
         checked(self.get(&format!("/v1/agreements/{hash}")).await?, hash, &self.clearing_key)
     }
 
-    /// One's own agreements, newest first; with `as_of`, those in force at that instant.
+    /// One's own agreements, newest first, as many requests as that takes; with `as_of`, those in force at that instant.
     pub async fn agreements(&self, as_of: Option<Timestamp>) -> Result<Vec<Filed>, ClientError> {
         let query = as_of.map(|at| format!("?as_of={at}")).unwrap_or_default();
-        let all: Vec<Filed> = self.get(&format!("/v1/agreements{query}")).await?;
+        let mut all: Vec<Filed> = self.get(&format!("/v1/agreements{query}")).await?;
+        let mut page = all.len();
+        // A page that isn't full is the last one.
+        while as_of.is_none() && page == MAX_LISTED {
+            let Some(last) = all.last() else { break };
+            let more: Vec<Filed> = self.get(&format!("/v1/agreements?after={}", last.hash)).await?;
+            page = more.len();
+            all.extend(more);
+        }
         all.into_iter()
             .map(|one| {
                 let hash = one.hash.clone();

@@ -184,6 +184,9 @@ mod tests {
     fn nothing_else_is_taken() {
         let good = document().to_json();
         let error = |text: &str| General::parse(text).expect_err(text);
+        let blank = format!(r#"{{"alg":"EdDSA",{}"kid":"a-1","typ":"t"}}"#, " ".repeat(512));
+        let long = Signature::read(URL_SAFE_NO_PAD.encode(blank), String::new());
+        assert_eq!(long, Err(JwsError::HeaderSize));
         for header in ["{\"kid\":\"b-1\"}", "{}", "null", "[[1]]"] {
             let with_header = good.replacen("\"protected\"", &format!("\"header\":{header},\"protected\""), 1);
             assert_eq!(error(&with_header), JwsError::Unprotected, "{header}");

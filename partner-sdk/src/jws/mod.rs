@@ -14,6 +14,9 @@ use crate::strict::{Fields, StrictError, write_object};
 /// The longest compact JWS of one message, in bytes.
 pub const MAX_MESSAGE_BYTES: usize = 4096;
 
+/// The longest protected header, in bytes: `alg`, `kid` and `typ` take less than 200, and blanks between them say nothing.
+pub const MAX_HEADER_BYTES: usize = 512;
+
 /// `typ` of a message.
 pub const TYP_MESSAGE: &str = "points-message+jws";
 /// `typ` of a signed batch, whose payload is an array of messages.
@@ -40,6 +43,9 @@ pub enum JwsError {
         "not a JWS in general JSON serialization: {{\"payload\", \"signatures\": [{{\"protected\", \"signature\"}}]}} and nothing else"
     )]
     NotGeneral(&'static str),
+    /// A protected header beyond [`MAX_HEADER_BYTES`].
+    #[error("the protected header is longer than {MAX_HEADER_BYTES} bytes")]
+    HeaderSize,
     /// A header that no signature protects.
     #[error("an unprotected header: nobody has signed what it says")]
     Unprotected,
@@ -109,6 +115,9 @@ pub(crate) fn wrong_typ(typ: &str) -> JwsError {
 }
 
 fn read_header(bytes: &[u8]) -> Result<(KeyId, String), JwsError> {
+    if bytes.len() > MAX_HEADER_BYTES {
+        return Err(JwsError::HeaderSize);
+    }
     // An extension's value may be of any type, so `crit` is looked for before the fields are read as strings.
     let mut fields = Fields::parse(bytes).map_err(|e| {
         if e.field() == Some("crit") {
