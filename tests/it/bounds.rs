@@ -4,9 +4,10 @@ use diesel::connection::SimpleConnection;
 use migrations::each_backend;
 use partner_sdk::{Body, Code, Message};
 use settlement::Settlement;
-use tests::{Backend, World, burn, earn, exchange, on_both, prepay, quote};
+use tests::{Backend, World, authorise, burn, capture, earn, exchange, id, on_both, prepay, quote};
 
 const BOUNDS: &str = include_str!("networks/bounds.toml");
+const POOL: &str = include_str!("networks/pool.toml");
 /// A hundred million of money at HK$0.08.
 const MOST: &str = "1250000000";
 /// The most points, and a hundred million of money at HK$0.0001.
@@ -16,6 +17,7 @@ on_both!(
     a_window_of_ten_thousand_messages_at_the_bound,
     what_one_message_moves_is_bounded,
     a_sum_that_would_not_fit_refuses_its_message_alone,
+    what_is_held_can_be_captured,
 );
 
 /// A quote and the exchange that takes it up, which may stand in one batch.
@@ -161,4 +163,16 @@ fn a_sum_that_would_not_fit_refuses_its_message_alone(backend: Backend) {
     );
     execute("UPDATE head SET directory_version = directory_version + 1");
     world.close();
+}
+
+fn what_is_held_can_be_captured(backend: Backend) {
+    let mut world = World::new(backend, POOL);
+    for _ in 0..3 {
+        world.post("wellcome", earn("YUU", "m1", "10000000000")).expect("within the bound");
+    }
+    // 144 million of money at HK$0.0048: more than one message moves, whether it is spent at once or later.
+    assert_eq!(world.post("ikea", burn("YUU", "m1", "30000000000")), Err(Code::Overflow));
+    assert_eq!(world.post("ikea", authorise("YUU", "m1", "30000000000")), Err(Code::Overflow));
+    let hold = id(world.post("ikea", authorise("YUU", "m1", "20000000000")));
+    world.post("ikea", capture(&hold, "20000000000")).expect("it is held");
 }

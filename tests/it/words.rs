@@ -31,8 +31,8 @@ fn queries_name_the_parameter_and_its_range(backend: Backend) {
         ("/v1/events?after=-1", Code::BadValue, "after", "from 0"),
         ("/v1/events?after=+1", Code::BadValue, "after", "from 0"),
         ("/v1/events?after=9223372036854775808", Code::BadValue, "after", "from 0"),
-        ("/v1/events?limit=0", Code::BadValue, "limit", "from 1 to 1000"),
-        ("/v1/events?limit=1001", Code::BadValue, "limit", "from 1 to 1000"),
+        ("/v1/events?limit=0", Code::BadValue, "limit", "from 1 to 250"),
+        ("/v1/events?limit=251", Code::BadValue, "limit", "from 1 to 250"),
         ("/v1/events?wait=26", Code::BadValue, "wait", "from 0 to 25"),
         ("/v1/events?since=1", Code::BadRequest, "since", "after, limit, wait"),
         ("/v1/events?after=1&after=2", Code::BadRequest, "after", "twice"),
@@ -49,7 +49,7 @@ fn queries_name_the_parameter_and_its_range(backend: Backend) {
     }
     for path in [
         "/v1/events?after=0&limit=1&wait=0",
-        "/v1/events?limit=1000",
+        "/v1/events?limit=250",
         "/v1/exchanges?state=open&after=0",
         "/v1/rates?as_of=2026-11-21T18:00:00%2B08:00",
     ] {

@@ -181,7 +181,7 @@ pub async fn events(request: HttpRequest, state: web::Data<State>) -> Result<Htt
     caller(&request, &state)?;
     let params = Params::new(&request, &["after", "limit", "wait"])?;
     let after = params.number("after", 0..=i64::MAX, 0)?;
-    let limit = params.number("limit", 1..=i64::try_from(MAX_EVENTS).unwrap_or(1000), 100)?;
+    let limit = params.number("limit", 1..=i64::try_from(MAX_EVENTS).unwrap_or(250), 100)?;
     let wait = params.number("wait", 0..=i64::from(MAX_WAIT_SECONDS), 0)?;
     let until = Instant::now() + Duration::from_secs(wait.unsigned_abs());
     let mut news = state.news.subscribe();

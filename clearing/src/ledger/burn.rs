@@ -60,11 +60,14 @@ pub(super) fn authorise(set: &WorkingSet, message: &Message) -> Rejected<Plan> {
     }
     let mut effects = set.limits(agreement, member, points)?;
     enough(set, &account, points)?;
+    let lots = set.oldest(&account, points.0)?;
+    // What is held can be captured whole, so it is bounded now as if it were spent.
+    set.check_bounds(&pay_out(set, &message.sender, agreement, &account, &lots, points)?)?;
     effects.push(Effect::Hold(Hold {
         seq: 0,
         account: account.clone(),
         points: points.0,
-        lots: set.oldest(&account, points.0)?,
+        lots,
         expires_at,
         open: true,
         lapsed: false,

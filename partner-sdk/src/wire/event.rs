@@ -7,7 +7,7 @@ use crate::jws::{Compact, JwsError, SigningKey, TYP_EVENT, VerifyingKey};
 use crate::strict::{Fields, StrictError, write_object};
 
 /// The most entries in one answer.
-pub const MAX_EVENTS: usize = 1000;
+pub const MAX_EVENTS: usize = 250;
 
 /// The longest wait for news, in seconds.
 pub const MAX_WAIT_SECONDS: u32 = 25;

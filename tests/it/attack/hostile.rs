@@ -132,7 +132,7 @@ impl Attack {
 
     /// Hundreds of requests down each connection, whose answers nobody takes.
     fn unread(&self) {
-        let asks = ["/v1/keys", "/v1/rates", "/v1/agreements", "/v1/events?limit=1000", "/v1/positions"];
+        let asks = ["/v1/keys", "/v1/rates", "/v1/agreements", "/v1/events?limit=250", "/v1/positions"];
         let asks = asks
             .map(|path| format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"))
             .concat()
