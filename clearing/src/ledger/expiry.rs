@@ -68,10 +68,14 @@ fn at_cut_off(set: &WorkingSet, account: &AccountKey, cut_off: i64) -> Rejected<
             effects.extend(set.charge(lot, at, repay)?);
         }
         let expire = points - repay;
-        let paid = if lot.at_redemption || lot.funder == issuer {
-            0
-        } else {
-            expire.min(lot.charged - lot.expired_paid).max(0)
+        // What settles at redemption was paid for what was spent; more of it, where its funder was gone when spent points came back, for these very points.
+        let spent = match lot.at_redemption {
+            true => (lot.issued - lot.reversed - lot.remaining - lot.expired).max(0),
+            false => 0,
+        };
+        let paid = match lot.funder == issuer {
+            true => 0,
+            false => expire.min(lot.charged - spent - lot.expired_paid).max(0),
         };
         for (points, paid) in [(paid, true), (expire - paid, false)] {
             let lot = lot.key;
