@@ -200,7 +200,7 @@ async fn body(request: &HttpRequest, mut payload: web::Payload, max: usize) -> R
         .headers()
         .get(CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse().ok());
-    if length.is_some_and(|length: u64| usize::try_from(length).map_or(true, |length| length > max)) {
+    if length.is_some_and(|length: u64| length > max as u64) {
         return Err(Failure::new(Code::TooLarge));
     }
     let read = async {

@@ -48,7 +48,7 @@ impl Attack {
         self.stop.load(Ordering::SeqCst)
     }
 
-    /// The attacker's own pace: what it keeps open meanwhile is what hurts.
+    /// The attacker's own pace: what it keeps open meanwhile is what hurts. Nothing is awaited.
     fn linger(&self, millis: u64) {
         std::thread::sleep(Duration::from_millis(millis));
     }

@@ -104,6 +104,7 @@ fn honest(client: &Client, party: &Party, stop: &AtomicBool) -> Fared {
             Err(error) => Some(format!("{error}: {error:?}")),
         };
         fared.note(start, refused);
+        // The pace of a till, which is what its answer times are about; nothing is awaited.
         std::thread::sleep(Duration::from_millis(10));
     }
     fared
@@ -123,6 +124,7 @@ fn watcher(health: &str, stop: &AtomicBool) -> Fared {
         let start = Instant::now();
         let answer = ask().unwrap_or_else(|error| error.to_string());
         fared.note(start, (!answer.starts_with("HTTP/1.1 200 ")).then_some(answer));
+        // The watcher's pace.
         std::thread::sleep(Duration::from_millis(100));
     }
     fared
@@ -132,6 +134,7 @@ fn watcher(health: &str, stop: &AtomicBool) -> Fared {
 fn newcomers(base: &str, sandbox: &Sandbox) -> Fared {
     let (runtime, office, mut fared) = (runtime(), Office::found(sandbox), Fared::default());
     for no in 0..NEWCOMERS {
+        // They come one after the other, spread over the attack.
         std::thread::sleep(Duration::from_secs(1));
         let party = &sandbox.parties[&format!("newcomer-{no}").parse().expect("a partner")];
         let token = pki::random_token().expect("a token");
@@ -200,6 +203,7 @@ fn three_hostile_partners_take_nothing_from_honest_ones() {
         let start = Instant::now();
         while start.elapsed() < length || !newcomers.is_finished() {
             peak.fetch_max(resident(child.pid()), Ordering::SeqCst);
+            // Between two samples: the kernel tells nobody when memory grows.
             std::thread::sleep(Duration::from_millis(50));
         }
         stop.store(true, Ordering::SeqCst);
