@@ -168,6 +168,7 @@ diesel::table! {
         reversed -> BigInt,
         expired -> BigInt,
         expired_paid -> BigInt,
+        lent -> BigInt,
         expires_at -> BigInt,
         due_at -> BigInt,
     }
@@ -180,6 +181,7 @@ diesel::table! {
         points -> BigInt,
         debt -> BigInt,
         open_lots -> BigInt,
+        lending_lots -> BigInt,
     }
 }
 

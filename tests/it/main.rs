@@ -24,6 +24,7 @@ mod install;
 mod interop;
 mod january;
 mod keys;
+mod lending;
 mod life;
 mod limits;
 mod logs;

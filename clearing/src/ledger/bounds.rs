@@ -15,7 +15,7 @@ use crate::directory::{Directory, Numbered};
 /// The most points in one message, in smallest units: 10^12. Nine million messages of so many add up to what fits 64 bits.
 pub const MAX_POINTS: i64 = 1_000_000_000_000;
 
-/// The most money that one message moves, and the most that the points it issues are worth, in micros: a hundred million of the currency.
+/// The most money that one message makes owed, as much the most that it returns, and the most that the points it issues are worth, in micros: a hundred million of the currency.
 pub const MAX_MONEY: i64 = 100_000_000_000_000;
 
 /// The most that one partner comes to owe another in a window, with what is reserved, and the most that a partner owes or is owed net, in micros: 40,000 messages
@@ -89,11 +89,12 @@ impl WorkingSet {
     /// Checks that a message moves no more than it may, and that the fees on its exchanges will fit. The sums are checked elsewhere.
     pub(super) fn check_bounds(&self, effects: &[Effect]) -> Rejected<()> {
         let too_much = || Reject::at(Code::Overflow, "points");
-        let (mut moved, mut exchanged) = (0i128, false);
+        let (mut owed, mut returned, mut exchanged) = (0i128, 0i128, false);
         for effect in effects {
             match effect {
                 Effect::Money(money) => {
-                    moved += i128::from(money.amount);
+                    let sum = if money.line.returns() { &mut returned } else { &mut owed };
+                    *sum += i128::from(money.amount);
                     exchanged |= money.line == Line::Exchange;
                 }
                 // What is owed only when they are spent is bounded now.
@@ -103,7 +104,7 @@ impl WorkingSet {
                 _ => {}
             }
         }
-        if moved > i128::from(MAX_MONEY) || (exchanged && !self.fees_fit(effects)) {
+        if owed.max(returned) > i128::from(MAX_MONEY) || (exchanged && !self.fees_fit(effects)) {
             return Err(too_much());
         }
         Ok(())

@@ -94,6 +94,7 @@ pub(super) fn capture(set: &WorkingSet, message: &Message, authorisation: &Messa
     }
     let mut effects = vec![Effect::CloseHold(hold.seq)];
     effects.extend(pay_out(set, &message.sender, agreement, &account, &hold.lots, points)?);
+    effects.extend(set.end_hold(hold, points.0)?);
     let moved = Moved {
         account: Some(account),
         points: points.0,
@@ -115,9 +116,11 @@ pub(super) fn void(set: &WorkingSet, message: &Message, authorisation: &MessageI
         agreement: target.moved.agreement,
         ..Moved::default()
     };
+    let mut effects = vec![Effect::CloseHold(hold.seq)];
+    effects.extend(set.end_hold(hold, 0)?);
     Ok(Plan {
         moved,
-        effects: vec![Effect::CloseHold(hold.seq)],
+        effects,
         facts: vec![],
     })
 }

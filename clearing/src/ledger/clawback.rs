@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use partner_sdk::Code;
 
+use super::lending::Returns;
 use super::plan::{Effect, LotRef, owe};
 use super::types::{AccountKey, Line, Lot, LotKey};
 use super::{Reject, Rejected, WorkingSet, prepaid};
@@ -70,7 +71,7 @@ impl WorkingSet {
             let left = if lot.expires_at > self.now { 0 } else { source.free };
             i128::from(left) + i128::from(source.expired)
         });
-        let debt = self.accounts.get(account).map_or(0, |a| a.debt);
+        let debt = self.owed(account, self.now);
         let limit = self.directory.programmes.get(&account.programme).map_or(0, |p| p.negative_limit.0);
         sources.sum::<i128>() + self.free(account) + i128::from(limit.saturating_sub(debt).max(0))
     }
@@ -81,6 +82,7 @@ impl WorkingSet {
     pub(super) fn claw_back(&self, account: &AccountKey, own: &[(LotKey, i64, Line)]) -> Rejected<Vec<Effect>> {
         let held = self.held_at(account, self.now);
         let (seq, line) = own.first().map_or((0, Line::EarnReversal), |o| (o.0.seq, o.2));
+        let lend = |lot: LotKey, points: i64| (points != 0).then_some(Effect::Lend { lot, points });
         let siblings = (0..).map_while(|leg| self.lots.get(&LotKey { seq, leg }));
         let mut sources: Vec<(&Lot, Source)> = siblings.map(|lot| (lot, Source::of(lot, &held))).collect();
         let (mut effects, mut missing) = (vec![], 0i64);
@@ -94,12 +96,16 @@ impl WorkingSet {
                 *points
             };
             source.charged -= refund;
-            missing += points - self.take_back(*line, lot, source.take(*points), &mut effects)?;
+            let taken = self.take_back(*line, lot, source.take(*points), &mut effects)?;
+            missing += points - taken;
+            effects.extend(lend(*key, taken - points));
             effects.extend(self.refund(*line, account, lot, *points, refund)?);
         }
         // Its other lots come before the member's others, so that pieces take from the same lots as the whole. What they give was taken back already.
         for (lot, source) in &mut sources {
-            missing -= self.take_back(line, lot, source.take(missing), &mut effects)?;
+            let taken = self.take_back(line, lot, source.take(missing), &mut effects)?;
+            missing -= taken;
+            effects.extend(lend(lot.key, taken));
         }
         for lot in self.lots_of(account).filter(|l| l.key.seq != seq && l.expires_at > self.now) {
             let take = missing.min(Source::of(lot, &held).free);
@@ -109,7 +115,8 @@ impl WorkingSet {
                     lot: lot.key,
                     points: take,
                 });
-                effects.extend(self.charge(lot, LotRef::Known(lot.key), take)?);
+                effects.extend(self.charge(lot, LotRef::Known(lot.key), take, 0)?);
+                effects.extend(lend(lot.key, take));
                 missing -= take;
             }
         }
@@ -168,56 +175,26 @@ impl WorkingSet {
         Ok(effects)
     }
 
-    /// Gives spent points back to the lots that they came from, those taken last first: `points` of them, after `before` were given back. Debt is repaid
-    /// first, and funders that paid at redemption get their money back for what the member gets.
+    /// Gives spent points back to the lots that they came from, those taken last first: `points` of them, after `before` were given back.
     pub(super) fn give_back(&self, line: Line, account: &AccountKey, target: i64, before: i64, points: i64) -> Rejected<Vec<Effect>> {
-        let issuer = self.issuer_of(account)?;
-        let (mut skip, mut left) = (before, points);
-        let mut debt = self.accounts.get(account).map_or(0, |a| a.debt);
         let held = self.accounts.get(account).map_or(0, |a| a.points);
         held.checked_add(points).ok_or(Reject::at(Code::Overflow, "points"))?;
-        let mut effects = vec![];
+        let mut returns = Returns::of(self, account, self.owed(account, self.now), self.now)?;
+        let (mut skip, mut left) = (before, points);
         for (key, taken) in self.takes.get(&target).into_iter().flatten().rev() {
             let passed = skip.min(*taken);
             skip -= passed;
             let back = left.min(taken - passed);
-            if back == 0 {
-                continue;
-            }
             left -= back;
-            let lot = self.lots.get(key).ok_or(Reject::new(Code::Internal))?;
-            effects.push(Effect::Restore {
-                line,
-                lot: *key,
-                points: back,
-            });
-            let repay = debt.min(back);
-            debt -= repay;
-            if repay > 0 {
-                effects.push(Effect::Repay {
-                    lot: LotRef::Known(*key),
-                    points: repay,
-                });
-            }
-            // What was refunded when the earn itself was taken back isn't refunded again. What a funder paid that is gone stays paid: the points are back as
-            // paid ones.
-            let refund = (back - repay).min(lot.charged);
-            if lot.at_redemption && refund > 0 && !self.is_gone(&lot.funder) {
-                effects.push(Effect::Charge {
-                    lot: LotRef::Known(*key),
-                    points: -refund,
-                });
-                effects.extend(owe(
-                    Line::RedemptionReversal,
-                    &issuer,
-                    &lot.funder,
-                    refund,
-                    lot.price,
-                    lot.currency,
-                    lot.agreement,
-                )?);
+            if back > 0 {
+                let lot = self.lots.get(key).ok_or(Reject::new(Code::Internal))?;
+                returns.come_back(line, lot, back)?;
             }
         }
-        if left > 0 { Err(Reject::new(Code::Internal)) } else { Ok(effects) }
+        if left > 0 {
+            Err(Reject::new(Code::Internal))
+        } else {
+            Ok(returns.done())
+        }
     }
 }

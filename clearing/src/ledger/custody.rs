@@ -223,6 +223,8 @@ pub(super) fn answer(set: &WorkingSet, message: &Message) -> Rejected<Plan> {
             lots: set.holds.get(&pending.seq).map_or_else(Vec::new, |hold| hold.lots.clone()),
         };
         effects.extend(exchange.moves(set)?);
+    } else if let Some(hold) = set.holds.get(&pending.seq) {
+        effects.extend(set.end_hold(hold, 0)?);
     }
     effects.push(Effect::Tell(outcome(set, pending, &target.moved, captured, word.as_deref())));
     effects.push(Effect::Answer {

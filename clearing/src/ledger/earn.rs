@@ -53,6 +53,7 @@ pub(super) fn earn(set: &WorkingSet, message: &Message) -> Rejected<Plan> {
         reversed: 0,
         expired: 0,
         expired_paid: 0,
+        lent: 0,
         expires_at,
         due_at: expires_at,
     };

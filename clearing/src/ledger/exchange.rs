@@ -151,6 +151,7 @@ impl Exchange<'_> {
             reversed: 0,
             expired: 0,
             expired_paid: 0,
+            lent: 0,
             expires_at,
             due_at: expires_at,
         })

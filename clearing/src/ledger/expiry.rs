@@ -1,13 +1,14 @@
 //! Points whose time is over leave the member; what was paid for them stays with the issuer (breakage).
 //!
 //! A cut-off looks at every lot that has expired by then, whenever the night runs (DESIGN section 3.9): what no hold keeps that is live at the cut-off first
-//! repays the member's debt, the rest expires, into the window that the cut-off ended. A lot that keeps points, or gets some back, waits for the next one.
+//! goes to whoever gave points for an earn that was taken back, then repays the member's debt; the rest expires, into the window that the cut-off ended. A lot that keeps points, or gets some back, waits for the next one.
 
 use jiff::civil::Date;
 use partner_sdk::{MessageId, PartnerId};
 
 use super::Rejected;
-use super::plan::{Effect, LotRef};
+use super::lending::Returns;
+use super::plan::Effect;
 use super::types::{AccountKey, Lot, Moved, Posted, Signed};
 use super::working_set::WorkingSet;
 
@@ -33,7 +34,7 @@ pub fn expire_due(set: &mut WorkingSet) -> Rejected<usize> {
             let effects = at_cut_off(set, &account, cut_off)?;
             count += effects
                 .iter()
-                .filter(|e| matches!(e, Effect::Expire { .. } | Effect::Repay { .. }))
+                .filter(|e| matches!(e, Effect::Expire { .. } | Effect::Repay { .. } | Effect::Take { .. }))
                 .count();
             if effects.iter().any(|effect| matches!(effect, Effect::Money(_))) {
                 set.check_sums(&effects, i64::MAX)?;
@@ -55,19 +56,16 @@ pub fn expire_due(set: &mut WorkingSet) -> Rejected<usize> {
 /// What one account's lots lose at a cut-off.
 fn at_cut_off(set: &WorkingSet, account: &AccountKey, cut_off: i64) -> Rejected<Vec<Effect>> {
     let held = set.held_at(account, cut_off);
-    let mut debt = set.accounts.get(account).map_or(0, |a| a.debt);
+    let debt = set.accounts.get(account).map_or(0, |a| a.debt);
     let issuer = set.issuer_of(account)?;
-    let mut effects = vec![];
+    let mut returns = Returns::of(set, account, debt, cut_off)?;
+    let (mut due, mut effects) = (vec![], vec![]);
     for lot in set.lots_of(account).filter(|lot| lot.due_at <= cut_off) {
-        let points = lot.remaining - held.get(&lot.key).copied().unwrap_or(0);
-        let repay = points.min(debt);
-        debt -= repay;
-        if repay > 0 {
-            let at = LotRef::Known(lot.key);
-            effects.push(Effect::Repay { lot: at, points: repay });
-            effects.extend(set.charge(lot, at, repay)?);
-        }
-        let expire = points - repay;
+        let free = lot.remaining - held.get(&lot.key).copied().unwrap_or(0);
+        due.push((lot, free, returns.freed(lot, free, 0)?));
+    }
+    for (lot, free, given) in due {
+        let expire = free - given - returns.repay(lot, free - given, given)?;
         // What settles at redemption was paid for what was spent; more of it, where its funder was gone when spent points came back, for these very points.
         let spent = match lot.at_redemption {
             true => (lot.issued - lot.reversed - lot.remaining - lot.expired).max(0),
@@ -81,14 +79,14 @@ fn at_cut_off(set: &WorkingSet, account: &AccountKey, cut_off: i64) -> Rejected<
             let lot = lot.key;
             effects.extend((points > 0).then_some(Effect::Expire { lot, points, paid }));
         }
-        if points < lot.remaining {
+        if free < lot.remaining {
             effects.push(Effect::Defer {
                 lot: lot.key,
                 due_at: cut_off.saturating_add(1),
             });
         }
     }
-    Ok(effects)
+    Ok(returns.done().into_iter().chain(effects).collect())
 }
 
 /// Keeps what the clearinghouse does by itself as an accepted message of its own, with an id made of its kind, window and number.

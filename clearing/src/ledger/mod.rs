@@ -18,6 +18,7 @@ mod custody;
 mod earn;
 mod exchange;
 mod expiry;
+mod lending;
 mod life;
 mod limits;
 mod paths;
@@ -127,7 +128,7 @@ pub fn apply(set: &mut WorkingSet, verified: &Verified) -> Outcome {
     if known.is_some() {
         return Outcome::IdReused;
     }
-    let planned = check(set, verified).and_then(|plan| set.check_caps(&message.sender, &plan.effects).map(|()| plan));
+    let planned = check(set, verified).and_then(|plan| check_money(set, message, &plan.effects).map(|()| plan));
     // After this point nothing can fail.
     let seq = set.next_seq;
     set.next_seq += 1;
@@ -196,6 +197,15 @@ fn check(set: &WorkingSet, verified: &Verified) -> Rejected<Plan> {
         Body::Acknowledge { .. } | Body::Refuse { .. } => custody::answer(set, message),
         Body::Prepay { .. } => prepaid::prepay(set, message),
         Body::Reverse { message: target, quantity } => reverse::reverse(set, message, target, *quantity),
+    }
+}
+
+/// What is owed stays within bounds and caps. What only ends what was promised before is never refused for that: what an issuer has credited was checked
+/// when it was reserved, and a hold that is voided may move what was owed before from one funder to another.
+fn check_money(set: &WorkingSet, message: &partner_sdk::Message, effects: &[Effect]) -> Rejected<()> {
+    match message.body {
+        Body::Void { .. } | Body::Acknowledge { .. } | Body::Refuse { .. } => set.check_sums(effects, i64::MAX).map(drop),
+        _ => set.check_caps(&message.sender, effects),
     }
 }
 

@@ -100,8 +100,17 @@ pub enum Effect {
         lot: LotKey,
         /// How many.
         points: i64,
+        /// When. Where their time is over by then, the next cut-off takes them.
+        at: i64,
     },
-    /// Points of a lot repay the member's debt: the balance stays.
+    /// So many more points of a lot were given for other earns that were taken back; below zero: others were given for its own.
+    Lend {
+        /// The lot.
+        lot: LotKey,
+        /// How many.
+        points: i64,
+    },
+    /// Points of a lot repay the member's debt: the balance stays. They are given for the earns that the debt is of.
     Repay {
         /// The lot.
         lot: LotRef,
@@ -248,10 +257,11 @@ impl WorkingSet {
 
     /// The funder pays for points of a lot that are being used up, if it hasn't paid at issue: for what it issued and hasn't taken back, once, and not for what
     /// is still there or expired unspent. So what a refund took elsewhere, because a hold kept the lot's own points, isn't paid for again when those repay
-    /// the debt or expire. For a funder that is gone the issuer bears them.
-    pub(super) fn charge(&self, lot: &Lot, at: LotRef, points: i64) -> Rejected<Vec<Effect>> {
-        let stays = lot.remaining - points + lot.expired;
-        let points = points.min(lot.issued - lot.reversed - stays - lot.charged);
+    /// the debt or expire. For a funder that is gone the issuer bears them. `before` points of the lot are used up by the same message.
+    pub(super) fn charge(&self, lot: &Lot, at: LotRef, points: i64, before: i64) -> Rejected<Vec<Effect>> {
+        let used = lot.issued - lot.reversed - lot.remaining - lot.expired - lot.charged;
+        let liable = |points: i64| points.min(used + points).max(0);
+        let points = liable(before + points) - liable(before);
         if !lot.at_redemption || points <= 0 || self.is_gone(&lot.funder) {
             return Ok(vec![]);
         }
@@ -271,6 +281,7 @@ impl WorkingSet {
     /// The member's points don't suffice: what there is, as the sender may read it at `/v1/accounts` too.
     pub(super) fn insufficient(&self, account: &AccountKey) -> Reject {
         let (points, debt) = self.accounts.get(account).map_or((0, 0), |a| (a.points, a.debt));
+        let owed = self.owed(account, self.now);
         let held = self.held_at(account, self.now).values().map(|points| i128::from(*points)).sum();
         let text = |points: i128| text_of(self, &account.programme, points);
         let balance = i128::from(points) - i128::from(debt);
@@ -278,7 +289,7 @@ impl WorkingSet {
             .with("available", text(self.available(account)))
             .with("balance", text(balance))
             .with("held", text(held))
-            .with("debt", text(debt.into()))
+            .with("debt", text(owed.into()))
     }
 
     /// Which points are spent, or held: alive, not held, oldest expiry first, and of the same expiry the lot of the earlier message first. The caller
@@ -311,7 +322,7 @@ impl WorkingSet {
                 lot: *key,
                 points: taken,
             });
-            effects.extend(self.charge(lot, LotRef::Known(*key), taken)?);
+            effects.extend(self.charge(lot, LotRef::Known(*key), taken, 0)?);
             left -= taken;
         }
         if left > 0 {
@@ -323,14 +334,17 @@ impl WorkingSet {
 
     /// A new lot (its `remaining` is what it issues); the member's debt, less what `repaid` says is gone already, is repaid first. Returns how much was.
     pub(super) fn issue(&self, line: Line, lot: Lot, repaid: i64, effects: &mut Vec<Effect>) -> Rejected<i64> {
-        let (points, debt) = self.accounts.get(&lot.account).map_or((0, 0), |a| (a.points, a.debt));
+        let points = self.accounts.get(&lot.account).map_or(0, |a| a.points);
         // Twice the room, because an exchange may issue a bonus too.
         lot.issued
             .checked_mul(2)
             .and_then(|twice| points.checked_add(twice))
             .ok_or(Reject::at(Code::Overflow, "points"))?;
-        let (at, repay) = (LotRef::New(lot.key.leg), (debt - repaid).clamp(0, lot.issued));
-        let charges = if repay > 0 { self.charge(&lot, at, repay)? } else { vec![] };
+        let (at, repay) = (
+            LotRef::New(lot.key.leg),
+            (self.owed(&lot.account, self.now) - repaid).clamp(0, lot.issued),
+        );
+        let charges = if repay > 0 { self.charge(&lot, at, repay, 0)? } else { vec![] };
         effects.push(Effect::Issue { line, lot });
         if repay > 0 {
             effects.push(Effect::Repay { lot: at, points: repay });

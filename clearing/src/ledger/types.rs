@@ -55,6 +55,9 @@ pub struct Lot {
     pub expired: i64,
     /// How many of those had been paid for: what breakage is worth.
     pub expired_paid: i64,
+    /// How many of them were given for other earns of the member that were taken back; below zero: how many others gave, or the member owes, for its own
+    /// earn (decision 0022).
+    pub lent: i64,
     /// When they expire, in microseconds since 1970; `i64::MAX` for never.
     pub expires_at: i64,
     /// The first cut-off at or after this looks whether points of it expire: `expires_at`, and later once one has looked, or points came back after it.
@@ -128,10 +131,14 @@ pub struct Account {
     pub debt: i64,
     /// How many lots have points left.
     pub open_lots: i64,
+    /// How many lots gave points for other earns, and haven't got them back.
+    pub lending_lots: i64,
     /// Whether what is due of its lots is loaded, and its holds.
     pub loaded: bool,
     /// Those lots that are loaded, in the order in which they are spent.
     pub lots: BTreeSet<(i64, LotKey)>,
+    /// Those that gave points for other earns, in the same order.
+    pub lenders: BTreeSet<(i64, LotKey)>,
     /// Open holds.
     pub holds: Vec<i64>,
 }
@@ -262,9 +269,28 @@ pub enum Line {
     Drawn,
     /// Points of an earn taken back go back to where they were drawn: no money.
     DrawnReversal,
+    /// Points of an earn taken back that are free again go where others were given for them: no money of their own.
+    GivenBack,
 }
 
 impl Line {
+    /// Those of points that a message spends, and that come back when it is taken back.
+    pub const SPENDING: [Self; 2] = [Self::Burn, Self::Exchange];
+
+    /// Whether it is one of these.
+    pub fn spends(self) -> bool {
+        Self::SPENDING.contains(&self)
+    }
+
+    /// Whether money on it is returned.
+    pub fn returns(self) -> bool {
+        use Line::{BonusReversal, BurnReversal, EarnReversal, ExchangeReversal, PrepaidReversal, RedemptionReversal};
+        matches!(
+            self,
+            EarnReversal | BurnReversal | RedemptionReversal | ExchangeReversal | BonusReversal | PrepaidReversal
+        )
+    }
+
     /// The name in the database and on statements.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -285,6 +311,7 @@ impl Line {
             Self::PrepaidReversal => "prepaid_reversal",
             Self::Drawn => "drawn",
             Self::DrawnReversal => "drawn_reversal",
+            Self::GivenBack => "given_back",
         }
     }
 }

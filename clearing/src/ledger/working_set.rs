@@ -144,12 +144,12 @@ impl WorkingSet {
 
     /// Adds a lot as loaded.
     pub fn load_lot(&mut self, lot: Lot) {
+        let place = (lot.expires_at, lot.key);
         if lot.remaining > 0 {
-            self.accounts
-                .entry(lot.account.clone())
-                .or_default()
-                .lots
-                .insert((lot.expires_at, lot.key));
+            self.accounts.entry(lot.account.clone()).or_default().lots.insert(place);
+        }
+        if lot.lent > 0 {
+            self.accounts.entry(lot.account.clone()).or_default().lenders.insert(place);
         }
         self.lots.insert(lot.key, lot);
     }
@@ -201,7 +201,7 @@ impl WorkingSet {
 
     /// Points that may be spent now: in lots that haven't expired, not held, after debt. Below zero where the member owes.
     pub fn available(&self, key: &AccountKey) -> i128 {
-        self.free(key) - i128::from(self.accounts.get(key).map_or(0, |a| a.debt))
+        self.free(key) - i128::from(self.owed(key, self.now))
     }
 
     /// Makes a plan's effects true. Every check was made before: sums are known to fit, rows to be there.
@@ -228,17 +228,19 @@ impl WorkingSet {
                 self.changes.lots.insert(lot.key);
                 self.lots.insert(lot.key, lot);
             }
-            Effect::Take { lot, points, .. } => {
+            Effect::Take { line, lot, points } => {
                 self.move_lot(lot, -points);
-                self.takes.entry(seq).or_default().push((lot, points));
+                if line.spends() {
+                    self.takes.entry(seq).or_default().push((lot, points));
+                }
             }
-            Effect::Restore { lot, points, .. } => {
-                // Where its time is over already, the next cut-off takes it.
+            Effect::Restore { lot, points, at, .. } => {
                 if let Some(lot) = self.lots.get_mut(&lot) {
-                    lot.due_at = lot.due_at.max(self.now.saturating_add(1));
+                    lot.due_at = lot.due_at.max(at.saturating_add(1));
                 }
                 self.move_lot(lot, points);
             }
+            Effect::Lend { lot, points } => self.lend(lot, points),
             Effect::Expire { lot, points, paid } => {
                 self.count_expired(lot, points, if paid { points } else { 0 });
                 self.move_lot(lot, -points);
@@ -257,6 +259,7 @@ impl WorkingSet {
                 let lot = lot.of(seq);
                 self.move_lot(lot, -points);
                 self.move_debt_of(lot, -points);
+                self.lend(lot, points);
             }
             Effect::Owe { account, points, .. } => {
                 self.accounts.entry(account.clone()).or_default().debt += points;
@@ -377,6 +380,21 @@ impl WorkingSet {
         self.changes.lots.insert(key);
     }
 
+    fn lend(&mut self, key: LotKey, points: i64) {
+        let Some(lot) = self.lots.get_mut(&key) else { return };
+        let had = i64::from(lot.lent > 0);
+        lot.lent += points;
+        let account = self.accounts.entry(lot.account.clone()).or_default();
+        account.lending_lots += i64::from(lot.lent > 0) - had;
+        if lot.lent > 0 {
+            account.lenders.insert((lot.expires_at, key));
+        } else {
+            account.lenders.remove(&(lot.expires_at, key));
+        }
+        self.changes.accounts.insert(lot.account.clone());
+        self.changes.lots.insert(key);
+    }
+
     fn move_debt_of(&mut self, lot: LotKey, points: i64) {
         if let Some(account) = self.lots.get(&lot).and_then(|l| self.accounts.get_mut(&l.account)) {
             account.debt += points;
@@ -439,7 +457,7 @@ impl WorkingSet {
                     true,
                 )
             }),
-            Effect::Restore { line, lot, points } => self
+            Effect::Restore { line, lot, points, .. } => self
                 .lots
                 .get(lot)
                 .map(|l| of_points(*line, &l.account, *points, 0, Some(*lot), Some(l.agreement), true)),

@@ -93,8 +93,8 @@ fn units(set: &WorkingSet, programme: &ProgrammeCode, amount: Amount) -> i64 {
     amount.to_units(scale).unwrap_or(0)
 }
 
-/// Loads accounts; of those from which points may leave, the holds that are open, the lots that they hold, those that have expired or are due, and as many
-/// of the others, oldest first, as are needed; and the given lots.
+/// Loads accounts; of those from which points may leave, or that owe some, the holds that are open, the lots that they hold, those that have expired or are
+/// due, those that gave points for other earns, and as many of the others, oldest first, as are needed; and the given lots.
 pub(super) fn load_accounts(
     conn: &mut Conn,
     set: &mut WorkingSet,
@@ -112,12 +112,12 @@ pub(super) fn load_accounts(
             programme: programme.clone(),
             member: member.clone(),
         };
-        // A cut-off looks at a debt too, and repays it from what expires.
-        let late = !set.due.is_empty();
-        let (mut few, mut many) = (vec![], vec![]);
+        let (mut few, mut many, mut lending) = (vec![], vec![], vec![]);
         for (member, need) in members {
             let account = set.accounts.entry(account(member)).or_default();
-            account.loaded |= need.lots || late && account.debt > 0;
+            // What there is of an earn that was taken back counts against a debt, and a cut-off repays it from what expires.
+            account.loaded |= need.lots || account.debt > 0;
+            lending.extend((account.loaded && account.lending_lots > 0).then_some(member.as_str()));
             match account.loaded {
                 true if account.open_lots > FEW => many.push((member, need.points)),
                 true => few.push(member.as_str()),
@@ -139,6 +139,15 @@ pub(super) fn load_accounts(
                 set.load_lot(row.lot()?);
             }
         }
+        if !lending.is_empty() {
+            let query = lot::table
+                .filter(lot::programme.eq(programme.as_str()))
+                .filter(lot::member.eq_any(&lending))
+                .filter(sql::<Bool>("lent > 0"));
+            for row in each_backend!(conn, |c| query.load::<LotRow>(c))? {
+                set.load_lot(row.lot()?);
+            }
+        }
         for (member, points) in many {
             load_oldest(conn, set, &account(member), points)?;
         }
@@ -148,10 +157,16 @@ pub(super) fn load_accounts(
 
 fn load_rows(conn: &mut Conn, set: &mut WorkingSet, programme: &ProgrammeCode, members: &[(&MemberNumber, Need)]) -> Result<(), DbError> {
     let query = account::table
-        .select((account::member, account::points, account::debt, account::open_lots))
+        .select((
+            account::member,
+            account::points,
+            account::debt,
+            account::open_lots,
+            account::lending_lots,
+        ))
         .filter(account::programme.eq(programme.as_str()))
         .filter(account::member.eq_any(members.iter().map(|(member, _)| member.as_str())));
-    for (member, points, debt, open_lots) in each_backend!(conn, |c| query.load::<(String, i64, i64, i64)>(c))? {
+    for (member, points, debt, open_lots, lending_lots) in each_backend!(conn, |c| query.load::<(String, i64, i64, i64, i64)>(c))? {
         let key = AccountKey {
             programme: programme.clone(),
             member: read(&member, "account.member")?,
@@ -160,7 +175,8 @@ fn load_rows(conn: &mut Conn, set: &mut WorkingSet, programme: &ProgrammeCode, m
             set.held_something.insert(key.clone());
         }
         let account = set.accounts.entry(key).or_default();
-        (account.points, account.debt, account.open_lots) = (points, debt, open_lots);
+        (account.points, account.debt) = (points, debt);
+        (account.open_lots, account.lending_lots) = (open_lots, lending_lots);
     }
     Ok(())
 }

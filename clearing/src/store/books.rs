@@ -74,6 +74,20 @@ const RULES: &[(&str, &str)] = &[
          ON l.programme = a.programme AND l.member = a.member WHERE a.open_lots <> COALESCE(l.n, 0)",
     ),
     (
+        "an account counts its lots that gave points for other earns",
+        "SELECT a.programme AS subject, a.lending_lots AS books, CAST(COALESCE(l.n, 0) AS BIGINT) AS postings FROM account a \
+         LEFT JOIN (SELECT programme, member, COUNT(*) AS n FROM lot WHERE lent > 0 GROUP BY programme, member) l \
+         ON l.programme = a.programme AND l.member = a.member WHERE a.lending_lots <> COALESCE(l.n, 0)",
+    ),
+    (
+        "what was given for earns that were taken back is owed, or was given up",
+        "SELECT g.code AS subject, COALESCE(l.sum, '0') AS books, COALESCE(d.sum, '0') AS postings FROM programme g \
+         LEFT JOIN (SELECT programme, WIDE[lent] AS sum FROM lot GROUP BY programme) l ON l.programme = g.code \
+         LEFT JOIN (SELECT programme, WIDE[-points] AS sum FROM (SELECT programme, debt AS points FROM account \
+         UNION ALL SELECT programme, points FROM message WHERE kind = 'write_off' AND code IS NULL) x GROUP BY programme) d ON d.programme = g.code \
+         WHERE COALESCE(l.sum, '0') <> COALESCE(d.sum, '0')",
+    ),
+    (
         "what expired of a lot is what its postings say",
         "SELECT l.programme AS subject, l.expired AS books, CAST(COALESCE(p.sum, 0) AS BIGINT) AS postings FROM lot l LEFT JOIN \
          (SELECT lot_seq, lot_leg, SUM(CASE kind WHEN 'expiry' THEN amount ELSE -amount END) AS sum FROM posting WHERE kind IN ('expiry', 'expiry_reversal') \
@@ -93,7 +107,7 @@ const RULES: &[(&str, &str)] = &[
     (
         "nothing is below zero, and no lot holds more than it issued",
         "SELECT programme AS subject, remaining AS books, issued AS postings FROM lot WHERE remaining < 0 OR remaining > issued OR charged < 0 OR reversed < 0 OR charged + reversed > issued \
-         OR expired < 0 OR expired_paid < 0 OR expired_paid > expired OR remaining + expired > issued \
+         OR expired < 0 OR expired_paid < 0 OR expired_paid > expired OR remaining + expired > issued OR remaining + expired + lent > issued OR lent < -issued \
          UNION ALL SELECT programme, points, debt FROM account WHERE points < 0 OR debt < 0 \
          UNION ALL SELECT partner, remaining, bought FROM prepaid WHERE remaining < 0 OR remaining > bought",
     ),

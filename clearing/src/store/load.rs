@@ -18,7 +18,7 @@ use super::prepaid::load_blocks;
 use super::rows::{HoldRow, POSTED, PostedRow, QuoteRow, read};
 use crate::clock::timestamp;
 use crate::directory::Directory;
-use crate::ledger::{LotKey, MEMBER, Verified, WorkingSet, expire_due};
+use crate::ledger::{Line, LotKey, MEMBER, Verified, WorkingSet, expire_due};
 
 /// Locks the ledger, reads the clock and loads the working set of a batch. `known` is the reference data as last seen; the set has the data as of this
 /// transaction. What the windows that are closed take from the accounts of the batch is posted before it.
@@ -158,6 +158,7 @@ fn load_targets(conn: &mut Conn, set: &mut WorkingSet, targets: &[i64]) -> Resul
         .filter(posting::business_date.eq_any(dates))
         .filter(posting::seq.eq_any(targets))
         .filter(posting::lot_seq.is_not_null())
+        .filter(posting::debit.ne(MEMBER).or(posting::kind.eq_any(Line::SPENDING.map(Line::as_str))))
         .order((posting::seq, posting::leg));
     for (seq, debit, lot_seq, lot_leg, amount) in each_backend!(conn, |c| query.load::<(i64, String, Option<i64>, Option<i32>, i64)>(c))? {
         let (Some(lot_seq), Some(leg)) = (lot_seq, lot_leg) else { continue };

@@ -148,10 +148,11 @@ fn write_points(conn: &mut Conn, set: &WorkingSet) -> Result<(), DbError> {
                 account::points.eq(a.points),
                 account::debt.eq(a.debt),
                 account::open_lots.eq(a.open_lots),
+                account::lending_lots.eq(a.lending_lots),
             )
         })
         .collect();
-    in_chunks!(conn, rows, 5, |c, chunk| {
+    in_chunks!(conn, rows, 6, |c, chunk| {
         let insert = diesel::insert_into(account::table)
             .values(chunk.to_vec())
             .on_conflict((account::programme, account::member));
@@ -159,6 +160,7 @@ fn write_points(conn: &mut Conn, set: &WorkingSet) -> Result<(), DbError> {
             account::points.eq(excluded(account::points)),
             account::debt.eq(excluded(account::debt)),
             account::open_lots.eq(excluded(account::open_lots)),
+            account::lending_lots.eq(excluded(account::lending_lots)),
         ))
     });
     let rows: Vec<LotRow> = set
@@ -168,7 +170,7 @@ fn write_points(conn: &mut Conn, set: &WorkingSet) -> Result<(), DbError> {
         .filter_map(|key| set.lots.get(key))
         .map(LotRow::of)
         .collect();
-    in_chunks!(conn, rows, 18, |c, chunk| {
+    in_chunks!(conn, rows, 19, |c, chunk| {
         let insert = diesel::insert_into(lot::table).values(chunk).on_conflict((lot::seq, lot::leg));
         insert.do_update().set((
             lot::remaining.eq(excluded(lot::remaining)),
@@ -176,6 +178,7 @@ fn write_points(conn: &mut Conn, set: &WorkingSet) -> Result<(), DbError> {
             lot::reversed.eq(excluded(lot::reversed)),
             lot::expired.eq(excluded(lot::expired)),
             lot::expired_paid.eq(excluded(lot::expired_paid)),
+            lot::lent.eq(excluded(lot::lent)),
             lot::due_at.eq(excluded(lot::due_at)),
         ))
     });

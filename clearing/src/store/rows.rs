@@ -147,6 +147,7 @@ pub(super) struct LotRow {
     reversed: i64,
     expired: i64,
     expired_paid: i64,
+    lent: i64,
     expires_at: i64,
     due_at: i64,
 }
@@ -174,6 +175,7 @@ impl LotRow {
             reversed: self.reversed,
             expired: self.expired,
             expired_paid: self.expired_paid,
+            lent: self.lent,
             expires_at: self.expires_at,
             due_at: self.due_at,
         })
@@ -197,6 +199,7 @@ impl LotRow {
             reversed: lot.reversed,
             expired: lot.expired,
             expired_paid: lot.expired_paid,
+            lent: lot.lent,
             expires_at: lot.expires_at,
             due_at: lot.due_at,
         }

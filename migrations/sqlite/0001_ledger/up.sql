@@ -140,7 +140,8 @@ CREATE TABLE posting (
 
 -- Points issued together. `prepaid` ones were drawn from a block. `charged` counts those that the funder has paid for or owes; `reversed`, where it pays at redemption, those of its earn
 -- that were taken back: it is liable for issued - reversed. `expired` counts those that expired unspent, `expired_paid` those of them that had been paid for. The first cut-off at or
--- after `due_at` looks whether what no hold keeps of them expires: that is `expires_at`, and later once one has looked or points came back.
+-- after `due_at` looks whether what no hold keeps of them expires: that is `expires_at`, and later once one has looked or points came back. `lent`: how many were given for other earns
+-- that were taken back; below zero, how many others gave, or the member owes, for its own earn.
 CREATE TABLE lot (
     seq BIGINT NOT NULL,
     leg INTEGER NOT NULL,
@@ -158,6 +159,7 @@ CREATE TABLE lot (
     reversed BIGINT NOT NULL,
     expired BIGINT NOT NULL,
     expired_paid BIGINT NOT NULL,
+    lent BIGINT NOT NULL,
     expires_at BIGINT NOT NULL,
     due_at BIGINT NOT NULL,
     PRIMARY KEY (seq, leg)
@@ -165,14 +167,16 @@ CREATE TABLE lot (
 CREATE INDEX lot_open ON lot (member, programme, expires_at, seq, leg) WHERE remaining > 0;
 CREATE INDEX lot_due ON lot (due_at, seq, leg) WHERE remaining > 0 AND due_at < 9223372036854775807;
 CREATE INDEX lot_funded ON lot (funder) WHERE remaining > 0 AND at_redemption;
+CREATE INDEX lot_lent ON lot (member, programme) WHERE lent > 0;
 
--- points = the sum of remaining over the member's lots, open_lots = how many of them have any; debt = points owed after a clawback; the balance is points - debt.
+-- points = the sum of remaining over the member's lots, open_lots = how many of them have any, lending_lots = how many lots have lent > 0; debt = points owed after a clawback; the balance is points - debt.
 CREATE TABLE account (
     programme TEXT NOT NULL,
     member TEXT NOT NULL,
     points BIGINT NOT NULL,
     debt BIGINT NOT NULL,
     open_lots BIGINT NOT NULL,
+    lending_lots BIGINT NOT NULL,
     PRIMARY KEY (member, programme)
 ) WITHOUT ROWID;
 -- How many accounts of a programme have points or debt.

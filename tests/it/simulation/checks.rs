@@ -54,6 +54,7 @@ pub fn statements(files: &Files, book: &Book, rules: &Rules, timeline: &Timeline
         let fees = |lines: Lines| -> Lines { lines.into_iter().filter(|(key, _)| key.0 != "fee").collect() };
         same(date, "the lines that partners owe", &fees(owing), &lines)?;
         same(date, "the lines that partners are owed", &fees(owed), &lines)?;
+        found_breakage.retain(|_, amounts| *amounts != (0, 0));
         same(date, "breakage", &found_breakage, &breakage)?;
         same(
             date,

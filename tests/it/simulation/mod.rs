@@ -81,6 +81,7 @@ impl Setting {
     fn count(&self, stories: &[Story], seen: &mut BTreeMap<String, usize>) {
         for story in stories {
             let expected = teller::expect(&self.rules, &self.timeline, story);
+            *seen.entry("stories undone".to_owned()).or_default() += usize::from(expected.undone);
             for step in &story.steps {
                 let outcome = expected.outcomes[&step.no].map_or_else(|code| code.as_str(), |()| "accepted");
                 let kind = story.message(&self.rules, step, START).body.kind();
@@ -119,6 +120,13 @@ impl Setting {
             .iter()
             .map(|story| teller::expect(&self.rules, &self.timeline, story))
             .collect();
+        // Whatever came between: what was undone has never been.
+        for (story, expected) in stories.iter().zip(&expected).filter(|(_, expected)| expected.undone) {
+            let left = (expected.end, expected.book.left());
+            if left != ([(0, 0, 0); 3], vec![]) {
+                return Err(format!("seed {}: all was undone, and there is left {left:?}", story.seed));
+            }
+        }
         let mut book = Book::default();
         expected.iter().for_each(|one| book.add(&one.book));
         let mut before: Option<Files> = None;

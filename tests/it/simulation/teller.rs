@@ -24,6 +24,8 @@ pub struct Expected {
     pub balances: BTreeMap<usize, [Points; 3]>,
     /// What the member has in the end.
     pub end: [Points; 3],
+    /// Whether all that was done was undone.
+    pub undone: bool,
     /// Lines and breakage.
     pub book: super::oracle::book::Book,
 }
@@ -45,6 +47,7 @@ pub fn expect(rules: &Rules, timeline: &Timeline, story: &Story) -> Expected {
         before,
         balances,
         end: points(&oracle, timeline.end),
+        undone: oracle.is_undone(),
         book: oracle.book,
     }
 }
@@ -66,7 +69,9 @@ pub fn tell(rules: &Rules, timeline: &Timeline, seed: u64) -> Story {
         at: 0,
     };
     let length = usize::try_from(12 + teller.draw.upto(34)).expect("small");
-    let span = u64::try_from(timeline.ticks.len()).expect("small");
+    // What is to be undone in the end mustn't be too old by then.
+    let undo = chance(&mut teller.draw, 25);
+    let span = u64::try_from(timeline.ticks.len() / if undo { 2 } else { 1 }).expect("small");
     let mut ticks: Vec<usize> = vec![];
     for _ in 0..length {
         let again = chance(&mut teller.draw, 30);
@@ -75,34 +80,14 @@ pub fn tell(rules: &Rules, timeline: &Timeline, seed: u64) -> Story {
     }
     ticks.sort_unstable();
     let mut story = Story { seed, steps: vec![] };
-    for tick in ticks {
-        teller.at = timeline.ticks[tick];
-        teller.oracle.pass(teller.at);
-        for (sender, lag, act) in teller.next() {
-            let no = story.steps.len();
-            let act = match act {
-                // The quote that comes just before.
-                Act::Exchange {
-                    deal,
-                    points,
-                    quote: usize::MAX,
-                } => Act::Exchange {
-                    deal,
-                    points,
-                    quote: no - 1,
-                },
-                other => other,
-            };
-            let step = Step {
-                no,
-                tick,
-                sender,
-                lag,
-                act,
-            };
-            let _ = teller.oracle.post(&step, teller.at);
-            story.steps.push(step);
+    for tick in &ticks {
+        teller.pass(*tick);
+        for next in teller.next() {
+            teller.post(*tick, next, &mut story);
         }
+    }
+    if undo {
+        teller.undo(*ticks.last().expect("a message"), &mut story);
     }
     story
 }
@@ -120,6 +105,104 @@ type Next = (&'static str, i64, Act);
 impl Teller<'_> {
     fn upto(&mut self, n: i64) -> i64 {
         i64::try_from(self.draw.upto(u64::try_from(n.max(1)).expect("positive"))).expect("small")
+    }
+
+    fn pass(&mut self, tick: usize) {
+        self.at = self.timeline.ticks[tick];
+        self.oracle.pass(self.at);
+    }
+
+    /// One more message; returns whether it is accepted.
+    fn post(&mut self, tick: usize, (sender, lag, act): Next, story: &mut Story) -> bool {
+        let no = story.steps.len();
+        let act = match act {
+            // The quote that comes just before.
+            Act::Exchange {
+                deal,
+                points,
+                quote: usize::MAX,
+            } => Act::Exchange {
+                deal,
+                points,
+                quote: no - 1,
+            },
+            other => other,
+        };
+        let step = Step {
+            no,
+            tick,
+            sender,
+            lag,
+            act,
+        };
+        let accepted = self.oracle.post(&step, self.at).is_ok();
+        story.steps.push(step);
+        accepted
+    }
+
+    /// All that was done is undone, in any order, as far as that goes: what is refused because other things have to be undone first is tried again.
+    fn undo(&mut self, mut tick: usize, story: &mut Story) {
+        for _ in 0..4 {
+            let mut left = self.left_to_undo();
+            while !left.is_empty() {
+                let place = self.place(left.len());
+                let next = left.swap_remove(place);
+                if chance(&mut self.draw, 10) && tick + 1 < self.timeline.ticks.len() {
+                    tick += 1;
+                    self.pass(tick);
+                }
+                self.post(tick, next, story);
+            }
+        }
+    }
+
+    /// Holds that are open, exchanges that wait, and all that can be taken back.
+    fn left_to_undo(&mut self) -> Vec<Next> {
+        let mut left = vec![];
+        for (no, (_, done)) in &self.oracle.done {
+            let of = *no;
+            match done {
+                Done::Hold { deal, .. } if self.oracle.open_hold(of, self.at).is_ok() => {
+                    left.push((self.rules.burns[*deal].partner, 0, Act::Void { of }));
+                }
+                Done::Instructed { answer: None, .. } => {
+                    let credited = false;
+                    left.push((self.rules.programmes[HOTEL].issuer, 0, Act::Answer { of, credited }));
+                }
+                _ => {}
+            }
+        }
+        left.extend(
+            self.targets()
+                .into_iter()
+                .map(|(of, sender, points, _)| (sender, 0, Act::Reverse { of, points })),
+        );
+        left
+    }
+
+    /// What can be taken back: message, sender, points and cents that are left.
+    fn targets(&self) -> Vec<(usize, &'static str, i64, i64)> {
+        let mut targets = vec![];
+        for (no, (_, done)) in &self.oracle.done {
+            let (sender, left, cents) = match done {
+                Done::Earn {
+                    deal,
+                    points,
+                    cents,
+                    reversed,
+                    refunded,
+                } => (self.rules.earns[*deal].partner, points - reversed, cents - refunded),
+                Done::Burn {
+                    deal, points, reversed, ..
+                } => (self.rules.burns[*deal].partner, points - reversed, 0),
+                Done::Exchange { deal, offer, reversed, .. } => (self.rules.exchanges[*deal].partner, offer.used - reversed, 0),
+                _ => continue,
+            };
+            if left > 0 {
+                targets.push((*no, sender, left, cents));
+            }
+        }
+        targets
     }
 
     /// What happens next: mostly one message.
@@ -265,7 +348,7 @@ impl Teller<'_> {
 
     fn answer(&mut self) -> Option<Next> {
         let instructed = self.oracle.done.iter().filter_map(|(no, (_, done))| match done {
-            Done::Instructed { answered, .. } => Some((*no, *answered)),
+            Done::Instructed { answer, .. } => Some((*no, answer.is_some())),
             _ => None,
         });
         let mut instructed: Vec<(usize, bool)> = instructed.collect();
@@ -283,25 +366,18 @@ impl Teller<'_> {
 
     /// Something is taken back, all or part.
     fn reverse(&mut self) -> Option<Next> {
-        let mut targets = vec![];
-        for (no, (_, done)) in &self.oracle.done {
-            let (sender, left, cents) = match done {
+        let mut targets = self.targets();
+        // And some that can't be, or not any more.
+        for (no, (_, done)) in self.oracle.done.iter().filter(|(no, _)| *no % 8 == 0) {
+            match done {
+                Done::Instructed { deal, offer, .. } => targets.push((*no, self.rules.exchanges[*deal].partner, offer.used, 0)),
                 Done::Earn {
-                    deal,
-                    points,
-                    cents,
-                    reversed,
-                    refunded,
-                } => (self.rules.earns[*deal].partner, points - reversed, cents - refunded),
+                    deal, points, reversed, ..
+                } if points == reversed => targets.push((*no, self.rules.earns[*deal].partner, 1, 0)),
                 Done::Burn {
                     deal, points, reversed, ..
-                } => (self.rules.burns[*deal].partner, points - reversed, 0),
-                Done::Exchange { deal, offer, reversed, .. } => (self.rules.exchanges[*deal].partner, offer.used - reversed, 0),
-                Done::Instructed { deal, offer, .. } if no % 8 == 0 => (self.rules.exchanges[*deal].partner, offer.used, 0),
-                _ => continue,
-            };
-            if left > 0 || no % 8 == 0 {
-                targets.push((*no, sender, left.max(1), cents));
+                } if points == reversed => targets.push((*no, self.rules.burns[*deal].partner, 1, 0)),
+                _ => {}
             }
         }
         if targets.is_empty() {

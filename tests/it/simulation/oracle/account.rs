@@ -38,6 +38,10 @@ pub struct Lot {
     pub taken_back: i64,
     /// How many of those weren't this lot's: others', or a debt.
     pub elsewhere: i64,
+    /// How many of those are still to go back to where they were taken, once the lot's own points are there again.
+    pub borrowed: i64,
+    /// How many of its points were taken for other earns, or for what the member owed, and haven't come back.
+    pub lent: i64,
     /// For how many the funder was charged, where it owes at redemption.
     pub charged: i64,
 }
@@ -110,7 +114,14 @@ impl Account {
 
     /// What can be spent.
     pub fn available(&self, at: i64) -> i64 {
-        self.alive(at).map(|lot| self.free(lot, at)).sum::<i64>() - self.debt
+        self.alive(at).map(|lot| self.free(lot, at)).sum::<i64>() - self.owed(at)
+    }
+
+    /// What the member owes, but for what the next cut-off repays from the very earns.
+    pub fn owed(&self, at: i64) -> i64 {
+        let over = (0..self.lots.len()).filter(|lot| self.lots[*lot].expires <= at);
+        let own: i64 = over.map(|lot| self.free(lot, at).min(self.lots[lot].borrowed)).sum();
+        (self.debt - own).max(0)
     }
 
     /// What is set aside.
@@ -138,11 +149,50 @@ impl Account {
     }
 
     /// New points; what the member owes is repaid first.
-    pub fn issue(&mut self, lot: Lot, told: &mut Told) {
-        let repaid = self.debt.min(lot.left);
+    pub fn issue(&mut self, lot: Lot, at: i64, told: &mut Told) {
+        let repaid = self.owed(at).min(lot.left);
         self.debt -= repaid;
         self.lots.push(lot);
-        self.take(&[(self.lots.len() - 1, repaid)], told);
+        self.lend(self.lots.len() - 1, repaid, told);
+    }
+
+    /// Points are used up for another earn that was taken back, or for what is owed.
+    fn lend(&mut self, lot: usize, points: i64, told: &mut Told) {
+        self.take(&[(lot, points)], told);
+        self.lots[lot].lent += points;
+    }
+
+    /// A lot's own points are there (again), and others were taken for them: they settle what is owed, then make good the lots that others were taken of,
+    /// beginning with that which would be spent last. At most so many; `owed` is what may still be settled. Returns how many went.
+    fn make_good(&mut self, lot: usize, points: i64, owed: &mut i64, told: &mut Told) -> i64 {
+        let most = points.min(self.lots[lot].borrowed);
+        let settled = most.min(*owed);
+        *owed -= settled;
+        self.debt -= settled;
+        let mut gone = settled;
+        for other in self.oldest_first().into_iter().rev() {
+            let some = (most - gone).min(self.lots[other].lent);
+            if some == 0 {
+                continue;
+            }
+            gone += some;
+            self.lots[other].lent -= some;
+            self.lots[other].left += some;
+            self.lots[other].used -= some;
+            self.charge(other, "redemption_reversal", told);
+        }
+        self.lots[lot].left -= gone;
+        self.lots[lot].borrowed -= gone;
+        self.lots[lot].elsewhere -= gone;
+        gone
+    }
+
+    /// A hold is over and these parts of it are free again, while `owed` was owed.
+    pub fn release(&mut self, parts: &[(usize, i64)], mut owed: i64, told: &mut Told) {
+        for (lot, points) in parts {
+            self.make_good(*lot, *points, &mut owed, told);
+            self.charge(*lot, "redemption_reversal", told);
+        }
     }
 
     /// Points are spent, or used up.
@@ -155,17 +205,22 @@ impl Account {
     }
 
     /// Points that were spent come back, but for those that the member owes; `parts` is what is left of what was taken, the last taken last.
-    pub fn give_back(&mut self, parts: &mut [(usize, i64)], points: i64, told: &mut Told) {
-        let mut rest = points;
+    pub fn give_back(&mut self, parts: &mut [(usize, i64)], points: i64, at: i64, told: &mut Told) {
+        let (mut rest, mut owed) = (points, self.owed(at));
         for (lot, taken) in parts.iter_mut().rev() {
             let some = rest.min(*taken);
             *taken -= some;
             rest -= some;
-            // What repays the debt is used after all.
-            let repaid = self.debt.min(some);
+            self.lots[*lot].left += some;
+            self.lots[*lot].used -= some;
+            let gone = self.make_good(*lot, some, &mut owed, told);
+            // What settles another earn's debt is used after all.
+            let repaid = owed.min(some - gone);
+            owed -= repaid;
             self.debt -= repaid;
-            self.lots[*lot].left += some - repaid;
-            self.lots[*lot].used -= some - repaid;
+            self.lots[*lot].left -= repaid;
+            self.lots[*lot].used += repaid;
+            self.lots[*lot].lent += repaid;
             self.charge(*lot, "redemption_reversal", told);
         }
         assert_eq!(rest, 0, "more comes back than was taken");
@@ -197,15 +252,19 @@ impl Account {
 
     /// At a cut-off, what has expired and isn't held goes: to what the member owes, then for good.
     pub fn expire(&mut self, cut_off: i64, told: &mut Told) {
-        for lot in self.oldest_first() {
-            let points = self.free(lot, cut_off);
-            if self.lots[lot].expires > cut_off || points == 0 {
-                continue;
-            }
-            let repaid = self.debt.min(points);
+        let due = self.oldest_first().into_iter().filter(|lot| self.lots[*lot].expires <= cut_off);
+        // What comes back to a lot now is judged at the next cut-off.
+        let due: Vec<(usize, i64)> = due.map(|lot| (lot, self.free(lot, cut_off))).collect();
+        let (mut owed, mut own) = (self.debt, vec![]);
+        for (lot, points) in &due {
+            own.push(self.make_good(*lot, *points, &mut owed, told));
+            self.charge(*lot, "redemption_reversal", told);
+        }
+        for ((lot, points), gone) in due.into_iter().zip(own) {
+            let repaid = self.debt.min(points - gone);
             self.debt -= repaid;
-            self.take(&[(lot, repaid)], told);
-            let lost = points - repaid;
+            self.lend(lot, repaid, told);
+            let lost = points - gone - repaid;
             self.lots[lot].left -= lost;
             self.lots[lot].expired += lost;
             self.value(lot, lost, told);
@@ -225,14 +284,26 @@ impl Account {
         let mut rest = 0;
         for (leg, points) in legs {
             let lot = self.lot(seq, *leg);
-            rest += points - self.draw(lot, *points, at, told);
+            let short = points - self.draw(lot, *points, at, told);
+            self.lots[lot].borrowed += short;
+            rest += short;
         }
         for (leg, _) in legs {
             let lot = self.lot(seq, *leg);
-            rest -= self.draw(lot, rest, at, told);
+            let some = self.draw(lot, rest, at, told);
+            self.lots[lot].lent += some;
+            rest -= some;
         }
         let chosen = self.choose(at, rest);
-        self.take(&chosen, told);
+        for (lot, points) in &chosen {
+            self.lend(*lot, *points, told);
+        }
+        // What a lot has given to others and is short of itself cancel out.
+        for lot in &mut self.lots {
+            let both = lot.lent.min(lot.borrowed);
+            lot.lent -= both;
+            lot.borrowed -= both;
+        }
         self.debt += rest - chosen.iter().map(|(_, points)| points).sum::<i64>();
         rest
     }

@@ -82,6 +82,30 @@ impl Book {
         }
     }
 
+    /// What is left in the end: of money between two partners, in millionths, and of breakage.
+    pub fn left(&self) -> Vec<String> {
+        let (mut owed, mut breakage) = (BTreeMap::new(), BTreeMap::new());
+        for window in self.0.values() {
+            for (line, (_, points)) in &window.lines {
+                let (pair, sign) = match line.debtor < line.creditor {
+                    true => ((&line.debtor, &line.creditor), 1),
+                    false => ((&line.creditor, &line.debtor), -1),
+                };
+                *owed.entry(pair).or_insert(0) += sign * points * line.price;
+            }
+            for (key, (points, value)) in &window.breakage {
+                let sum = breakage.entry(key).or_insert((0, 0));
+                *sum = (sum.0 + points, sum.1 + value);
+            }
+        }
+        let owed = owed.into_iter().filter(|(_, sum)| *sum != 0).map(|left| format!("{left:?}"));
+        let breakage = breakage
+            .into_iter()
+            .filter(|(_, sum)| *sum != (0, 0))
+            .map(|left| format!("{left:?}"));
+        owed.chain(breakage).collect()
+    }
+
     /// Files what another book has.
     pub fn add(&mut self, other: &Self) {
         for (number, theirs) in &other.0 {

@@ -42,8 +42,8 @@ pub enum Done {
         parts: Vec<(usize, i64)>,
         reversed: i64,
     },
-    /// An exchange that waits for an answer, or had one.
-    Instructed { deal: usize, offer: Offer, answered: bool },
+    /// An exchange that waits for an answer, or had one: whether it was credited.
+    Instructed { deal: usize, offer: Offer, answer: Option<bool> },
     /// Anything else.
     Other,
 }
@@ -135,7 +135,10 @@ impl<'a> Oracle<'a> {
             Act::Capture { of, points } => self.capture(at, of, points, told),
             Act::Void { of } => {
                 let (programme, hold) = self.open_hold(of, at)?;
-                self.accounts[programme].holds[hold].open = false;
+                let account = &mut self.accounts[programme];
+                let (owed, parts) = (account.owed(at), account.holds[hold].parts.clone());
+                account.holds[hold].open = false;
+                account.release(&parts, owed, told);
                 Ok(Done::Other)
             }
             Act::Quote { deal, points } => {
@@ -151,7 +154,7 @@ impl<'a> Oracle<'a> {
                 })
             }
             Act::Exchange { deal, quote, .. } => self.exchange(step, at, deal, quote, told),
-            Act::Answer { of, credited } => self.answer(of, credited, told),
+            Act::Answer { of, credited } => self.answer(at, of, credited, told),
             Act::Reverse { of, points } => self.reverse(at, of, reversal::Much::Points(points), told),
             Act::Refund { of, cents } => self.reverse(at, of, reversal::Much::Cents(cents), told),
         }
@@ -193,7 +196,7 @@ impl<'a> Oracle<'a> {
                 points,
             );
         }
-        account.issue(lot(step.no, 0, expires, funder, points), told);
+        account.issue(lot(step.no, 0, expires, funder, points), at, told);
         Ok(Done::Earn {
             deal,
             points,
@@ -246,8 +249,20 @@ impl<'a> Oracle<'a> {
         Ok(Done::Hold { deal, points })
     }
 
+    /// Whether all that was done was undone: points, holds and money.
+    pub fn is_undone(&self) -> bool {
+        let mut done = self.done.values().map(|(_, done)| done);
+        let undone = done.all(|done| match done {
+            Done::Earn { points, reversed, .. } | Done::Burn { points, reversed, .. } => points == reversed,
+            Done::Exchange { offer, reversed, .. } => offer.used == *reversed,
+            Done::Instructed { answer, .. } => *answer == Some(false),
+            _ => true,
+        });
+        undone && !self.done.is_empty()
+    }
+
     /// Where the hold of an authorise is: programme and place.
-    fn open_hold(&self, of: usize, at: i64) -> Result<(usize, usize), Code> {
+    pub fn open_hold(&self, of: usize, at: i64) -> Result<(usize, usize), Code> {
         let Some((_, Done::Hold { deal, .. })) = self.done.get(&of) else {
             return Err(Code::HoldUnknown);
         };
@@ -276,14 +291,17 @@ impl<'a> Oracle<'a> {
             return Err(Code::HoldExceeded);
         }
         let account = &mut self.accounts[programme];
+        let owed = account.owed(at);
         account.holds[hold].open = false;
-        let (mut rest, mut parts) = (points, vec![]);
-        for (lot, some) in account.holds[hold].parts.clone() {
-            let some = rest.min(some);
+        let (mut rest, mut parts, mut free) = (points, vec![], vec![]);
+        for (lot, held) in account.holds[hold].parts.clone() {
+            let some = rest.min(held);
             rest -= some;
             parts.push((lot, some));
+            free.push((lot, held - some));
         }
         account.take(&parts, told);
+        account.release(&free, owed, told);
         told.line(Line::new("burn", account.issuer, terms.partner, programme, terms.price), points);
         Ok(Done::Burn {
             deal,
@@ -315,8 +333,8 @@ impl<'a> Oracle<'a> {
                 parts,
                 open: true,
             });
-            let answered = false;
-            Done::Instructed { deal, offer, answered }
+            let answer = None;
+            Done::Instructed { deal, offer, answer }
         } else {
             account.take(&parts, told);
             self.credit(step, at, deal, offer, told);
@@ -347,7 +365,7 @@ impl<'a> Oracle<'a> {
                 redemption: false,
             };
             if points > 0 {
-                self.accounts[terms.to].issue(lot(step.no, leg, expires, funder, points), told);
+                self.accounts[terms.to].issue(lot(step.no, leg, expires, funder, points), at, told);
             }
         }
     }
@@ -360,11 +378,11 @@ impl<'a> Oracle<'a> {
         told.line(Line::new("bonus", terms.partner, issuer, terms.to, terms.price / 2), offer.bonus);
     }
 
-    fn answer(&mut self, of: usize, credited: bool, told: &mut Told) -> Result<Done, Code> {
+    fn answer(&mut self, at: i64, of: usize, credited: bool, told: &mut Told) -> Result<Done, Code> {
         let (deal, offer) = match self.done.get_mut(&of) {
-            Some((_, Done::Instructed { answered: true, .. })) => return Err(Code::ExchangeClosed),
-            Some((_, Done::Instructed { deal, offer, answered })) => {
-                *answered = true;
+            Some((_, Done::Instructed { answer: Some(_), .. })) => return Err(Code::ExchangeClosed),
+            Some((_, Done::Instructed { deal, offer, answer })) => {
+                *answer = Some(credited);
                 (*deal, *offer)
             }
             _ => return Err(Code::ExchangeUnknown),
@@ -372,11 +390,13 @@ impl<'a> Oracle<'a> {
         let programme = self.rules.exchanges[deal].from;
         let hold = self.hold(programme, of);
         let account = &mut self.accounts[programme];
+        let (owed, parts) = (account.owed(at), account.holds[hold].parts.clone());
         account.holds[hold].open = false;
         if credited {
-            let parts = account.holds[hold].parts.clone();
             account.take(&parts, told);
             self.owe(deal, offer, told);
+        } else {
+            account.release(&parts, owed, told);
         }
         Ok(Done::Other)
     }
@@ -395,6 +415,8 @@ fn lot(seq: usize, leg: u8, expires: i64, funder: Funder, points: i64) -> Lot {
         valued: 0,
         taken_back: 0,
         elsewhere: 0,
+        borrowed: 0,
+        lent: 0,
         charged: 0,
     }
 }

@@ -64,7 +64,7 @@ impl Oracle<'_> {
                 *reversed += now;
                 let terms = &self.rules.burns[*deal];
                 let account = &mut self.accounts[terms.programme];
-                account.give_back(parts, now, told);
+                account.give_back(parts, now, at, told);
                 told.line(
                     Line::new("burn_reversal", terms.partner, account.issuer, terms.programme, terms.price),
                     now,
@@ -83,7 +83,7 @@ impl Oracle<'_> {
                 self.take_back_exchange(at, of, *deal, *offer, (*reversed, now), told)?;
                 *reversed += now;
                 let source = self.rules.exchanges[*deal].from;
-                self.accounts[source].give_back(parts, now, told);
+                self.accounts[source].give_back(parts, now, at, told);
             }
             _ => return Err(Code::NotReversible),
         }
@@ -127,7 +127,7 @@ impl Oracle<'_> {
     /// Whether so many points that a message gave can be taken from a member.
     fn recoverable(&self, programme: usize, of: usize, points: i64, at: i64) -> Result<(), Code> {
         let account = &self.accounts[programme];
-        let below = (self.rules.programmes[programme].negative_limit - account.debt).max(0);
+        let below = (self.rules.programmes[programme].negative_limit - account.owed(at)).max(0);
         if points > account.recoverable(of, at) + below {
             return Err(Code::ClawbackLimited);
         }
