@@ -139,12 +139,14 @@ pub enum CalendarError {
 impl Calendar {
     /// Whether the calendar can be used: a known zone, a cut-off from 00:01 to 24:00, and at least one open weekday.
     pub fn check(&self) -> Result<(), CalendarError> {
-        self.time_zone()?;
-        self.time()?;
-        if Weekday::ALL.iter().all(|day| self.closed_weekdays.contains(day)) {
-            return Err(CalendarError::NeverOpen);
-        }
-        Ok(())
+        self.faults().next().map_or(Ok(()), Err)
+    }
+
+    /// Whatever keeps the calendar from being used.
+    pub fn faults(&self) -> impl Iterator<Item = CalendarError> {
+        let never = Weekday::ALL.iter().all(|day| self.closed_weekdays.contains(day));
+        let faults = [self.time_zone().err(), self.time().err(), never.then_some(CalendarError::NeverOpen)];
+        faults.into_iter().flatten()
     }
 
     /// The business date of the window that an instant falls in. The instant of a cut-off is already in the next window.

@@ -413,7 +413,7 @@ fn check_finds_what_apply_refuses(backend: Backend) {
     let bad = house.write("bad.toml", &bad);
     let all = [
         "partner pool: net_debit_cap",
-        "there is no partner `pol`",
+        "`issuer` names no partner: pol",
         "must be days, weeks, months or years above zero",
         "names no partner: nobody",
     ];

@@ -29,6 +29,7 @@ mod life;
 mod limits;
 mod logs;
 mod money;
+mod network_file;
 mod night;
 mod oracle;
 mod prepaid;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use clap::Subcommand;
 use jiff::Timestamp;
 use migrations::{Conn, Url};
@@ -16,7 +16,7 @@ use super::office::{self, Founder};
 use super::{At, open};
 use crate::directory::{Directory, Numbered, Partner};
 use crate::documents::standing;
-use crate::network::{Network, PartnerEntry};
+use crate::network::{Draft, Network, PartnerEntry};
 use crate::store::{admin, listing, load_directory, people};
 use crate::{out, say};
 
@@ -61,13 +61,12 @@ pub(super) fn run(command: NetworkCommand) -> anyhow::Result<()> {
     match command {
         NetworkCommand::Check { file, config } => check(&file, config),
         NetworkCommand::Apply { at, file } => {
-            let network = Network::read(&file)?;
+            let draft = Draft::read(&file)?;
             let (_, mut conn) = open(&at.config)?;
-            if let Some(reason) = closed_to_files(&mut conn, &network)? {
-                bail!(reason);
-            }
-            let refused = |error| anyhow::anyhow!("{} isn't applied, and nothing has changed:\n{error:#}", file.display());
-            admin::apply_network(&mut conn, &network).map_err(refused)?;
+            let refused = |faults: String| anyhow::anyhow!("{} isn't applied, and nothing has changed:\n{faults}", file.display());
+            let faults = faults(&mut conn, &draft)?;
+            ensure!(faults.is_empty(), refused(faults.join("\n")));
+            admin::apply_network(&mut conn, &draft.network).map_err(|error| refused(format!("{error:#}")))?;
             out::done(say!("the database holds the network of {}", file.display()))
         }
         NetworkCommand::Found { at, people, network } => office::found(&at, &people, &network),
@@ -76,26 +75,25 @@ pub(super) fn run(command: NetworkCommand) -> anyhow::Result<()> {
 }
 
 fn check(file: &Path, config: Option<PathBuf>) -> anyhow::Result<()> {
-    let network = Network::read(file)?;
+    let draft = Draft::read(file)?;
     let here = Path::new("clearing.toml");
     let config = config.or_else(|| here.exists().then(|| here.to_owned()));
     let (faults, against) = match config {
         Some(config) => {
             let (_, mut conn) = open(&config)?;
-            let mut faults: Vec<String> = closed_to_files(&mut conn, &network)?.into_iter().collect();
-            faults.extend(admin::try_network(&mut conn, &network)?);
-            (faults, format!("the clearinghouse of {}", config.display()))
+            (faults(&mut conn, &draft)?, format!("the clearinghouse of {}", config.display()))
         }
         None => {
             let folder = tempfile::tempdir().context("a temporary folder")?;
             let mut conn = Conn::open(&Url::new(folder.path().join("check.db").to_string_lossy()))?;
             admin::init(&mut conn, true)?;
-            (admin::try_network(&mut conn, &network)?, "a new sandbox".to_owned())
+            (admin::try_network(&mut conn, &draft)?, "a new sandbox".to_owned())
         }
     };
     if !faults.is_empty() {
         bail!("{against} refuses {}:\n{}", file.display(), faults.join("\n"));
     }
+    let network = &draft.network;
     let count = |n: usize, noun: &str| counted(i128::try_from(n).unwrap_or(i128::MAX), noun);
     say!(
         "{}, {}, {}, {}: {against} takes the file",
@@ -105,6 +103,13 @@ fn check(file: &Path, config: Option<PathBuf>) -> anyhow::Result<()> {
         count(network.rates.len(), "rate")
     )?;
     Ok(())
+}
+
+/// Everything for which a file isn't applied.
+fn faults(conn: &mut Conn, draft: &Draft) -> anyhow::Result<Vec<String>> {
+    let mut faults: Vec<String> = closed_to_files(conn, &draft.network)?.into_iter().collect();
+    faults.extend(admin::try_network(conn, draft)?);
+    Ok(faults)
 }
 
 /// Why no such file is taken any more, whatever it states. In a sandbox the network file is the operator's word. Elsewhere it only founds the network: what

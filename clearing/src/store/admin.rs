@@ -7,13 +7,14 @@ use migrations::schema::{agreement, head, net_debit_cap, partner, programme, rat
 use migrations::{Conn, DbError, Url, each_backend};
 use partner_sdk::agreement::{Agreement, Terms};
 use partner_sdk::rate::{Bonus, BonusTerms, Rate, RateTerms};
+use partner_sdk::{PartnerId, ProgrammeCode};
 use settlement::Calendar;
 
 use super::directory::{BONUS, RATE, check_agreement, check_bonus, check_rate, load_directory};
 use super::head::lock_head;
 use crate::directory::{Directory, Numbered, Programme, ProgrammeTerms, agreement_key};
 use crate::gains;
-use crate::network::{Network, PartnerEntry};
+use crate::network::{Draft, Network, PartnerEntry, Unread};
 
 /// Creates the tables and the one row of `head`; on a database that has them, only checks that sandbox and real don't mix.
 pub fn init(conn: &mut Conn, sandbox: bool) -> anyhow::Result<()> {
@@ -72,7 +73,7 @@ pub fn has_network(conn: &mut Conn) -> anyhow::Result<()> {
 /// Makes the database hold what the network file states. Agreements, rates and bonuses are only ever added: a later `valid_from` supersedes. The error has a line
 /// for each fault, and then nothing has changed.
 pub fn apply_network(conn: &mut Conn, network: &Network) -> anyhow::Result<()> {
-    let done = conn.transaction(|conn| match put_network(conn, network)? {
+    let done = conn.transaction(|conn| match put_network(conn, network, &Unread::default())? {
         faults if faults.is_empty() => Ok(()),
         faults => Err(Stopped::Faults(faults)),
     });
@@ -83,71 +84,124 @@ pub fn apply_network(conn: &mut Conn, network: &Network) -> anyhow::Result<()> {
     }
 }
 
-/// Everything for which [`apply_network`] would refuse the file, by doing it and taking it back.
-pub fn try_network(conn: &mut Conn, network: &Network) -> anyhow::Result<Vec<String>> {
-    match conn.transaction(|conn| Err::<(), _>(Stopped::Faults(put_network(conn, network)?))) {
-        Err(Stopped::Failed(error)) => Err(error),
-        Err(Stopped::Faults(faults)) => Ok(faults),
-        Ok(()) => Ok(vec![]),
+/// Everything for which [`apply_network`] would refuse the file, by doing it as far as it can be read and taking it back.
+pub fn try_network(conn: &mut Conn, draft: &Draft) -> anyhow::Result<Vec<String>> {
+    let mut all = draft.faults.clone();
+    match conn.transaction(|conn| Err::<(), _>(Stopped::Faults(put_network(conn, &draft.network, &draft.unread)?))) {
+        Err(Stopped::Failed(error)) => return Err(error),
+        Err(Stopped::Faults(faults)) => all.extend(faults),
+        Ok(()) => {}
     }
+    Ok(all)
 }
 
-/// Puts all of a network file in place and says what can't be.
-fn put_network(conn: &mut Conn, network: &Network) -> anyhow::Result<Vec<String>> {
+/// Puts all of a network file in place and says what can't be. What refers to something that can't be used isn't at fault for that, and isn't put either.
+fn put_network(conn: &mut Conn, network: &Network, unread: &Unread) -> anyhow::Result<Vec<String>> {
     let (_, version) = lock_head(conn)?;
-    let mut faults = Faults(vec![]);
-    faults.note(set_calendar(conn, &network.calendar))?;
+    let mut faults = Faults {
+        told: vec![],
+        unusable: unread.clone(),
+    };
+    if !unread.calendar {
+        faults.note(set_calendar(conn, &network.calendar))?;
+    }
     let mut directory = load_directory(conn)?;
     for entry in &network.partners {
-        faults.note(put_partner(conn, &directory, entry))?;
+        if !faults.note(put_partner(conn, &directory, entry))? {
+            faults.unusable.partners.insert(entry.id.to_string());
+        }
     }
     directory = load_directory(conn)?;
     for terms in &network.programmes {
-        let put = if directory.partners.contains_key(&terms.issuer) {
-            put_programme(conn, terms)
-        } else {
-            Err(anyhow::anyhow!(
-                "programme {}: there is no partner `{}`, its issuer",
-                terms.code,
-                terms.issuer
-            ))
+        let place = || format!("programme {}", terms.code);
+        let issuer = faults.partner(&directory, &terms.issuer, "issuer", place);
+        // What is wrong with its own terms doesn't hang on the issuer.
+        let put = match issuer {
+            true => put_programme(conn, terms),
+            false => Programme::new(terms.clone()).map(drop).map_err(anyhow::Error::msg),
         };
-        faults.note(put)?;
+        if !(faults.note(put)? && issuer) {
+            faults.unusable.programmes.insert(terms.code.to_string());
+        }
     }
     directory = load_directory(conn)?;
     for terms in &network.agreements {
-        let put = put_agreement(conn, &mut directory, terms);
-        faults.note(put.with_context(|| {
+        let place = || {
             format!(
                 "agreement of {} for {}, {:?}, from {}",
                 terms.partner, terms.programme, terms.kind, terms.valid_from
             )
-        }))?;
+        };
+        let partner = faults.partner(&directory, &terms.partner, "partner", place);
+        let programme = faults.programme(&directory, &terms.programme, "programme", place);
+        let to = terms.to_programme.as_ref();
+        let to_programme = to.is_none_or(|to| faults.programme(&directory, to, "to_programme", place));
+        let there = partner && programme && to_programme;
+        if !(there && faults.note(put_agreement(conn, &mut directory, terms).with_context(place))?) {
+            let to = to.map(ToString::to_string).unwrap_or_default();
+            faults.unusable.pairs.insert((terms.programme.to_string(), to));
+        }
     }
     for terms in &network.rates {
-        let put = put_rate(conn, &mut directory, terms);
-        faults.note(put.with_context(|| format!("rate {} -> {} from {}", terms.programme, terms.to_programme, terms.valid_from)))?;
+        let place = || format!("rate {} -> {} from {}", terms.programme, terms.to_programme, terms.valid_from);
+        if faults.pair(&directory, &terms.programme, &terms.to_programme, place) {
+            let put = put_rate(conn, &mut directory, terms).with_context(place);
+            faults.unusable.published |= !faults.note(put)?;
+        }
     }
     for terms in &network.bonuses {
-        let put = put_bonus(conn, &mut directory, terms);
-        faults.note(put.with_context(|| format!("bonus {} -> {} from {}", terms.programme, terms.to_programme, terms.valid_from)))?;
+        let place = || format!("bonus {} -> {} from {}", terms.programme, terms.to_programme, terms.valid_from);
+        if faults.pair(&directory, &terms.programme, &terms.to_programme, place) {
+            let put = put_bonus(conn, &mut directory, terms).with_context(place);
+            faults.unusable.published |= !faults.note(put)?;
+        }
     }
     let together = load_directory(conn).context("with what this file adds, what is there already doesn't fit together")?;
-    if let Some(cycle) = gains::gain(&together, i64::MIN) {
+    // Where a rate is missing, those before it would go on.
+    let whole = faults.unusable.pairs.is_empty() && !faults.unusable.published;
+    if let Some(cycle) = gains::gain(&together, i64::MIN).filter(|_| whole) {
         faults
-            .0
+            .told
             .push(format!("points sent around a cycle of exchanges would grow: {cycle}"));
     }
     grow_version(conn, version)?;
-    Ok(faults.0)
+    Ok(faults.told)
 }
 
-/// What is wrong with a file, a line each.
-struct Faults(Vec<String>);
+/// What is wrong with a file, a line each, and what can't be used for that.
+struct Faults {
+    told: Vec<String>,
+    unusable: Unread,
+}
 
 impl Faults {
-    /// Keeps what is wrong with the file, and goes on; where the database failed, there is no going on.
-    fn note(&mut self, put: anyhow::Result<()>) -> anyhow::Result<()> {
+    /// Whether there is such a partner. One that nobody states is a fault; one that the file states in a way that can't be used isn't a second one.
+    fn partner(&mut self, directory: &Directory, id: &PartnerId, field: &str, place: impl Fn() -> String) -> bool {
+        let there = directory.partners.contains_key(id);
+        if !there && !self.unusable.partners.contains(id.as_str()) {
+            self.told.push(format!("{}: `{field}` names no partner: {id}", place()));
+        }
+        there
+    }
+
+    /// The same for a programme.
+    fn programme(&mut self, directory: &Directory, code: &ProgrammeCode, field: &str, place: impl Fn() -> String) -> bool {
+        let there = directory.programmes.contains_key(code);
+        if !there && !self.unusable.programmes.contains(code.as_str()) {
+            self.told.push(format!("{}: `{field}` names no programme: {code}", place()));
+        }
+        there
+    }
+
+    /// Whether a rate or bonus between these can be put.
+    fn pair(&mut self, directory: &Directory, from: &ProgrammeCode, to: &ProgrammeCode, place: impl Fn() -> String) -> bool {
+        let gives = self.programme(directory, from, "programme", &place);
+        let takes = self.programme(directory, to, "to_programme", &place);
+        gives && takes && !self.unusable.pairs.contains(&(from.to_string(), to.to_string()))
+    }
+
+    /// Keeps what is wrong with the file, and goes on: whether nothing was. Where the database failed, there is no going on.
+    fn note(&mut self, put: anyhow::Result<()>) -> anyhow::Result<bool> {
         match put {
             Err(error)
                 if error
@@ -157,10 +211,10 @@ impl Faults {
                 Err(error)
             }
             Err(error) => {
-                self.0.push(format!("{error:#}"));
-                Ok(())
+                self.told.push(format!("{error:#}"));
+                Ok(false)
             }
-            Ok(()) => Ok(()),
+            Ok(()) => Ok(true),
         }
     }
 }
@@ -250,7 +304,6 @@ fn put_partner(conn: &mut Conn, directory: &Directory, entry: &PartnerEntry) -> 
 
 /// Adds a programme, or holds the same rules against those that are there.
 pub fn put_programme(conn: &mut Conn, terms: &ProgrammeTerms) -> anyhow::Result<()> {
-    Programme::new(terms.clone()).map_err(anyhow::Error::msg)?;
     let text = serde_json::to_string(terms)?;
     let known: Option<String> = each_backend!(conn, |c| programme::table
         .find(terms.code.as_str())
@@ -264,6 +317,7 @@ pub fn put_programme(conn: &mut Conn, terms: &ProgrammeTerms) -> anyhow::Result<
             terms.code
         ),
         None => {
+            Programme::new(terms.clone()).map_err(anyhow::Error::msg)?;
             let row = (
                 programme::code.eq(terms.code.as_str()),
                 programme::issuer.eq(terms.issuer.as_str()),
