@@ -290,7 +290,7 @@ fn difference(within: &str, signed: &Value, meant: &Value) -> Option<DocumentErr
 /// A signature on a document, for those who read it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignedBy {
-    /// `proposer`, `counterparty`, `approver` or `clearing`.
+    /// `proposer`, `counterparty`, `newcomer` (of a change that names a new person), `approver` or `clearing`.
     pub role: String,
     /// The partner or person.
     pub signer: String,

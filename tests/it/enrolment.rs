@@ -158,8 +158,7 @@ fn a_kid_and_a_key_are_one_partys(backend: Backend) {
         })
     };
     let left = new_key("left-1");
-    let comes = person("left", left.kid(), &left.verifying_key());
-    office.change(&world.sandbox, comes).expect("a fourth");
+    office.comes(&world.sandbox, "left", &left).expect("a fourth");
     let goes = Change::PersonLeaves { name: "left".into() };
     office.change(&world.sandbox, goes).expect("gone");
     let secret = std::fs::read_to_string(&world.sandbox.config.operator.key).expect("there");

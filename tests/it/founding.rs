@@ -12,12 +12,12 @@ use diesel::prelude::*;
 use jiff::ToSpan;
 use migrations::each_backend;
 use migrations::schema::{document_signature, person, settlement_window, signing_key};
-use partner_sdk::change::{Change, PersonTerms, Status};
+use partner_sdk::change::{Change, Status};
 use partner_sdk::client::new_message_id;
 use partner_sdk::jws::SigningKey;
 use partner_sdk::wire::keys::{Issued, KeyName, Revocation};
 use partner_sdk::{Code, KeyId};
-use tests::office::{Office, code_of, founding};
+use tests::office::{Office, code_of, founding, named};
 use tests::{Backend, World, earn, on_both};
 
 use super::command::{FOUNDING, House, stands};
@@ -139,13 +139,10 @@ fn who_came_without_a_document_is_nobody(backend: Backend) {
     let founding: String = each_backend!(&mut conn, |c| known.first(c)).expect("there");
     let proposed = office.propose(sandbox, &office.first, suspend("ikea")).expect("proposed");
     let mallory = key("mallory-1", 66);
-    let named = Change::Person(PersonTerms {
-        name: "mallory".into(),
-        kid: mallory.kid().clone(),
-        public_key: mallory.verifying_key().to_base64url(),
-    });
     // Beside no document, beside one that doesn't name it, and beside one that nobody has approved.
-    let waits = office.propose(sandbox, &office.first, named).expect("proposed");
+    let waits = office
+        .propose(sandbox, &office.first, named("mallory", &mallory))
+        .expect("proposed");
     for added_by in ["", founding.as_str(), waits.hash.as_str()] {
         let row = (
             person::name.eq("mallory"),
@@ -200,12 +197,7 @@ fn a_lost_key_stops_nothing(backend: Backend) {
     let gone = Change::PersonLeaves { name: "third".into() };
     assert_eq!(code_of(by_the_others(gone.clone())).err(), Some(Code::BadTerms));
     let dora = key("dora-1", 104);
-    let comes = Change::Person(PersonTerms {
-        name: "dora".into(),
-        kid: dora.kid().clone(),
-        public_key: dora.verifying_key().to_base64url(),
-    });
-    by_the_others(comes).expect("named");
+    office.comes(sandbox, "dora", &dora).expect("named");
     let pending = office.propose(sandbox, &office.third, suspend("ikea")).expect("still there");
     by_the_others(gone).expect("taken out");
     assert_eq!(
@@ -348,6 +340,7 @@ fn what_changed_since_it_was_seen_is_not_founded(backend: Backend) {
         let said = house.found_as_seen(&people, seen).expect_err("refused");
         assert!(said.contains("refused: bad_terms") && said.contains("field: network"), "{said}");
         assert!(said.contains("clearing network show"), "{said}");
+        assert!(!said.contains(&house.stands()), "what stands is looked at, not copied: {said}");
     };
     // What one person does alone after the others have looked: a cap, a partner's keys.
     house.works(&[

@@ -2,7 +2,7 @@
 
 use clearing::store::events;
 use jiff::ToSpan;
-use partner_sdk::change::{Change, PersonTerms, Status};
+use partner_sdk::change::{Change, Status};
 use partner_sdk::client::ClientError;
 use partner_sdk::{Body, Code};
 use tests::market::terms;
@@ -276,12 +276,7 @@ fn no_single_person_passes(backend: Backend) {
     // None of the three can be made to leave, and a fourth comes only by two.
     let leaves = Change::PersonLeaves { name: "first".into() };
     assert_eq!(code_of(office.propose(sandbox, &office.second, leaves)).err(), Some(Code::BadTerms));
-    let fourth = Change::Person(PersonTerms {
-        name: "fourth".into(),
-        kid: "fourth-1".parse().expect("a kid"),
-        public_key: stranger.verifying_key().to_base64url(),
-    });
-    office.change(sandbox, fourth).expect("added");
+    office.comes(sandbox, "fourth", &stranger).expect("added");
     let done = office.approve_change(sandbox, &stranger, &proposed).expect("the fourth approves");
     let signers: Vec<_> = done.signatures.iter().map(|s| (s.role.as_str(), s.signer.as_str())).collect();
     assert_eq!(signers, [("proposer", "first"), ("approver", "fourth"), ("clearing", "clearing")]);

@@ -30,6 +30,7 @@ mod limits;
 mod logs;
 mod money;
 mod network_file;
+mod newcomers;
 mod night;
 mod oracle;
 mod prepaid;

@@ -120,11 +120,34 @@ impl Office {
         changes::approve(&mut conn, sandbox.clock.now(), &self.clearing, &document.hash, &signature)
     }
 
+    /// A new person signs the change that names it.
+    pub fn accept(&self, sandbox: &Sandbox, key: &SigningKey, document: &Document) -> Result<Document, Fault> {
+        let signature = Signature::new(key, TYP_CHANGE, document.payload.as_bytes());
+        let mut conn = sandbox.database().expect("a connection");
+        changes::accept(&mut conn, sandbox.clock.now(), &document.hash, &signature)
+    }
+
+    /// A new person comes by its own key, by the word of the first two.
+    pub fn comes(&self, sandbox: &Sandbox, name: &str, key: &SigningKey) -> Result<Document, Fault> {
+        let proposed = self.propose(sandbox, &self.first, named(name, key))?;
+        self.accept(sandbox, key, &proposed)?;
+        self.approve_change(sandbox, &self.second, &proposed)
+    }
+
     /// A change that both agree on.
     pub fn change(&self, sandbox: &Sandbox, change: Change) -> Result<Document, Fault> {
         let proposed = self.propose(sandbox, &self.first, change)?;
         self.approve_change(sandbox, &self.second, &proposed)
     }
+}
+
+/// The change that names a new person.
+pub fn named(name: &str, key: &SigningKey) -> Change {
+    Change::Person(PersonTerms {
+        name: name.to_owned(),
+        kid: key.kid().clone(),
+        public_key: key.verifying_key().to_base64url(),
+    })
 }
 
 /// The founding by these people, of the calendar that was applied.

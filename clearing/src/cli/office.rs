@@ -14,7 +14,7 @@ use partner_sdk::client::{new_message_id, new_salt};
 use partner_sdk::document::{self, Act, Action, Kind};
 use partner_sdk::jws::general::{General, Signature};
 use partner_sdk::jws::{SigningKey, TYP_AGREEMENT, TYP_CHANGE};
-use partner_sdk::text::{self, Why, quoted};
+use partner_sdk::text::{self, Why, counted, quoted};
 use serde::Deserialize;
 
 use super::documents::{named, print};
@@ -68,6 +68,16 @@ pub enum PersonCommand {
         /// The file for the secret; it is never overwritten.
         file: PathBuf,
     },
+    /// Agree to be one of them: sign the change that names you, by your own key. Nobody can approve it before.
+    Accept {
+        #[command(flatten)]
+        at: At,
+        /// The change's hash, or at least the first six digits of it.
+        hash: String,
+        /// The file with your signing key, as `clearing person key` made it.
+        #[arg(long)]
+        key: PathBuf,
+    },
     /// Who proposes and approves.
     List {
         #[command(flatten)]
@@ -84,6 +94,20 @@ struct Draft {
     change: Change,
 }
 
+impl Draft {
+    /// Reads a file's text, which states one change.
+    fn read(text: &str) -> anyhow::Result<Self> {
+        let table: toml::Table = toml::from_str(text)?;
+        let changes = table.get("change").and_then(toml::Value::as_table).map_or(0, toml::Table::len);
+        ensure!(
+            changes == 1,
+            "the file states {}, and a proposal is of one: write one table such as [change.status]; docs/OPERATIONS.md lists them",
+            counted(i64::try_from(changes)?, "change")
+        );
+        Ok(toml::from_str(text)?)
+    }
+}
+
 /// Runs a `clearing person` command.
 pub fn person(command: PersonCommand) -> anyhow::Result<()> {
     match command {
@@ -93,6 +117,7 @@ pub fn person(command: PersonCommand) -> anyhow::Result<()> {
             let public = say!("public key: {}", key.verifying_key().to_base64url());
             out::done(public.and_then(|()| say!("the secret is in {}: keep it to yourself", file.display())))?;
         }
+        PersonCommand::Accept { at, hash, key } => accept(&at, &hash, &key)?,
         PersonCommand::List { at } => {
             let (_, mut conn) = open(&at.config)?;
             for person in people::people(&mut conn)? {
@@ -117,14 +142,43 @@ pub(super) fn signing_key(conn: &mut Conn, who: &Who) -> anyhow::Result<SigningK
     Ok(key)
 }
 
+/// `clearing person accept`: who is to be a person signs the change that says so.
+fn accept(at: &At, hash: &str, file: &Path) -> anyhow::Result<()> {
+    let (_, mut conn) = open(&at.config)?;
+    let document = named(&mut conn, hash)?;
+    let person =
+        people::newcomer(&document).with_context(|| format!("{} names no new person; see: clearing document show", document.hash))?;
+    let secret = pki::read_secret(file)?;
+    let key = SigningKey::from_base64url(KeyId::new(&person.kid)?, &secret).with_context(|| file.display().to_string())?;
+    ensure!(
+        key.verifying_key() == person.key,
+        "{} isn't the key by which this change names {}: that is {}",
+        file.display(),
+        person.name,
+        person.key.to_base64url()
+    );
+    let signature = Signature::new(&key, TYP_CHANGE, document.payload.as_bytes());
+    let accepted = changes::accept(&mut conn, Timestamp::now(), &document.hash, &signature)?;
+    let told = print(&accepted);
+    out::done(told.and_then(|()| say!("now another person than who has proposed it: clearing approve {}", accepted.hash)))
+}
+
 /// `clearing propose`: a change from a TOML file.
 pub fn propose(at: &At, file: &Path, who: &Who) -> anyhow::Result<()> {
     let (_, mut conn) = open(&at.config)?;
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let draft: Draft = toml::from_str(&text).with_context(|| format!("in {}", file.display()))?;
+    let draft = Draft::read(&text).with_context(|| format!("in {}", file.display()))?;
     let filed = put_forward(&mut conn, who, draft.reason, draft.change, Timestamp::now())?;
     let when = from_when(&mut conn, &filed, Timestamp::now())?;
     let told = print(&filed).and_then(|()| say!("in force {when}"));
+    let comes = people::newcomer(&filed).map_or(Ok(()), |one| {
+        say!(
+            "first {} itself: clearing person accept {} --key FILE",
+            quoted(&one.name),
+            filed.hash
+        )
+    });
+    let told = told.and(comes);
     out::done(told.and_then(|()| say!("now another person: clearing approve {}", filed.hash)))
 }
 

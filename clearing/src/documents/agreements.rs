@@ -10,8 +10,8 @@ use partner_sdk::text::counted;
 use partner_sdk::{Code, PartnerId, Problem};
 
 use super::publication::no_gain;
-use super::rights::{Role, decide};
-use super::{Done, add, by_partner, by_person, fact, find, fresh, key_of, may_sign, no_document, open, role, step, tell, verified};
+use super::rights::Role;
+use super::{Done, add, by_partner, by_person, decide, fact, find, fresh, key_of, may_sign, no_document, open, role, step, tell, verified};
 use crate::clock::timestamp;
 use crate::directory::{Directory, agreement_key};
 use crate::store::admin::{grow_version, insert_agreement};
@@ -109,7 +109,7 @@ fn check_succession(conn: &mut Conn, directory: &Directory, terms: &Terms, calle
         let Ok((old, role)) = theirs(conn, caller, named) else {
             return refused(Code::BadTerms, "supersedes", "you have no such agreement");
         };
-        decide(Kind::Agreement, old.state, role, Action::Supersede)?;
+        decide(&old, role, Action::Supersede)?;
     }
     let Some(latest) = directory.versions(&agreement_key(terms)).first() else {
         return match terms.supersedes {
@@ -153,7 +153,7 @@ pub fn sign(conn: &mut Conn, now: Timestamp, caller: &PartnerId, hash: &str, tex
                 }
             }
         }
-        let next = decide(Kind::Agreement, document.state, role, Action::Sign)?;
+        let next = decide(&document, role, Action::Sign)?;
         let own = own.ok_or_else(own_missing)?;
         may_sign(&directory, caller)?;
         add(conn, &mut document, "counterparty", caller.as_str(), own, now)?;
@@ -191,7 +191,7 @@ pub fn act(conn: &mut Conn, now: Timestamp, caller: &PartnerId, hash: &str, text
         if act.document != hash {
             return Err(super::another_document().into());
         }
-        let next = decide(Kind::Agreement, document.state, role, act.action)?;
+        let next = decide(&document, role, act.action)?;
         let (kind, mut facts) = match act.action {
             Action::Withdraw => ("agreement.withdrawn", vec![]),
             Action::Decline => ("agreement.declined", vec![]),
@@ -268,7 +268,7 @@ pub fn approve(conn: &mut Conn, now: Timestamp, key: &SigningKey, hash: &str, si
         let mut document = find(conn, Kind::Agreement, hash)?;
         let payload = document.payload.clone().into_bytes();
         let person = by_person(conn, signature, TYP_AGREEMENT, &payload)?;
-        let next = decide(Kind::Agreement, document.state, Role::Person, Action::Approve)?;
+        let next = decide(&document, Role::Person, Action::Approve)?;
         let mut directory = load_directory(conn)?;
         let terms: Terms = document::read(&payload)?;
         check_signatures(&directory, &document, &terms)?;

@@ -9,15 +9,18 @@ use partner_sdk::jws::general::Signature;
 use partner_sdk::jws::{SigningKey, TYP_CHANGE};
 use partner_sdk::{Amount, Code, MemberNumber, PartnerId, Points, Problem, ProgrammeCode};
 
-use super::rights::{Role, decide};
-use super::{Done, Fault, add, by_person, calendars, fact, find, fresh, open, people, publication, refused, settled, step, tell};
+use super::rights::Role;
+use super::{
+    Done, Fault, add, by_person, calendars, decide, fact, find, fresh, not_in_state, open, people, publication, refused, settled, step,
+    tell,
+};
 use crate::directory::Directory;
 use crate::ledger::AccountKey;
 use crate::network::RESERVED;
 use crate::store::admin::{grow_version, insert_bonus, insert_rate, put_programme};
 use crate::store::documents::{self, Document};
 use crate::store::events::EVERYBODY;
-use crate::store::people::Person;
+use crate::store::people::{NEWCOMER, Person, newcomer};
 use crate::store::{self, keys, load_directory, partners, write_off};
 
 /// How long a proposal may be approved.
@@ -63,6 +66,31 @@ pub fn propose(conn: &mut Conn, now: Timestamp, text: &str) -> Done<Document> {
     })
 }
 
+/// A new person signs the change that names it, by its own key: nobody becomes a person by a key that it doesn't hold, or without agreeing.
+pub fn accept(conn: &mut Conn, now: Timestamp, hash: &str, signature: &Signature) -> Done<Document> {
+    step(conn, now, signature.kid.as_str(), "accept", hash, |conn| {
+        let mut document = find(conn, Kind::Change, hash)?;
+        let Some(newcomer) = newcomer(&document) else {
+            let problem = Problem::new(Code::NotParty, "this change names no new person, so there is nothing to accept");
+            return Err(problem.advise("Look at it by clearing document show HASH.").into());
+        };
+        if document.state != State::Proposed {
+            return Err(not_in_state(&document));
+        }
+        if newcomer.has_accepted(&document) {
+            return Err(Problem::new(Code::AlreadySigned, format!("{} has accepted this already", newcomer.name)).into());
+        }
+        if signature.kid.as_str() != newcomer.kid {
+            let detail = format!("the change names the key {}, and this is {}", newcomer.kid, signature.kid);
+            return refused(Code::UnknownKey, "kid", detail);
+        }
+        super::verified(signature, TYP_CHANGE, document.payload.as_bytes(), &newcomer.key)?;
+        add(conn, &mut document, NEWCOMER, &newcomer.name, signature.clone(), now)?;
+        tell(conn, now, &[], "change.accepted", hash, &[fact("by", newcomer.name)])?;
+        Ok(document)
+    })
+}
+
 /// Another person approves, by a signature over the same payload; the change takes effect in the same transaction.
 pub fn approve(conn: &mut Conn, now: Timestamp, key: &SigningKey, hash: &str, signature: &Signature) -> Done<Document> {
     step(conn, now, signature.kid.as_str(), "approve", hash, |conn| {
@@ -72,7 +100,7 @@ pub fn approve(conn: &mut Conn, now: Timestamp, key: &SigningKey, hash: &str, si
             return Err(Code::DocumentChanged.into());
         }
         let person = by_person(conn, signature, TYP_CHANGE, &payload)?;
-        let next = decide(Kind::Change, document.state, role(&document, &person), Action::Approve)?;
+        let next = decide(&document, role(&document, &person), Action::Approve)?;
         let first = document.signatures.first().ok_or(Code::NotApproved)?.signature.clone();
         // The proposer's signature once more: who has left since doesn't count as one of two.
         let proposer = by_person(conn, &first, TYP_CHANGE, &payload).map_err(|_| proposer_left())?;
@@ -84,6 +112,14 @@ pub fn approve(conn: &mut Conn, now: Timestamp, key: &SigningKey, hash: &str, si
             return Err(Problem::new(Code::Stale, "the proposal is more than 30 days old")
                 .advise("Propose it again.")
                 .into());
+        }
+        if let Some(newcomer) = newcomer(&document).filter(|one| !one.has_accepted(&document)) {
+            let detail = format!(
+                "{} hasn't signed this: a new person agrees by its own key, and shows that it has it",
+                newcomer.name
+            );
+            let advice = "The new person runs: clearing person accept HASH --key FILE.";
+            return Err(Problem::new(Code::NotApproved, detail).advise(advice).into());
         }
         let mut directory = load_directory(conn)?;
         check(conn, &directory, &proposal.change, now)?;
@@ -157,7 +193,7 @@ fn turn_down(conn: &mut Conn, now: Timestamp, kind: Kind, hash: &str, text: &str
         } else {
             Role::Person
         };
-        let next = decide(kind, document.state, role, action)?;
+        let next = decide(&document, role, action)?;
         documents::add_act(conn, hash, action, &person.name, text, now)?;
         document.state = next;
         documents::set_state(conn, hash, next, now)?;

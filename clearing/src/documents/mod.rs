@@ -24,7 +24,7 @@ pub mod standing;
 
 use jiff::{SignedDuration, Timestamp};
 use migrations::{Conn, DbError};
-use partner_sdk::document::{DocumentError, Kind};
+use partner_sdk::document::{Action, DocumentError, Kind, State};
 use partner_sdk::jws::general::{General, MAX_DOCUMENT_BYTES, Signature};
 use partner_sdk::jws::{JwsError, VerifyingKey};
 use partner_sdk::{Code, KeyId, PartnerId, Problem, Salt};
@@ -289,6 +289,24 @@ fn salted(salt: &Salt) -> Done<()> {
         true => refused(Code::BadTerms, "salt", "`salt` must be 128 random bits"),
         false => Ok(()),
     }
+}
+
+/// The state that follows, or why not: where the document's own state is in the way, the refusal says which it is.
+fn decide(document: &Document, role: Role, action: Action) -> Done<State> {
+    rights::decide(document.kind, document.state, role, action).map_err(|code| match code {
+        Code::DocumentState => not_in_state(document),
+        other => other.into(),
+    })
+}
+
+fn not_in_state(document: &Document) -> Fault {
+    let allowed = match document.state {
+        State::Proposed => "it may be signed, approved, declined or withdrawn",
+        State::Signed => "it may be approved, declined or withdrawn",
+        State::InForce | State::Terminated if document.kind == Kind::Agreement => "it may be terminated",
+        _ => "nothing more is done to it",
+    };
+    Problem::new(Code::DocumentState, format!("the document is {}: {allowed}", document.state)).into()
 }
 
 /// What somebody is to a document.

@@ -6,7 +6,7 @@ use partner_sdk::change::{Change, FOUNDERS, PersonTerms, Proposal};
 use partner_sdk::document::{self, Kind, State};
 use partner_sdk::jws::general::Signature;
 use partner_sdk::jws::{SigningKey, TYP_CHANGE, VerifyingKey};
-use partner_sdk::text::folded;
+use partner_sdk::text::{MAX_NAME, Name, folded};
 use partner_sdk::{Code, Problem};
 
 use super::{Done, Fault, add, fact, fresh, open, refused, salted, standing, step, tell, verified};
@@ -23,12 +23,10 @@ const MAX_FOUNDERS: usize = 20;
 pub(super) fn check(conn: &mut Conn, directory: &Directory, terms: &PersonTerms) -> Done<()> {
     let PersonTerms { name, kid, public_key } = terms;
     let plain = |c: char| c.is_alphanumeric() || " .'-".contains(c);
-    if name.trim().is_empty() || name.len() > 64 || !name.chars().all(plain) {
-        return refused(
-            Code::BadTerms,
-            "name",
-            "a person's name has 1 to 64 bytes of letters, digits, spaces and . ' -",
-        );
+    if name.parse::<Name>().is_err() || !name.chars().all(plain) {
+        let detail =
+            format!("a person's name has 1 to {MAX_NAME} letters, digits, spaces and . ' -, and doesn't begin or end with a space");
+        return refused(Code::BadTerms, "name", detail);
     }
     // The trail says who did something by the name alone.
     if directory.partners.keys().any(|id| id.as_str() == folded(name)) || RESERVED.contains(&folded(name).as_str()) {
@@ -103,10 +101,12 @@ pub fn found(conn: &mut Conn, now: Timestamp, key: &SigningKey, text: &str) -> D
         let directory = load_directory(conn)?;
         let stands = standing::digest(&directory);
         if *network != stands {
-            let detail = format!("this isn't the network as it stands, which is {stands}: it has changed since it was looked at");
+            // What stands isn't told: it has to be looked at, not copied.
+            let detail =
+                "this isn't the network as it stands: the digits aren't those of clearing network show, or something has changed since";
             let problem = Problem::new(Code::BadTerms, detail).at(Some("network"));
             return Err(problem
-                .advise("Look at it again, all of you (clearing network show), and found what you have seen.")
+                .advise("Run clearing network show again, compare all of it, each of you, and give the digits of its last line.")
                 .into());
         }
         check_founders(conn, &directory, people)?;

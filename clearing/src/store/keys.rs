@@ -139,7 +139,8 @@ pub fn add_tls(conn: &mut Conn, id: &PartnerId, spki: Spki, by: &By, now: Timest
     })
 }
 
-/// Revokes a key at once and for good: a partner only its own, a person anybody's by its signed word. Again it changes nothing; the first reason stays.
+/// Revokes a key at once and for good: a partner only its own, a person anybody's by its signed word. The first word stays: a partner's second changes nothing,
+/// and a person's is refused, so that nobody takes it for recorded.
 pub fn revoke(conn: &mut Conn, name: &KeyName, why: &Reason, by: &By, now: Timestamp) -> Result<Changed, KeysError> {
     change(conn, |conn, ring| {
         let person = match by {
@@ -154,9 +155,9 @@ pub fn revoke(conn: &mut Conn, name: &KeyName, why: &Reason, by: &By, now: Times
             KeyName::Spki(spki) => ring.tls(spki).map(|key| (key.partner.clone(), key.revoked_at)),
         }
         .filter(|(owner, _)| !matches!(by, By::Partner(id, ..) if *id != owner))
-        .ok_or_else(|| Problem::new(Code::UnknownKey, "no such key is registered"))?;
-        if revoked.is_some() {
-            return Ok(false);
+        .ok_or_else(|| unknown(name, by))?;
+        if let Some(at) = revoked {
+            return person.map_or(Ok(false), |_| Err(revoked_before(conn, name, at)?.into()));
         }
         let signed = match by {
             By::Person(text) => Some(*text),
@@ -191,6 +192,27 @@ pub fn revoke(conn: &mut Conn, name: &KeyName, why: &Reason, by: &By, now: Times
         .map_err(DbError::from)?;
         Ok(true)
     })
+}
+
+fn unknown(name: &KeyName, by: &By) -> Problem {
+    let problem = Problem::new(Code::UnknownKey, format!("no key is registered as the {name}"));
+    match by {
+        By::Person(_) => problem.advise("Name a key that clearing key list shows."),
+        By::Partner(..) => problem,
+    }
+}
+
+fn revoked_before(conn: &mut Conn, name: &KeyName, at: Timestamp) -> Result<Problem, DbError> {
+    let by: Option<String> = each_backend!(conn, |c| match name {
+        KeyName::Kid(kid) => signing_key::table.find(kid.as_str()).select(signing_key::revoked_by).first(c),
+        KeyName::Spki(spki) => tls_key::table.find(spki.to_string()).select(tls_key::revoked_by).first(c),
+    })?;
+    let by = by.unwrap_or_default();
+    let problem = Problem::new(
+        Code::KeyRevoked,
+        format!("the {name} is revoked since {at}, by {by}: a second word isn't recorded"),
+    );
+    Ok(problem.advise("Nothing is left to do: it never comes back."))
 }
 
 /// The name of the person who signed this revocation, now and of this key.

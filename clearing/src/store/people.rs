@@ -1,5 +1,5 @@
-//! The operator's people, as the documents have it: who was named at the founding, and who came and left by changes that two of them signed. A row in the table
-//! is only where to look: without its document it counts for nothing.
+//! The operator's people, as the documents have it: who was named at the founding, and who came and left by changes that two of them signed; who came signed too. A
+//! row in the table is only where to look: without its document it counts for nothing.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -15,6 +15,9 @@ use super::documents::{self, Document, Signed};
 
 /// The clearinghouse, as the role and the name of who countersigns.
 pub const CLEARING: &str = "clearing";
+
+/// The role of a new person on the change that names it.
+pub const NEWCOMER: &str = "newcomer";
 
 /// Keys of the clearinghouse's by their id: the one that it countersigns with, and those before it.
 pub type Clearing = HashMap<String, VerifyingKey>;
@@ -38,6 +41,14 @@ impl Person {
             kid: terms.kid.to_string(),
             key: VerifyingKey::from_base64url(&terms.public_key).ok()?,
         })
+    }
+
+    /// Whether a new person has signed the change that names it.
+    pub fn has_accepted(&self, document: &Document) -> bool {
+        document
+            .signatures
+            .iter()
+            .any(|one| one.role == NEWCOMER && self.signed(document, one))
     }
 
     fn signed(&self, document: &Document, one: &Signed) -> bool {
@@ -84,7 +95,7 @@ fn apply(known: &mut Vec<Known>, document: &Document, change: &Change, at: i64) 
             let taken = known
                 .iter()
                 .any(|one| one.person.name == terms.name || one.person.kid == terms.kid.as_str());
-            let person = Person::new(terms).filter(|_| !taken);
+            let person = Person::new(terms).filter(|person| !taken && person.has_accepted(document));
             known.extend(person.map(|person| Known {
                 person,
                 added_by: document.hash.clone(),
@@ -105,6 +116,14 @@ fn apply(known: &mut Vec<Known>, document: &Document, change: &Change, at: i64) 
 fn about_people(document: &Document) -> Option<Change> {
     let change = change_of(document).filter(|_| document.state == State::InForce)?;
     matches!(change, Change::Person(_) | Change::PersonLeaves { .. }).then_some(change)
+}
+
+/// The new person whom a change names, whatever has become of the change.
+pub fn newcomer(document: &Document) -> Option<Person> {
+    match change_of(document)? {
+        Change::Person(terms) => Person::new(&terms),
+        _ => None,
+    }
 }
 
 /// What a document says, if it is what its name says.

@@ -18,7 +18,7 @@ use settlement::calendar::BEGINNING;
 use super::admin::is_sandbox;
 use super::directory::{load_directory, parties};
 use super::documents::{self, Document, Signed};
-use super::people::{self, CLEARING, Known};
+use super::people::{self, CLEARING, Known, NEWCOMER};
 use crate::directory::Directory;
 
 /// Keys by their id, each with its owner.
@@ -217,7 +217,12 @@ fn fault(document: &Document, keys: &Keys, directory: &Directory) -> Option<Stri
         Kind::Change => TYP_CHANGE,
     };
     let signed = |role: &str| document.signatures.iter().find(|one| one.role == role);
+    let newcomer = people::newcomer(document);
     let verifies = |one: &Signed| {
+        // Who is to come is no person yet: the document itself says by which key.
+        if one.role == NEWCOMER {
+            return newcomer.as_ref().is_some_and(|person| person.has_accepted(document));
+        }
         let known = keys.of(document.kind, &one.role).get(one.signature.kid.as_str());
         known.is_some_and(|(owner, key)| {
             *owner == one.signer && one.signature.typ == typ && one.signature.verify(document.payload.as_bytes(), key).is_ok()
@@ -230,7 +235,8 @@ fn fault(document: &Document, keys: &Keys, directory: &Directory) -> Option<Stri
     let signers = |role: &str| signed(role).map(|one| one.signer.as_str());
     let mut needed = vec!["proposer"];
     if in_force {
-        needed.extend(["approver", "clearing"]);
+        needed.extend(["approver", CLEARING]);
+        needed.extend(newcomer.as_ref().map(|_| NEWCOMER));
     }
     if let Some(missing) = needed.into_iter().find(|role| signed(role).is_none()) {
         return Some(format!("it is {} without the signature of the {missing}", document.state));
