@@ -222,6 +222,7 @@ impl Config {
     pub fn load(path: &Path) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read the configuration {}: `clearing init` makes one", path.display()))?;
+        crate::pki::not_for_others(path, "it may hold the database's password")?;
         let config = Self::merge(&text, environment()?.into_iter()).with_context(|| format!("in the configuration {}", path.display()))?;
         Ok(config.relative_to(path.parent().unwrap_or(Path::new("."))))
     }

@@ -13,6 +13,7 @@ use partner_sdk::{KeyId, PartnerId};
 use crate::config::{Config, Tls};
 use crate::pki::{self, Issued};
 use crate::store::{admin, keys};
+use crate::tls::BOTH;
 
 /// The name of the configuration in its folder.
 pub const CONFIG: &str = "clearing.toml";
@@ -95,10 +96,7 @@ pub fn server_ca(tls: &Tls) -> anyhow::Result<Issued> {
     let mismatch = "tls.server_ca_key has to be the key of one of tls.server_ca";
     let ca = ca(&tls.server_ca, &tls.server_ca_key, mismatch)?;
     let clients = std::fs::read_to_string(&tls.client_ca).with_context(|| format!("cannot read {}", tls.client_ca.display()))?;
-    ensure!(
-        pki::ca_of_key(&clients, &ca.key_pem).is_err(),
-        "tls.server_ca is one of tls.client_ca: the server's certificate comes from a CA of its own"
-    );
+    ensure!(pki::ca_of_key(&clients, &ca.key_pem).is_err(), "{BOTH}");
     Ok(ca)
 }
 

@@ -209,6 +209,29 @@ pub fn read_secret(path: &Path) -> anyhow::Result<String> {
     Ok(text)
 }
 
+/// Refuses a file that others than its owner and group may read or write. What it holds, in words, is why.
+pub fn not_for_others(path: &Path, holds: &str) -> anyhow::Result<()> {
+    use anyhow::Context;
+    let found = std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mode = found.permissions().mode() & 0o777;
+    anyhow::ensure!(
+        mode & 0o007 == 0,
+        "{} is open to others (its mode is {mode:04o}), and {holds}: chmod o-rwx {0}",
+        path.display()
+    );
+    Ok(())
+}
+
+/// Whether any certificate of these PEM texts has the key of one of the others.
+pub fn share_a_key(some: &str, others: &str) -> bool {
+    let keys = |pem: &str| -> Vec<[u8; 32]> {
+        let read = CertificateDer::pem_slice_iter(pem.as_bytes()).filter_map(Result::ok);
+        read.filter_map(|certificate| spki_sha256(&certificate).ok()).collect()
+    };
+    let others = keys(others);
+    keys(some).iter().any(|key| others.contains(key))
+}
+
 /// Whether this process is root's, as far as the system says.
 fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)

@@ -11,6 +11,7 @@ use clearing::config::Overdue;
 use clearing::install;
 use clearing::pki::{self, Issued};
 use clearing::store::keys;
+use clearing::tls::Files;
 use jiff::{SignedDuration, Timestamp};
 use partner_sdk::client::{Client, ClientError, Identity};
 use partner_sdk::{Code, PartnerId};
@@ -367,4 +368,9 @@ fn a_ca_of_one_side_is_worth_nothing_on_the_other() {
     (one.server_ca, one.server_ca_key) = (tls.client_ca.clone(), tls.ca_key.clone());
     let refused = install::server_ca(&one).expect_err("refused").to_string();
     assert!(refused.contains("a CA of its own"), "{refused}");
+    let refused = Files::open(&one).err().expect("nor does it serve").to_string();
+    assert!(refused.contains("a CA of its own"), "{refused}");
+    // A folder that was made before there were two has none for the server, and goes on.
+    one.server_ca = world.folder().join("none.pem");
+    Files::open(&one).expect("it serves");
 }

@@ -1,5 +1,6 @@
 //! Passwords and private keys: neither shown, nor taken from where others can read them.
 
+use std::os::unix::fs::PermissionsExt;
 use tests::Backend;
 use tests::child::command;
 
@@ -63,8 +64,31 @@ fn a_password_is_not_taken_from_the_command_line() {
 }
 
 #[test]
+fn a_configuration_and_a_database_open_to_others_are_refused() {
+    let house = House::founded(Backend::Sqlite);
+    for (name, holds) in [("clearing.toml", "the database's password"), ("clearing.db", "members' data")] {
+        let path = house.path(name);
+        let mode = |bits| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(bits)).expect("set");
+        for bits in [0o644, 0o604, 0o602, 0o601, 0o666] {
+            mode(bits);
+            for arguments in [&["partner", "list"][..], &["check"], &["serve"]] {
+                let said = house.fails(arguments);
+                assert!(
+                    said.contains(&format!("{name} is open to others (its mode is {bits:04o})")),
+                    "{said}"
+                );
+                assert!(said.contains(holds) && said.contains("chmod o-rwx "), "{said}");
+            }
+        }
+        for bits in [0o660, 0o640, 0o600] {
+            mode(bits);
+            house.works(&["partner", "list"]);
+        }
+    }
+}
+
+#[test]
 fn keys_that_others_can_read_are_refused() {
-    use std::os::unix::fs::PermissionsExt;
     let house = House::founded(Backend::Sqlite);
     let hash = house.propose("ann", &suspend("late")).expect("proposed");
     let (ann, ben, draft) = (house.path("ann.key"), house.path("ben.key"), house.path("draft.toml"));

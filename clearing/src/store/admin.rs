@@ -54,6 +54,7 @@ pub fn open(url: &Url) -> anyhow::Result<Conn> {
             "there is no database {}: `clearing init` makes one; else look at `database` in the configuration",
             path.display()
         );
+        crate::pki::not_for_others(path, "it holds members' data")?;
     }
     let mut conn = Conn::open(url).context("the database of the configuration")?;
     conn.migrate()?;

@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 
 use super::{ClientPems, Live, ServerPems, TlsError};
 use crate::config::Tls;
-use crate::pki::read_secret;
+use crate::pki::{read_secret, share_a_key};
 use crate::telemetry::chain;
 
 /// How often it is said that a list is overdue.
@@ -88,12 +88,20 @@ fn read_server(paths: &Tls) -> anyhow::Result<ServerPems> {
 }
 
 fn read_clients(paths: &Tls) -> anyhow::Result<ClientPems> {
+    let ca = read(&paths.client_ca)?;
+    // The server CA may be kept elsewhere, and of a folder that was made before there is none (docs/decisions/0021-two-cas.md).
+    let server_ca = std::fs::read_to_string(&paths.server_ca).unwrap_or_default();
+    ensure!(!share_a_key(&ca, &server_ca), BOTH);
     Ok(ClientPems {
-        ca: read(&paths.client_ca)?,
+        ca,
         crl: paths.crl.as_deref().map(read).transpose()?,
         overdue: paths.crl_overdue,
     })
 }
+
+/// Whoever had the key that signs partners' certificates could be the service.
+pub const BOTH: &str =
+    "tls.server_ca is one of tls.client_ca: the server's certificate comes from a CA of its own, whose certificate alone partners trust";
 
 fn read(path: &Path) -> anyhow::Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
