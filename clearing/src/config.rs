@@ -51,7 +51,7 @@ pub struct Tls {
     pub crl_overdue: Overdue,
     /// The private key of the CA that signs partners' new certificates, one of `client_ca`. The file may be kept elsewhere while nothing is signed.
     pub ca_key: PathBuf,
-    /// The CA of the server's certificate: what partners trust. It signs no client's. Read only where it signs.
+    /// The CA of the server's certificate: what partners trust. It signs no client's. Read where it signs, and where the service starts, to see that it is none of its clients' CAs.
     pub server_ca: PathBuf,
     /// That CA's private key. The file may be kept elsewhere while the server's certificate isn't renewed.
     pub server_ca_key: PathBuf,

@@ -1,8 +1,10 @@
 //! The reference data, as the ledger and the edge look it up: partners, keys, programmes, agreements, rates, bonuses. Immutable; a change makes a new one.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use jiff::civil::date;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, ToSpan};
 use partner_sdk::agreement::{Agreement, AgreementKind, Terms};
@@ -27,6 +29,9 @@ pub struct Partner {
     pub caps: HashMap<Currency, Money>,
 }
 
+/// How long points of a new programme live at most, in years: what is longer would be never, without saying so.
+const LONGEST_LIFE: i64 = 100;
+
 /// A point currency, in smallest units.
 #[derive(Debug, Clone)]
 pub struct Programme {
@@ -38,6 +43,19 @@ pub struct Programme {
 }
 
 impl Programme {
+    /// Checks the rules of a new programme: those of one that is there, and that its points expire at all where it says so.
+    pub fn admit(terms: ProgrammeTerms) -> Result<Self, String> {
+        let programme = Self::new(terms)?;
+        let longest = |span: &Span| span.compare((LONGEST_LIFE.years(), date(2000, 1, 1)));
+        match programme.expires_after.as_ref().map(longest) {
+            Some(Ok(Ordering::Less | Ordering::Equal)) | None => Ok(programme),
+            Some(_) => Err(format!(
+                "programme {}: expires_after must be at most {LONGEST_LIFE} years; leave it out for points that never expire",
+                programme.terms.code
+            )),
+        }
+    }
+
     /// Checks the rules; the error says which is wrong and why.
     pub fn new(terms: ProgrammeTerms) -> Result<Self, String> {
         if terms.scale > 2 {

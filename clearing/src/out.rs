@@ -47,13 +47,11 @@ pub fn raw(text: &str) -> Result<(), OutputError> {
     Ok(out.flush()?)
 }
 
-/// For a line about what is done already and stays done: nobody reading it is no failure, and an error says that it is done.
+/// For a line about what is done already and stays done: where it can't be written, the error says that it is done. A pipe that closed ends this command as
+/// any other.
 pub fn done(printed: Result<(), OutputError>) -> anyhow::Result<()> {
     use anyhow::Context;
-    match printed {
-        Err(OutputError::Closed) => Ok(()),
-        other => other.context("what was asked for is done, but it can't be told"),
-    }
+    printed.context("what was asked for is done, but it can't be told")
 }
 
 /// Prints to standard error. Further lines are indented, so that none of them looks like one of ours; where it can't be written, nobody can be told.

@@ -8,13 +8,13 @@ use crate::ids::Currency;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AmountError {
     /// The text is outside the grammar `(0|[1-9][0-9]{0,17})(\.[0-9]{1,6})?`.
-    #[error("not an amount: digits, then at most 6 decimals, without sign, exponent or separators")]
+    #[error("not an amount: 1 to 18 digits without a zero before them, then at most 6 decimals, without sign, exponent or separators")]
     Grammar,
-    /// There are more decimals than the unit has.
-    #[error("more decimals than the unit has")]
+    /// There are more decimals than the unit has, or than any has.
+    #[error("too fine: at most 6 decimals are written, and zeros at their end aside no more than the unit has")]
     Decimals,
-    /// The value doesn't fit 64 bits in its smallest unit.
-    #[error("too large")]
+    /// The value has more digits than are taken, or doesn't fit 64 bits in its smallest unit.
+    #[error("too large: at most 18 digits before the point are written, and no more than 9223372036854775807 of its smallest unit")]
     Overflow,
 }
 
@@ -26,13 +26,19 @@ impl Amount {
     /// Reads `(0|[1-9][0-9]{0,17})(\.[0-9]{1,6})?` and nothing else.
     pub fn parse(text: &str) -> Result<Self, AmountError> {
         let (whole, decimals) = match text.split_once('.') {
-            Some((whole, decimals)) if (1..=6).contains(&decimals.len()) => (whole, decimals),
-            Some(_) => return Err(AmountError::Grammar),
+            Some((_, "")) => return Err(AmountError::Grammar),
+            Some(parts) => parts,
             None => (text, ""),
         };
         let digits = |t: &str| t.bytes().all(|b| b.is_ascii_digit());
-        if !(1..=18).contains(&whole.len()) || !digits(whole) || !digits(decimals) || (whole.len() > 1 && whole.starts_with('0')) {
+        if whole.is_empty() || !digits(whole) || !digits(decimals) || (whole.len() > 1 && whole.starts_with('0')) {
             return Err(AmountError::Grammar);
+        }
+        if whole.len() > 18 {
+            return Err(AmountError::Overflow);
+        }
+        if decimals.len() > 6 {
+            return Err(AmountError::Decimals);
         }
         let number = |t: &str| t.bytes().fold(0i128, |n, b| n * 10 + i128::from(b - b'0'));
         let scale = 10i128.pow(6 - decimals.len() as u32);
@@ -212,25 +218,17 @@ mod tests {
             assert!(Amount::parse(good).is_ok(), "{good}");
         }
         for bad in [
-            "",
-            "1e3",
-            "+5",
-            ".5",
-            "5.",
-            "1_000",
-            "-5",
-            "05",
-            "00",
-            "1.0000000",
-            "1000000000000000000",
-            " 1",
-            "1 ",
-            "١",
-            "1,5",
-            "1.2.3",
-            "NaN",
+            "", "1e3", "+5", ".5", "5.", "1_000", "-5", "05", "00", " 1", "1 ", "١", "1,5", "1.2.3", "NaN",
         ] {
             assert_eq!(Amount::parse(bad), Err(AmountError::Grammar), "{bad}");
+        }
+        for (bad, why) in [
+            ("1.0000000", AmountError::Decimals),
+            ("0.00550000", AmountError::Decimals),
+            ("1000000000000000000", AmountError::Overflow),
+            ("1000000000000000000.0000000", AmountError::Overflow),
+        ] {
+            assert_eq!(Amount::parse(bad), Err(why), "{bad}");
         }
     }
 

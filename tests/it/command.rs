@@ -110,7 +110,7 @@ impl House {
         self.path(name)
     }
 
-    fn command(&self, arguments: &[&str]) -> std::process::Command {
+    pub(super) fn command(&self, arguments: &[&str]) -> std::process::Command {
         let mut command = command(PROGRAM, self.folder.path(), self.database.as_deref());
         command.args(arguments);
         command

@@ -33,6 +33,7 @@ mod network_file;
 mod newcomers;
 mod night;
 mod oracle;
+mod plain;
 mod prepaid;
 mod prepaid_oracle;
 mod privacy;

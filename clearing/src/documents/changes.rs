@@ -252,7 +252,7 @@ fn check(conn: &mut Conn, directory: &Directory, change: &Change, now: Timestamp
                     "there is such a programme; the rules of one in use can't change",
                 );
             }
-            crate::directory::Programme::new(terms.clone()).map_or_else(|e| refused(Code::BadTerms, "programme", e), |_| Ok(()))
+            crate::directory::Programme::admit(terms.clone()).map_or_else(|e| refused(Code::BadTerms, "programme", e), |_| Ok(()))
         }
         Change::Calendar(terms) => calendars::check(conn, terms, now).map(drop),
         Change::Rate(terms) => publication::rate(directory, terms, now).map(drop),

@@ -129,6 +129,7 @@ pub async fn act(
 /// `GET /v1/agreements/{hash}`: the parties.
 pub async fn fetch(request: HttpRequest, hash: web::Path<String>, state: web::Data<State>) -> Result<HttpResponse, Failure> {
     let (partner, known) = caller(&request, &state)?;
+    Params::none(&request)?;
     let hash = named(hash)?;
     let (document, directory) = on_database(&state, move |conn| {
         conn.snapshot(|conn| Ok((agreements::fetch(conn, &partner, &hash)?, current_directory(conn, &known)?)))

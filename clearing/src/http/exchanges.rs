@@ -38,6 +38,7 @@ pub async fn open(request: HttpRequest, state: web::Data<State>) -> Result<HttpR
 /// `GET /v1/exchanges/{sender}/{id}`: one of the caller's own, open or closed.
 pub async fn fetch(request: HttpRequest, path: web::Path<(String, String)>, state: web::Data<State>) -> Result<HttpResponse, Failure> {
     let (partner, directory) = caller(&request, &state)?;
+    Params::none(&request)?;
     let (sender, id) = path.into_inner();
     let (Ok(sender), Ok(id)) = (PartnerId::new(sender), MessageId::new(id)) else {
         return Err(Failure::new(Code::NotFound));

@@ -11,6 +11,7 @@ use partner_sdk::wire::keys::{
 };
 use partner_sdk::{Code, KeyId, PartnerId, Problem};
 
+use super::params::Params;
 use super::{Failure, State, body, caller, heard_step, on_database};
 use crate::directory::Directory;
 use crate::install;
@@ -104,6 +105,7 @@ fn show(state: &State, partner: &PartnerId, changed: &Changed) -> HttpResponse {
 /// `GET /v1/keys`: the caller's own.
 pub async fn list(request: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, Failure> {
     let (partner, directory) = caller(&request, &state)?;
+    Params::none(&request)?;
     Ok(HttpResponse::Ok().json(directory.keys.of(&partner, state.clock.now())))
 }
 

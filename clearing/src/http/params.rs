@@ -22,13 +22,22 @@ impl Params {
         for (place, (name, _)) in pairs.iter().enumerate() {
             if !known.contains(&name.as_str()) {
                 let shown: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
-                return Err(refused(&shown, format!("this address takes the parameters {}", known.join(", "))));
+                let takes = match known {
+                    [] => "this address takes no parameters".to_owned(),
+                    known => format!("this address takes the parameters {}", known.join(", ")),
+                };
+                return Err(refused(&shown, takes));
             }
             if pairs[..place].iter().any(|(before, _)| before == name) {
                 return Err(refused(name, format!("`{name}` stands twice")));
             }
         }
         Ok(Self(pairs))
+    }
+
+    /// Refuses any parameter, for an address that takes none.
+    pub(super) fn none(request: &HttpRequest) -> Result<(), Failure> {
+        Self::new(request, &[]).map(drop)
     }
 
     /// A parameter's text.

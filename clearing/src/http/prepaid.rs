@@ -6,6 +6,7 @@ use partner_sdk::amount::format_units;
 use partner_sdk::{Code, Currency, Money, PartnerId, ProgrammeCode};
 use serde::Serialize;
 
+use super::params::Params;
 use super::{Failure, State, caller, on_database};
 use crate::ledger::Block;
 use crate::store::prepaid;
@@ -33,6 +34,7 @@ struct BlockAnswer {
 /// `GET /v1/prepaid`: the caller's own blocks, and those of the programmes that it issues.
 pub async fn blocks(request: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, Failure> {
     let (partner, directory) = caller(&request, &state)?;
+    Params::none(&request)?;
     let issued = directory.programmes.values().filter(|p| p.terms.issuer == partner);
     let issued: Vec<String> = issued.map(|p| p.terms.code.to_string()).collect();
     let found = on_database(&state, move |conn| Ok(prepaid::blocks(conn, partner.as_str(), &issued)?)).await?;

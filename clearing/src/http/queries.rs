@@ -11,6 +11,7 @@ use partner_sdk::{Code, Currency, MemberNumber, Money, PartnerId, Problem, Progr
 use serde::Serialize;
 use settlement::{Advised, Format, SettlementError};
 
+use super::params::Params;
 use super::{Failure, State, caller, on_database};
 use crate::directory::{Directory, agreement_key};
 use crate::ledger::AccountKey;
@@ -30,6 +31,7 @@ struct AccountAnswer {
 /// dealings with.
 pub async fn account(request: HttpRequest, path: web::Path<(String, String)>, state: web::Data<State>) -> Result<HttpResponse, Failure> {
     let (partner, directory) = caller(&request, &state)?;
+    Params::none(&request)?;
     let (programme, member) = path.into_inner();
     let bad = |field: &'static str| Problem::new(Code::BadValue, format!("the {field} in the path isn't one")).at(Some(field));
     let programme = ProgrammeCode::new(programme).map_err(|_| bad("programme"))?;
@@ -37,7 +39,7 @@ pub async fn account(request: HttpRequest, path: web::Path<(String, String)>, st
     let terms = &directory
         .programmes
         .get(&programme)
-        .ok_or_else(|| Failure::new(Code::UnknownProgramme))?
+        .ok_or_else(|| unknown_programme(&programme))?
         .terms;
     if terms.custody == Custody::External {
         let code = Code::ExternalCustody;
@@ -67,6 +69,11 @@ pub async fn account(request: HttpRequest, path: web::Path<(String, String)>, st
         held,
         available,
     }))
+}
+
+fn unknown_programme(code: &ProgrammeCode) -> Problem {
+    let detail = format!("the network has no programme {code}: name one that you issue or have an agreement in");
+    Problem::new(Code::UnknownProgramme, detail).at(Some("programme"))
 }
 
 /// Whether a partner may read any member's balance in a programme: as its issuer, or under an agreement about it that is in force.
@@ -108,6 +115,7 @@ struct NetAnswer {
 /// `GET /v1/positions`: the caller's own.
 pub async fn positions(request: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, Failure> {
     let (partner, directory) = caller(&request, &state)?;
+    Params::none(&request)?;
     let id = partner.clone();
     let (rows, net) = on_database(&state, move |conn| conn.snapshot(|conn| Ok(queries::positions(conn, id.as_str())?))).await?;
     let position = |row: PositionRow| PositionAnswer {
@@ -150,6 +158,7 @@ impl From<SettlementError> for Failure {
 /// The bytes that were advised, named by their digest: who has them already gets no others.
 async fn statement(request: &HttpRequest, date: String, state: &State, format: Format) -> Result<HttpResponse, Failure> {
     let (partner, _) = caller(request, state)?;
+    Params::none(request)?;
     let date: Date = date
         .parse()
         .map_err(|_| Problem::new(Code::BadValue, "the date in the path isn't of the form 2017-01-31").at(Some("date")))?;
@@ -197,6 +206,7 @@ struct Health {
 /// `GET /v1/health`: for any admitted partner, which is told what is late, but not why.
 pub async fn partner_health(request: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, Failure> {
     caller(&request, &state)?;
+    Params::none(&request)?;
     let health = Health {
         trouble: vec![],
         ..look(&state).await?

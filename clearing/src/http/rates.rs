@@ -22,6 +22,7 @@ pub async fn in_force(request: HttpRequest, state: web::Data<State>) -> Result<H
 /// `GET /v1/rates/{from}/{to}`: every version that there ever was, oldest first, for any partner.
 pub async fn history(request: HttpRequest, pair: web::Path<(String, String)>, state: web::Data<State>) -> Result<HttpResponse, Failure> {
     let (_, directory) = caller(&request, &state)?;
+    Params::none(&request)?;
     let code = |text: &str, field: &'static str| {
         let code = ProgrammeCode::new(text).map_err(|e| Problem::new(Code::BadValue, e.to_string()).at(Some(field)))?;
         match directory.programmes.contains_key(&code) {

@@ -104,7 +104,9 @@ fn host(headers: &[httparse::Header<'_>], old: bool) -> Result<Option<String>, B
 fn name(authority: &str) -> Option<String> {
     let authority: actix_web::http::uri::Authority = authority.parse().ok()?;
     let name = authority.host().trim_start_matches('[').trim_end_matches(']');
-    let as_is = !authority.as_str().contains('@') && !name.is_empty();
+    let port = authority.as_str().strip_prefix(authority.host())?;
+    let numbered = |port: &str| port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    let as_is = !name.is_empty() && (port.is_empty() || port.strip_prefix(':').is_some_and(numbered));
     as_is.then(|| name.trim_end_matches('.').to_ascii_lowercase())
 }
 
@@ -162,6 +164,12 @@ mod tests {
             "GET / HTTP/2.0\r\nHost: a\r\n\r\n".to_owned(),
             "GET / HTTP/1.1\r\nHost: u@a\r\n\r\n".to_owned(),
             "GET / HTTP/1.1\r\nHost: a b\r\n\r\n".to_owned(),
+            "GET / HTTP/1.1\r\nHost: a:99999x\r\n\r\n".to_owned(),
+            "GET / HTTP/1.1\r\nHost: a:65536\r\n\r\n".to_owned(),
+            "GET / HTTP/1.1\r\nHost: a:+1\r\n\r\n".to_owned(),
+            "GET / HTTP/1.1\r\nHost: a:\r\n\r\n".to_owned(),
+            "GET / HTTP/1.1\r\nHost: a:1:1\r\n\r\n".to_owned(),
+            "GET / HTTP/1.1\r\nHost: [::1]1\r\n\r\n".to_owned(),
             "CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
             "CONNECT / HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
             "GET http://a/ HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),

@@ -119,7 +119,7 @@ fn put_network(conn: &mut Conn, network: &Network, unread: &Unread) -> anyhow::R
         // What is wrong with its own terms doesn't hang on the issuer.
         let put = match issuer {
             true => put_programme(conn, terms),
-            false => Programme::new(terms.clone()).map(drop).map_err(anyhow::Error::msg),
+            false => Programme::admit(terms.clone()).map(drop).map_err(anyhow::Error::msg),
         };
         if !(faults.note(put)? && issuer) {
             faults.unusable.programmes.insert(terms.code.to_string());
@@ -318,7 +318,7 @@ pub fn put_programme(conn: &mut Conn, terms: &ProgrammeTerms) -> anyhow::Result<
             terms.code
         ),
         None => {
-            Programme::new(terms.clone()).map_err(anyhow::Error::msg)?;
+            Programme::admit(terms.clone()).map_err(anyhow::Error::msg)?;
             let row = (
                 programme::code.eq(terms.code.as_str()),
                 programme::issuer.eq(terms.issuer.as_str()),

@@ -14,7 +14,7 @@ use super::{MessageError, WireTime};
 use crate::ids::{KeyId, MessageId, PartnerId};
 use crate::jws::{SigningKey, to_hex};
 use crate::strict::{Fields, StrictError, write_object};
-use crate::text::Line;
+use crate::text::Why;
 
 /// `typ` of an enrolment, signed by the new key.
 pub const TYP_ENROLMENT: &str = "points-enrolment+jws";
@@ -73,8 +73,8 @@ impl From<Spki> for String {
     }
 }
 
-/// Why a key is revoked, for the record: 1 to 200 characters of a line ([`crate::text`]).
-pub type Reason = Line<200>;
+/// Why a key is revoked, for the record.
+pub type Reason = Why;
 
 /// A partner's first keys, or new ones after it has lost all: what the operator's invitation is good for.
 #[derive(Clone, PartialEq, Eq)]
