@@ -24,6 +24,7 @@ use super::command::{FOUNDING, House, stands};
 
 on_both!(
     all_of_them_found_it_at_once,
+    twenty_found_it_and_no_more,
     what_one_person_invited_ends_with_the_founding,
     who_came_without_a_document_is_nobody,
     a_lost_key_stops_nothing,
@@ -114,6 +115,18 @@ fn all_of_them_found_it_at_once(backend: Backend) {
         Some(Code::FourEyes),
         "no second founding by two"
     );
+}
+
+fn twenty_found_it_and_no_more(backend: Backend) {
+    for (count, expected) in [(20, Ok(())), (21, Err(Code::BadTerms))] {
+        let world = World::new(backend, POOL);
+        let office = Office::nobody(&world.sandbox);
+        let names: Vec<String> = (0..count).map(|no| format!("founder {no}")).collect();
+        let keys: Vec<SigningKey> = (0..count).map(|no| key(&format!("founder-{no}"), 50 + no)).collect();
+        let document = founding(&world.sandbox, names.iter().map(String::as_str).zip(&keys));
+        let founded = office.found_by(&world.sandbox, &document, &keys.iter().collect::<Vec<_>>());
+        assert_eq!(code_of(founded).map(drop), expected);
+    }
 }
 
 fn what_one_person_invited_ends_with_the_founding(backend: Backend) {

@@ -12,8 +12,8 @@ use crate::ids::KeyId;
 /// The longest document, in bytes.
 pub const MAX_DOCUMENT_BYTES: usize = 16 * 1024;
 
-/// The most signatures on one document: both partners, the operator's person, the clearinghouse, and room.
-const MAX_SIGNATURES: usize = 8;
+/// The most signatures on one document: those of twenty founders and the clearinghouse, and room.
+const MAX_SIGNATURES: usize = 24;
 
 /// One signature over a payload; nothing about it has been verified yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
