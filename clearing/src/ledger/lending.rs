@@ -176,6 +176,9 @@ impl WorkingSet {
 
     /// A hold has ended, and its first `captured` points are spent: what it kept of earns that were taken back goes to whoever gave others for it.
     pub(super) fn end_hold(&self, hold: &Hold, captured: i64) -> Rejected<Vec<Effect>> {
+        if hold.lots.iter().all(|(lot, _)| self.lots.get(lot).is_none_or(|lot| lot.lent >= 0)) {
+            return Ok(vec![]);
+        }
         let owed = self.owed(&hold.account, self.now);
         let mut returns = Returns::of(self, &hold.account, owed, self.now)?;
         let mut left = captured;

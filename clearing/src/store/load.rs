@@ -154,17 +154,25 @@ fn load_targets(conn: &mut Conn, set: &mut WorkingSet, targets: &[i64]) -> Resul
         .map(|p| p.window.to_string())
         .collect();
     let query = posting::table
-        .select((posting::seq, posting::debit, posting::lot_seq, posting::lot_leg, posting::amount))
+        .select((
+            posting::seq,
+            posting::kind,
+            posting::debit,
+            posting::lot_seq,
+            posting::lot_leg,
+            posting::amount,
+        ))
         .filter(posting::business_date.eq_any(dates))
         .filter(posting::seq.eq_any(targets))
         .filter(posting::lot_seq.is_not_null())
-        .filter(posting::debit.ne(MEMBER).or(posting::kind.eq_any(Line::SPENDING.map(Line::as_str))))
         .order((posting::seq, posting::leg));
-    for (seq, debit, lot_seq, lot_leg, amount) in each_backend!(conn, |c| query.load::<(i64, String, Option<i64>, Option<i32>, i64)>(c))? {
+    let spending = Line::SPENDING.map(Line::as_str);
+    type Row = (i64, String, String, Option<i64>, Option<i32>, i64);
+    for (seq, kind, debit, lot_seq, lot_leg, amount) in each_backend!(conn, |c| query.load::<Row>(c))? {
         let (Some(lot_seq), Some(leg)) = (lot_seq, lot_leg) else { continue };
         let key = LotKey { seq: lot_seq, leg };
         lots.insert(key);
-        if debit == MEMBER {
+        if debit == MEMBER && spending.contains(&kind.as_str()) {
             set.takes.entry(seq).or_default().push((key, amount));
         }
     }
