@@ -99,6 +99,8 @@ pub struct Limits {
     pub body_mib: usize,
     /// Bodies of all partners in memory, in MiB (4 to 65,536); small ones are taken beyond it.
     pub bodies_mib: usize,
+    /// Answers to batches of a partner in memory, in MiB (1 to 4,096), from before they are made until they are sent.
+    pub answer_mib: usize,
     /// Messages of a partner that wait for the ledger (1 to 1,000,000).
     pub queue: usize,
     /// Requests of a partner that read from the database at once (1 to 16).
@@ -111,7 +113,7 @@ pub struct Limits {
     pub messages_per_second: u32,
     /// Steps of a partner a second with documents, keys and certificates; ten times as many at once. 0: no bound.
     pub steps_per_second: u32,
-    /// TLS handshakes of one address that are under way at once (1 to 10,000).
+    /// Connections of one address of which it isn't known whose they are (1 to 10,000); for one more, the one that has been silent longest is closed.
     pub handshakes: usize,
     /// TLS handshakes of one address that begin in a second; twice as many at once. 0: no bound.
     pub handshakes_per_second: u32,
@@ -128,6 +130,7 @@ impl Default for Limits {
             requests: 128,
             body_mib: 8,
             bodies_mib: 32,
+            answer_mib: 4,
             queue: 4_000,
             reads: 4,
             processors: 2,
@@ -157,6 +160,7 @@ impl Limits {
             ("requests", self.requests, 1, 10_000),
             ("body_mib", self.body_mib, 4, 4_096),
             ("bodies_mib", self.bodies_mib, 4, 65_536),
+            ("answer_mib", self.answer_mib, 1, 4_096),
             ("queue", self.queue, 1, 1_000_000),
             ("reads", self.reads, 1, 16),
             ("processors", self.processors, 1, 1_024),

@@ -1,5 +1,5 @@
-//! Failed authentication: who came with a certificate, a key or a signature that doesn't count. Logged and counted by partner and address, at a bounded rate: a
-//! flood writes a few lines, and then how many there were.
+//! Failed authentication: who came with a certificate, a key or a signature that doesn't count; and who was closed before anybody knew who it is. Logged and
+//! counted by partner and address, at a bounded rate: a flood writes a few lines, and then how many there were.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -67,6 +67,8 @@ enum Line {
 }
 
 struct Count {
+    /// What it is that is counted, as the log says it.
+    what: &'static str,
     since: Instant,
     /// How often since it was logged.
     again: BTreeMap<Who, u64>,
@@ -74,33 +76,42 @@ struct Count {
     others: [u64; 2],
 }
 
-/// The counts; cheap to clone.
+/// The counts, each apart, so that none hides another; cheap to clone.
 #[derive(Clone)]
-pub struct Failures(Arc<Mutex<Count>>);
+pub struct Failures {
+    authentication: Arc<Mutex<Count>>,
+    closed: Arc<Mutex<Count>>,
+}
 
 impl Default for Failures {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Count {
-            since: Instant::now(),
-            again: BTreeMap::new(),
-            others: [0; 2],
-        })))
+        let count = |what| {
+            Arc::new(Mutex::new(Count {
+                what,
+                since: Instant::now(),
+                again: BTreeMap::new(),
+                others: [0; 2],
+            }))
+        };
+        Self {
+            authentication: count("failed authentication"),
+            closed: count("closed unheard"),
+        }
     }
 }
 
 impl Failures {
     /// Counts what was refused so in one answer; the first of its kind is logged at once.
     pub fn note(&self, partner: Option<&PartnerId>, from: Option<IpAddr>, refusals: &Refusals) {
-        let lines = refusals.0.iter().flat_map(|(code, n)| {
+        for (code, n) in &refusals.0 {
             let who = Who {
                 partner: partner.cloned(),
                 named: None,
                 from: from.map_or_else(|| "(unknown)".to_owned(), place),
                 why: code.as_str(),
             };
-            self.count(who, *n)
-        });
-        lines.for_each(|line| line.log());
+            log(&self.authentication, |count| count.add(who, *n));
+        }
     }
 
     /// Counts a TLS handshake that failed for the certificate that was shown, or wasn't. Who came isn't known; the partner whose key the certificate has is only
@@ -112,37 +123,54 @@ impl Failures {
             from: place(from),
             why,
         };
-        self.count(who, 1).iter().for_each(Line::log);
+        log(&self.authentication, |count| count.add(who, 1));
     }
 
-    fn count(&self, who: Who, n: u64) -> Vec<Line> {
-        self.locked(Instant::now(), |count| count.add(who, n))
+    /// Counts a connection that was closed before it was known whose it is, for others or for coming too often.
+    pub fn closed(&self, from: IpAddr, why: &'static str) {
+        let who = Who {
+            partner: None,
+            named: None,
+            from: place(from),
+            why,
+        };
+        log(&self.closed, |count| count.add(who, 1));
     }
 
     /// Sums up what came again, once it is time.
     pub fn look(&self) {
-        self.locked(Instant::now(), |_| vec![]).iter().for_each(Line::log);
+        for count in [&self.authentication, &self.closed] {
+            log(count, |_| vec![]);
+        }
     }
 
     /// Sums up what came again, now.
     pub fn end(&self) {
-        self.locked(Instant::now(), Count::sum_up).iter().for_each(Line::log);
-    }
-
-    /// What is to be logged, with what was to be summed up first. It is logged once the lock is free.
-    fn locked(&self, now: Instant, body: impl FnOnce(&mut Count) -> Vec<Line>) -> Vec<Line> {
-        let mut count = self.0.lock().unwrap_or_else(|e| e.into_inner());
-        let mut lines = vec![];
-        if now.duration_since(count.since) >= EVERY {
-            lines = count.sum_up();
-            count.since = now;
+        for count in [&self.authentication, &self.closed] {
+            log(count, Count::sum_up);
         }
-        lines.extend(body(&mut count));
-        lines
     }
 }
 
+/// Logs what is to be said once the lock is free, with what was to be summed up first.
+fn log(count: &Mutex<Count>, body: impl FnOnce(&mut Count) -> Vec<Line>) {
+    let mut count = count.lock().unwrap_or_else(|e| e.into_inner());
+    let (what, lines) = (count.what, count.at(Instant::now(), body));
+    drop(count);
+    lines.iter().for_each(|line| line.log(what));
+}
+
 impl Count {
+    fn at(&mut self, now: Instant, body: impl FnOnce(&mut Self) -> Vec<Line>) -> Vec<Line> {
+        let mut lines = vec![];
+        if now.duration_since(self.since) >= EVERY {
+            lines = self.sum_up();
+            self.since = now;
+        }
+        lines.extend(body(self));
+        lines
+    }
+
     fn add(&mut self, who: Who, n: u64) -> Vec<Line> {
         if let Some(again) = self.again.get_mut(&who) {
             *again += n;
@@ -168,22 +196,22 @@ impl Count {
 }
 
 impl Line {
-    fn log(&self) {
+    fn log(&self, what: &str) {
         let id = |partner: &Option<PartnerId>| partner.as_ref().map_or("(unknown)", PartnerId::as_str).to_owned();
-        let one = |who: &Who, count: &u64, what: &str| {
+        let one = |who: &Who, count: &u64, again: &str| {
             tracing::warn!(
                 partner = id(&who.partner),
                 named = who.named.as_ref().map(PartnerId::as_str),
                 address = who.from,
                 code = who.why,
                 count,
-                "{what}"
+                "{what}{again}"
             );
         };
         match self {
-            Self::First(who, count) => one(who, count, "failed authentication"),
-            Self::Again(who, count) => one(who, count, "failed authentication, again"),
-            Self::Others(known, count) => tracing::warn!(partners_known = known, count, "failed authentication of others"),
+            Self::First(who, count) => one(who, count, ""),
+            Self::Again(who, count) => one(who, count, ", again"),
+            Self::Others(known, count) => tracing::warn!(partners_known = known, count, "{what} of others"),
         }
     }
 }
@@ -212,7 +240,8 @@ mod tests {
     #[test]
     fn a_flood_is_a_few_lines_and_a_count() {
         let (failures, start) = (Failures::default(), Instant::now());
-        let add = |one: Who, n| failures.locked(start, |count| count.add(one, n));
+        let at = |now, body: &mut dyn FnMut(&mut Count) -> Vec<Line>| failures.authentication.lock().expect("free").at(now, body);
+        let add = |one: Who, n| at(start, &mut |count| count.add(one.clone(), n));
         assert_eq!(add(who(None, "a"), 3), [Line::First(who(None, "a"), 3)]);
         let mut lines = 0;
         for n in 0..10_000 {
@@ -220,10 +249,10 @@ mod tests {
         }
         assert_eq!(lines, APART - 1, "those of unknown partners");
         assert_eq!(add(who(Some("grocer"), "a"), 1).len(), 1, "a flood of strangers hides no partner");
-        let summed = failures.locked(start + EVERY, |_| vec![]);
+        let summed = at(start + EVERY, &mut |_| vec![]);
         let rest = 10_000 - u64::try_from(APART - 1).expect("few");
         assert_eq!(summed, [Line::Again(who(None, "a"), 10_000), Line::Others(false, rest)]);
-        assert_eq!(failures.locked(start + 2 * EVERY, |_| vec![]), [], "nothing twice");
+        assert_eq!(at(start + 2 * EVERY, &mut |_| vec![]), [], "nothing twice");
         assert_eq!(add(who(None, "a"), 1).len(), 1, "and anew from then on");
     }
 

@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::failures::Failures;
 use crate::http::State;
 use crate::keeper::Keeper;
-use crate::listen::{Listeners, most_connections};
+use crate::listen::{Listeners, most_connections, most_waiting};
 use crate::night::Night;
 use crate::pki;
 use crate::shares::Shares;
@@ -88,7 +88,7 @@ pub fn start(config: &Config, clock: Clock, unattended: bool) -> anyhow::Result<
         news: news.clone(),
         failures: failures.clone(),
         troubles: night.troubles.clone(),
-        shares: Shares::new(&config.limits, most_connections()),
+        shares: Shares::new(&config.limits, most_connections(), most_waiting()),
     };
     let listeners = Listeners::bind(config)?;
     let addresses = listeners.addresses()?;

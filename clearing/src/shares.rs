@@ -1,14 +1,15 @@
-//! What partners share, and how much of it each may use: connections, requests under way, bodies in memory, connections to the database, processors, and how
+//! What partners share, and how much of it each may use: connections, requests under way, bodies and answers in memory, connections to the database, processors, and how
 //! much a second. Whoever has used up its share is refused, or waits; nobody else notices. Whoever isn't known as a partner has a small share by its address.
 
 mod links;
 mod rate;
+mod room;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 use partner_sdk::PartnerId;
@@ -17,6 +18,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::config::Limits;
 pub use links::{Link, Links};
 pub use rate::Rate;
+pub use room::Guest;
+use room::Room;
 
 /// How long a request waits for its turn at what its share has too few of.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -31,21 +34,21 @@ pub struct Shares(Arc<All>);
 
 struct All {
     limits: Limits,
-    /// Connections that there can be in all, and of one address.
+    /// Connections that partners can have in all.
     most: usize,
-    most_of_address: usize,
     connections: Arc<AtomicUsize>,
+    /// All others, so that none of them is in a partner's place.
+    room: Arc<Room>,
     bodies: AtomicUsize,
     partners: Mutex<HashMap<PartnerId, Arc<Share>>>,
     addresses: Mutex<HashMap<IpAddr, Arc<Address>>>,
 }
 
-/// What one address has under way before it is known who it is.
+/// What is known of an address.
 struct Address {
-    connections: Arc<AtomicUsize>,
-    handshakes: Arc<AtomicUsize>,
     rate: Rate,
-    share: Arc<Share>,
+    /// Made when first needed: most addresses that come without a word never do.
+    share: OnceLock<Arc<Share>>,
 }
 
 /// What one partner has, or one address of which no partner is known.
@@ -56,6 +59,9 @@ pub struct Share {
     most_requests: usize,
     bodies: AtomicUsize,
     most_bodies: usize,
+    /// Memory for answers to batches, in KiB.
+    answers: Arc<Semaphore>,
+    most_answers: usize,
     database: Arc<Semaphore>,
     processors: Arc<Semaphore>,
     per_second: Rate,
@@ -84,72 +90,79 @@ impl Drop for Place {
 /// Why somebody who knocks isn't let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Closed {
-    /// There are as many connections as this process can have.
+    /// Everybody in the room is at work.
     Full,
-    /// This address has too many connections or handshakes under way, or begins too many a second.
-    Address,
+    /// This address begins too many connections a second.
+    TooFast,
+}
+
+impl Closed {
+    /// As it stands in the log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "no_room",
+            Self::TooFast => "too_many_a_second",
+        }
+    }
 }
 
 /// Somebody whom nothing but the address is known of.
 pub struct Visit {
-    places: Places,
-    handshake: Place,
+    /// Its place in the room.
+    pub guest: Guest,
+    /// The address of who gave way to it, if anybody had to.
+    pub instead_of: Option<IpAddr>,
     address: Arc<Address>,
 }
 
-/// A connection's places among all, and among those of its address.
-pub struct Places {
-    _of_all: Place,
-    _of_address: Place,
-}
-
 impl Shares {
-    /// Shares by these limits, with `most` connections in all.
-    pub fn new(limits: &Limits, most: usize) -> Self {
+    /// Shares by these limits, with `most` connections of partners, and room for `waiting` of which it isn't known whose they are.
+    pub fn new(limits: &Limits, most: usize, waiting: usize) -> Self {
         // Many tills of one partner may have one address, and each partner has its own share.
-        Self::with(limits, most, usize::MAX)
+        Self::with(limits, most, Room::new(waiting, limits.handshakes))
     }
 
-    fn with(limits: &Limits, most: usize, most_of_address: usize) -> Self {
+    fn with(limits: &Limits, most: usize, room: Arc<Room>) -> Self {
         Self(Arc::new(All {
             limits: limits.clone(),
             most,
-            most_of_address,
             connections: Arc::default(),
+            room,
             bodies: AtomicUsize::new(0),
             partners: Mutex::default(),
             addresses: Mutex::default(),
         }))
     }
 
-    /// The same limits, but nothing in common with these: for a listener that takes whoever comes. An address has a quarter of its connections, those that are
-    /// about to end counted.
-    pub fn apart(&self, most: usize) -> Self {
-        Self::with(&self.0.limits, most, (most / 4).max(1))
+    /// The same limits, but nothing in common with these: for a listener that takes whoever comes, `waiting` at once. An address has a quarter of them.
+    pub fn apart(&self, waiting: usize) -> Self {
+        let of_address = self.0.limits.handshakes.min((waiting / 4).max(1));
+        Self::with(&self.0.limits, 0, Room::new(waiting, of_address))
     }
 
     /// A new connection from an address, before its handshake.
     pub fn knock(&self, address: IpAddr) -> Result<Visit, Closed> {
-        let limits = &self.0.limits;
-        let of_all = Place::take(&self.0.connections, self.0.most).ok_or(Closed::Full)?;
-        let address = self.address(address);
-        let of_address = Place::take(&address.connections, self.0.most_of_address).ok_or(Closed::Address)?;
-        let handshake = Place::take(&address.handshakes, limits.handshakes).ok_or(Closed::Address)?;
-        address.rate.take(1, Instant::now()).map_err(|_| Closed::Address)?;
+        let from = network(address);
+        let address = self.address(from);
+        address.rate.take(1, Instant::now()).map_err(|_| Closed::TooFast)?;
+        let (guest, instead_of) = self.0.room.enter(from).ok_or(Closed::Full)?;
         Ok(Visit {
-            places: Places {
-                _of_all: of_all,
-                _of_address: of_address,
-            },
-            handshake,
+            guest,
+            instead_of,
             address,
         })
+    }
+
+    /// A place among the connections of partners.
+    pub fn seat(&self) -> Option<Place> {
+        Place::take(&self.0.connections, self.0.most)
     }
 
     /// The share of a partner; without one, of the visitor's address.
     pub fn of(&self, partner: Option<&PartnerId>, visit: &Visit) -> Arc<Share> {
         let Some(partner) = partner else {
-            return visit.address.share.clone();
+            let share = || Arc::new(Share::of_stranger(&self.0.limits));
+            return visit.address.share.get_or_init(share).clone();
         };
         let mut partners = lock(&self.0.partners);
         match partners.get(partner) {
@@ -161,25 +174,23 @@ impl Shares {
         }
     }
 
+    /// What is known of a network's address.
     fn address(&self, address: IpAddr) -> Arc<Address> {
         let mut addresses = lock(&self.0.addresses);
         if addresses.len() >= ADDRESSES {
             let now = Instant::now();
             addresses.retain(|_, address| {
-                let is_there = Arc::strong_count(address) > 1 || Arc::strong_count(&address.connections) > 1;
-                is_there || address.share.links.any() || !address.rate.is_full(now)
+                let is_there = Arc::strong_count(address) > 1 || address.share.get().is_some_and(|share| share.links.any());
+                is_there || !address.rate.is_full(now)
             });
         }
-        let limits = &self.0.limits;
         let new = || {
             Arc::new(Address {
-                connections: Arc::default(),
-                handshakes: Arc::default(),
-                rate: Rate::new(limits.handshakes_per_second, 2),
-                share: Arc::new(Share::of_stranger(limits)),
+                rate: Rate::new(self.0.limits.handshakes_per_second, 2),
+                share: OnceLock::new(),
             })
         };
-        addresses.entry(network(address)).or_insert_with(new).clone()
+        addresses.entry(address).or_insert_with(new).clone()
     }
 
     /// Closes idle connections that are no longer `good`. Each has a second to hear why at a request of its own: it is closed when it is found so twice.
@@ -207,18 +218,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|e| e.into_inner())
 }
 
-impl Visit {
-    /// The connection's places, once the handshake is over.
-    pub fn enter(self) -> Places {
-        self.places
-    }
-
-    /// The same, with the place among the address's handshakes.
-    pub fn stay(self) -> (Places, Place) {
-        (self.places, self.handshake)
-    }
-}
-
 impl Share {
     fn of_partner(limits: &Limits) -> Self {
         Self {
@@ -227,6 +226,8 @@ impl Share {
             most_requests: limits.requests,
             bodies: AtomicUsize::new(0),
             most_bodies: limits.body_mib.saturating_mul(1024 * 1024),
+            answers: Arc::new(Semaphore::new(limits.answer_mib.saturating_mul(1024))),
+            most_answers: limits.answer_mib.saturating_mul(1024),
             database: Arc::new(Semaphore::new(limits.reads)),
             processors: Arc::new(Semaphore::new(limits.processors)),
             per_second: Rate::new(limits.requests_per_second, 2),
@@ -262,8 +263,10 @@ impl Share {
 pub struct Work {
     share: Arc<Share>,
     all: Shares,
-    /// Memory that its body takes, and then its answer.
+    /// Memory that its body takes.
     body: Cell<usize>,
+    /// Memory that its answer takes, where that has many lines.
+    answer: RefCell<Option<OwnedSemaphorePermit>>,
     /// The right to a connection to the database: an answer that was read takes memory until it has been sent.
     reading: RefCell<Option<OwnedSemaphorePermit>>,
 }
@@ -280,6 +283,7 @@ impl Work {
             share: share.clone(),
             all: all.clone(),
             body: Cell::new(0),
+            answer: RefCell::default(),
             reading: RefCell::default(),
         })
     }
@@ -345,13 +349,65 @@ pub enum Full {
     All,
 }
 
-/// Asks for memory for the request's body, up to `bytes` in all. It is given back when the request is answered: an answer to many messages takes about as
-/// much as they did, for as long as its reader wants.
+/// Asks for memory for an answer that will have about so many bytes, before anything is done that would have to be answered. It is given back when that was sent,
+/// however long its reader takes. Whether it came free in time.
+pub async fn answer(bytes: usize) -> bool {
+    match work() {
+        None => true,
+        Some(work) => work.reserve(bytes).await,
+    }
+}
+
+/// The answer is there: what counts from now on are its bytes, and those of the body no more.
+pub fn answered(bytes: usize) {
+    if let Some(work) = work() {
+        work.settle(bytes);
+    }
+}
+
+/// Asks for memory for the request's body, up to `bytes` in all. It is given back when the request is answered, if not before.
 pub fn body(bytes: usize) -> Result<(), Full> {
     work().map_or(Ok(()), |work| work.grow_to(bytes))
 }
 
+fn kib(bytes: usize) -> usize {
+    bytes.div_ceil(1024)
+}
+
 impl Work {
+    async fn reserve(&self, bytes: usize) -> bool {
+        // One answer is always possible.
+        let kib = u32::try_from(kib(bytes).min(self.share.most_answers)).unwrap_or(u32::MAX);
+        let memory = tokio::time::timeout(PATIENCE, self.share.answers.clone().acquire_many_owned(kib)).await;
+        let memory = memory.ok().and_then(Result::ok);
+        let came = memory.is_some();
+        self.answer.replace(memory);
+        came
+    }
+
+    fn settle(&self, bytes: usize) {
+        self.give_back();
+        let mut answer = self.answer.borrow_mut();
+        let Some(memory) = &mut *answer else { return };
+        match memory.num_permits().checked_sub(kib(bytes)) {
+            Some(over) => drop(memory.split(over)),
+            // What is done has to be answered, even where the estimate was too low and all else is taken.
+            None => {
+                let more = u32::try_from(kib(bytes) - memory.num_permits()).unwrap_or(u32::MAX);
+                if let Ok(more) = self.share.answers.clone().try_acquire_many_owned(more) {
+                    memory.merge(more);
+                }
+            }
+        }
+    }
+
+    /// The body is gone.
+    fn give_back(&self) {
+        let body = self.body.take();
+        self.share.bodies.fetch_sub(body, Ordering::SeqCst);
+        self.all.0.bodies.fetch_sub(body, Ordering::SeqCst);
+    }
+
     fn grow_to(&self, bytes: usize) -> Result<(), Full> {
         let more = bytes.saturating_sub(self.body.get());
         if more == 0 {
@@ -373,8 +429,7 @@ impl Work {
 
 impl Drop for Work {
     fn drop(&mut self) {
-        self.share.bodies.fetch_sub(self.body.get(), Ordering::SeqCst);
-        self.all.0.bodies.fetch_sub(self.body.get(), Ordering::SeqCst);
+        self.give_back();
     }
 }
 

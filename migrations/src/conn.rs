@@ -137,7 +137,7 @@ impl Conn {
         let mut conn = SqliteConnection::establish(&url.0).map_err(DbError::Connect)?;
         conn.batch_execute(
             "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
-             PRAGMA cache_size = -8192; PRAGMA wal_autocheckpoint = 8192; PRAGMA temp_store = MEMORY;",
+             PRAGMA cache_size = -8192; PRAGMA wal_autocheckpoint = 8192; PRAGMA temp_store = MEMORY; PRAGMA soft_heap_limit = 33554432;",
         )?;
         Ok(Conn::Sqlite(conn))
     }

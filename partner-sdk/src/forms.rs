@@ -43,7 +43,7 @@ pub(crate) fn allowed(path: &str) -> Option<&'static str> {
         (_, "store_and_forward_minutes" | "hold_minutes") => "a whole number from 1 to 527040",
         (_, "scale") => "0, 1 or 2",
         (_, "custody") => "\"hosted\" or \"external\"",
-        (_, "expires_after") => "a span as a string, e.g. \"12 months\", or left out",
+        (_, "expires_after") => "a span of at most 100 years as a string, e.g. \"12 months\", or left out",
         (_, "contract_sha256" | "supersedes" | "token_sha256" | "published") => HASH,
         (_, "business_date") => "a date as a string, e.g. \"2026-11-21\"",
         (_, "people") => "a list of people, each an object {\"kid\", \"name\", \"public_key\"}",

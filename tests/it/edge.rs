@@ -1,12 +1,15 @@
 //! What stands before every request: the form of its head, its size, the name it asks for, its partner's share; and what every answer says.
 
 use std::io::{Read, Write};
+use std::net::Ipv4Addr;
+use std::time::Duration;
 
+use clearing::listen::most_waiting;
 use clearing::store::keys::{self, By};
 use partner_sdk::client::Identity;
 use partner_sdk::wire::keys::KeyName;
 use partner_sdk::{Code, PartnerId};
-use tests::raw::{Raw, socket};
+use tests::raw::{Raw, socket, socket_at};
 use tests::{Backend, World, earn, on_both};
 
 const POOL: &str = include_str!("networks/pool.toml");
@@ -16,7 +19,8 @@ on_both!(
     one_partner_s_share_is_not_another_s,
     steps_with_documents_and_keys_have_a_rate,
     part_of_a_head_keeps_no_place,
-    an_address_leaves_visitors_room,
+    a_newcomer_gets_in_past_silent_sockets,
+    answers_that_nobody_takes_are_bounded,
     a_revoked_key_s_connections_are_closed
 );
 
@@ -208,29 +212,77 @@ fn part_of_a_head_keeps_no_place(backend: Backend) {
     }
 }
 
-fn an_address_leaves_visitors_room(backend: Backend) {
+fn a_newcomer_gets_in_past_silent_sockets(backend: Backend) {
     let mut world = World::new(backend, POOL);
     world.sandbox.stop();
     world.sandbox.config.health_listen = "127.0.0.1:0".into();
     world.sandbox.start().expect("the service starts");
-    let (enrol, health) = (
+    world.connect();
+    let (base, enrol, health) = (
+        world.sandbox.base().expect("it runs"),
         world.sandbox.enrolment().expect("it listens"),
         world.sandbox.health().expect("it listens"),
     );
-    // Sockets that say nothing, more than either listener has places.
-    let silent = |base: &str| (0..100).filter_map(|_| socket(base, 2).ok()).collect::<Vec<_>>();
-    let _held = (silent(&enrol), silent(&health));
+    // More than any listener has room for, from one address and from many.
+    let silent = |base: &str| {
+        let sockets = (0..most_waiting() + 100).map(|no| {
+            let from = if no < 100 { 2 } else { 3 + u8::try_from(no % 200).expect("small") };
+            socket_at(base, Ipv4Addr::new(127, 0, 1, from)).expect("a socket")
+        });
+        sockets.collect::<Vec<_>>()
+    };
+    let held = silent(&health);
     let mut other = socket(&health, 3).expect("a connection");
     other.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("sent");
     let mut answer = [0; 15];
     other.read_exact(&mut answer).expect("an answer");
     assert_eq!(&answer, b"HTTP/1.1 200 OK");
+    drop(held);
+    let held = silent(&enrol);
     let ca = identity(&world, "wellcome").ca_pem;
     let mut other = Raw::anonymous(&enrol, &ca, 3).expect("a connection");
     other
         .write(b"POST /v1/enrolments HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx")
         .expect("sent");
     assert_eq!(code(&other.read()), Some(Code::MalformedJws), "it is heard");
+    drop(held);
+    let _held = silent(&base);
+    let mut partner = connect(&world, "wellcome");
+    partner.write(b"GET /v1/health HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("sent");
+    assert!(partner.read().starts_with("HTTP/1.1 200 "));
+}
+
+fn answers_that_nobody_takes_are_bounded(backend: Backend) {
+    let mut world = World::new(backend, POOL);
+    world.sandbox.stop();
+    world.sandbox.config.limits.answer_mib = 1;
+    world.sandbox.start().expect("the service starts");
+    world.connect();
+    let body = "x\n".repeat(1000);
+    let ask = format!(
+        "POST /v1/batches HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    // Each answer has some 300 KB; so many of them fill the buffers of the system too, and then wait.
+    let mut unread: Vec<Raw> = (0..4).map(|_| connect(&world, "hangseng")).collect();
+    for raw in &mut unread {
+        let _ = raw.write_within(ask.repeat(100).as_bytes(), Duration::from_millis(500));
+    }
+    let answer = |partner: &str| {
+        let mut raw = connect(&world, partner);
+        raw.write(ask.as_bytes()).expect("sent");
+        raw.read()
+    };
+    let refused = (0..20)
+        .map(|_| answer("hangseng"))
+        .find(|answer| !answer.starts_with("HTTP/1.1 200 "));
+    let refused = refused.expect("a batch too many");
+    assert_eq!(code(&refused), Some(Code::TooManyRequests), "{refused}");
+    assert!(refused.contains("retry-after: 1\r\n") && refused.contains("answers"), "{refused}");
+    assert!(answer("wellcome").starts_with("HTTP/1.1 200 "), "another's share");
+    world
+        .post("hangseng", earn("YUU", "m1", "1"))
+        .expect("a message has a small answer");
 }
 
 fn a_revoked_key_s_connections_are_closed(backend: Backend) {

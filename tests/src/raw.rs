@@ -21,11 +21,16 @@ pub struct Raw {
 
 /// A socket to the service's port, from one of this machine's loopback addresses (127.0.0.`from`), so that a test can be at several places.
 pub fn socket(base: &str, from: u8) -> std::io::Result<TcpStream> {
+    socket_at(base, Ipv4Addr::new(127, 0, 0, from))
+}
+
+/// The same from any of them.
+pub fn socket_at(base: &str, from: Ipv4Addr) -> std::io::Result<TcpStream> {
     let port: u16 = base.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let stream = runtime.block_on(async {
         let socket = tokio::net::TcpSocket::new_v4()?;
-        socket.bind(SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, from)), 0))?;
+        socket.bind(SocketAddr::new(IpAddr::V4(from), 0))?;
         socket.connect(SocketAddr::from(([127, 0, 0, 1], port))).await?.into_std()
     })?;
     stream.set_nonblocking(false)?;

@@ -1,5 +1,7 @@
 //! Messages in: one, many, or many under one signature.
 
+use std::time::Duration;
+
 use actix_web::{HttpRequest, HttpResponse, web};
 use partner_sdk::jws::{MAX_MESSAGE_BYTES, SigningKey};
 use partner_sdk::wire::{Answer, MAX_BATCH};
@@ -14,6 +16,9 @@ use crate::receipt;
 use crate::shares;
 use crate::verify::{self, Refused};
 use crate::writer::Posting;
+
+/// About what the answer to one message of a batch takes, in bytes.
+const LINE: usize = 1024;
 
 /// `POST /v1/messages`: the body is one compact JWS.
 pub async fn single(request: HttpRequest, payload: web::Payload, state: web::Data<State>) -> Result<HttpResponse, Failure> {
@@ -61,7 +66,7 @@ pub async fn batch(request: HttpRequest, payload: web::Payload, state: web::Data
         )
         .into());
     }
-    shares::messages(lines).map_err(|wait| too_many(wait, "messages"))?;
+    may_send(lines).await?;
     let sender = partner.clone();
     let read = on_cpu(move || {
         let lines: Vec<&str> = body.lines().collect();
@@ -76,7 +81,7 @@ pub async fn signed_batch(request: HttpRequest, payload: web::Payload, state: we
     let sender = partner.clone();
     match on_cpu(move || verify::batch(body.trim_end(), &sender, &directory)).await? {
         Ok(read) => {
-            shares::messages(read.len()).map_err(|wait| too_many(wait, "messages"))?;
+            may_send(read.len()).await?;
             answer_all(&state, read, partner).await
         }
         Err(refused) => {
@@ -87,6 +92,15 @@ pub async fn signed_batch(request: HttpRequest, payload: web::Payload, state: we
                 ..problem
             }))
         }
+    }
+}
+
+/// Counts a batch's messages, and the memory for their answers.
+async fn may_send(messages: usize) -> Result<(), Failure> {
+    shares::messages(messages).map_err(|wait| too_many(wait, "messages"))?;
+    match shares::answer(messages.saturating_mul(LINE)).await {
+        true => Ok(()),
+        false => Err(too_many(Duration::ZERO, "answers")),
     }
 }
 
@@ -101,6 +115,7 @@ async fn answer_all(state: &State, read: Vec<Result<Verified, Refused>>, partner
     // What is posted is posted: from here on nobody is told that it isn't.
     let answered = spread(move || answer_lines(read, outcomes, &partner, now, &key)).await;
     let (lines, refusals) = answered.ok_or(Failure::new(Code::OutcomeUnknown))?;
+    shares::answered(lines.len());
     let mut response = HttpResponse::Ok().content_type("application/x-ndjson").body(lines);
     response.extensions_mut().insert(refusals);
     Ok(response)

@@ -1,4 +1,4 @@
-//! From a socket to a connection that counts as somebody's: the address's share, the handshake, the certificate, the partner's share, the first head.
+//! From a socket to a connection that counts as somebody's: a place in the room, the handshake, the certificate, the partner's share, the first head.
 
 use std::fmt::Debug;
 use std::net::{SocketAddr, TcpListener};
@@ -9,7 +9,7 @@ use std::time::Duration;
 use actix_http::body::MessageBody;
 use actix_http::error::DispatchError;
 use actix_http::{HttpService, Request, Response};
-use actix_service::{IntoServiceFactory, ServiceFactory, ServiceFactoryExt, fn_service, map_config};
+use actix_service::{IntoServiceFactory, ServiceFactory, ServiceFactoryExt, boxed, fn_service, map_config};
 use actix_web::Error;
 use actix_web::dev::{AppConfig, Extensions, Server};
 use actix_web::rt::net::TcpStream;
@@ -19,7 +19,7 @@ use tokio_rustls::TlsAcceptor;
 use super::stream::{Io, Seat, Stream};
 use crate::directory::Status;
 use crate::failures::Failures;
-use crate::shares::{Link, Shares, Visit};
+use crate::shares::{Closed, Link, Shares, Visit};
 use crate::tls::{Live, Peer, refused};
 use crate::writer::Reference;
 
@@ -47,8 +47,11 @@ impl Door {
     /// Lets somebody in, or not.
     async fn open(&self, socket: TcpStream) -> Option<(Stream, Option<SocketAddr>)> {
         let address = socket.peer_addr().ok()?;
-        let closed = |why| tracing::debug!(%address, ?why, "a connection was closed at once");
+        let closed = |why: Closed| self.failures.closed(address.ip(), why.as_str());
         let visit = self.shares.knock(address.ip()).map_err(closed).ok()?;
+        if let Some(other) = visit.instead_of {
+            self.failures.closed(other, "made_room");
+        }
         // Small answers would wait up to 40 ms for an acknowledgement; a socket that doesn't take the option is only slow.
         if let Err(error) = socket.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY can't be set");
@@ -56,8 +59,17 @@ impl Door {
         let io = match &self.tls {
             None => Io::Plain(socket),
             Some((config, _)) => {
-                let accept = TlsAcceptor::from(config.clone()).accept(socket);
-                let (shaken, of) = refused::watch(tokio::time::timeout(HANDSHAKE_TIMEOUT, accept)).await;
+                let accept = async {
+                    // Until something comes there is nothing but the socket.
+                    socket.readable().await?;
+                    visit.guest.heard();
+                    Box::pin(TlsAcceptor::from(config.clone()).accept(socket)).await
+                };
+                let (shaken, of) = tokio::select! {
+                    biased;
+                    () = visit.guest.gives_way() => return None,
+                    shaken = refused::watch(tokio::time::timeout(HANDSHAKE_TIMEOUT, accept)) => shaken,
+                };
                 let failed = |error: std::io::Error| {
                     let directory = self.reference.get();
                     let named = of.and_then(|spki| directory.keys.partner_of(&spki));
@@ -84,23 +96,28 @@ impl Door {
         let partner = partner.filter(|id| directory.partners.get(id).is_some_and(|p| p.status != Status::Gone));
         let share = self.shares.of(partner, &visit);
         let names = self.tls.as_ref().map(|(_, live)| live.clone());
-        let seat = |link: Arc<Link>, places| Seat {
-            share: share.clone(),
-            link,
-            known: partner.is_some(),
-            _places: places,
+        // A partner leaves the room.
+        let place = partner.and_then(|_| self.shares.seat());
+        let guest = Some(visit.guest).filter(|_| place.is_none());
+        let link = match place.is_some() == partner.is_some() {
+            true => share.links.add(peer),
+            false => None,
         };
-        match share.links.add(peer) {
-            Some(link) => Some(Stream::new(io, seat(link, visit.enter()), names, self.idle)),
-            None => {
-                let problem = Problem::new(Code::TooManyRequests, "all connections of this share are at work");
-                let (places, _handshake) = visit.stay();
-                Stream::new(io, seat(Link::apart(), places), names, self.idle)
-                    .turn_away(&problem)
-                    .await;
-                None
-            }
+        let is_in = link.is_some();
+        let seat = Seat {
+            share,
+            link: link.unwrap_or_else(Link::apart),
+            known: partner.is_some(),
+            _place: place,
+            guest,
+        };
+        let stream = Stream::new(io, seat, names, self.idle);
+        if is_in {
+            return Some(stream);
         }
+        let problem = Problem::new(Code::TooManyRequests, "all connections of this share are at work");
+        stream.turn_away(&problem).await;
+        None
     }
 }
 
@@ -159,7 +176,8 @@ where
             let door = door.clone();
             async move { door.open(socket).await.ok_or(DispatchError::DisconnectTimeout) }
         };
-        fn_service(open).and_then(http)
+        // In a box, so that a connection takes the library's memory only once its first head is whole.
+        fn_service(open).and_then(boxed::factory(http))
     };
     // Which connections there may be, the shares say: a worker that stopped accepting would keep everybody out.
     builder

@@ -2,13 +2,13 @@
 //!
 //! | phase | file | bounded by |
 //! |---|---|---|
-//! | a socket is taken | `door` | all connections, the address's handshakes, at once and a second; the address's connections, where whoever comes is taken |
+//! | a socket is taken | `door`, [`crate::shares`] | its address's connections a second; a place in the listener's room, for which the one has to give way that has been silent longest |
 //! | handshake | `door` | 3 s |
-//! | whose it is | `door`, [`crate::shares`] | the partner's connections; the address's, where no partner is known |
+//! | whose it is | `door`, [`crate::shares`] | the partner's connections, and all partners'; where no partner is known, the address's, and it stays in the room |
 //! | a head | `stream`, `head` | 16 KiB, 64 headers, 5 s from its first byte, one at a time, the names of the service; until it is whole, the connection may have to make room |
 //! | a request | [`crate::http::gate`] | the partner's requests, at once and a second |
 //! | a body | [`crate::http`] | 4 MiB, 15 s, the partner's memory |
-//! | an answer | `stream` | 30 s |
+//! | an answer | `stream`, [`crate::http`] | 30 s; the partner's memory for answers, its turns at the database |
 //! | nothing | `stream` | 75 s; 5 s where no partner is known |
 
 pub mod door;
@@ -40,8 +40,6 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// How many connections to the database a listener has that takes whoever comes.
 const CONNECTIONS: usize = 2;
-/// How many connections such a listener has.
-const VISITORS: usize = 64;
 /// Files that stay free for the database, the statements and all else, however many connections there are.
 const OTHER_FILES: usize = 128;
 
@@ -93,7 +91,7 @@ impl Listeners {
                 // Whoever has no certificate must not use up what partners share, nor their connections to the database.
                 let apart = || State {
                     pool: state.pool.apart(CONNECTIONS),
-                    shares: state.shares.apart(VISITORS),
+                    shares: state.shares.apart(most_waiting()),
                     ..state.clone()
                 };
                 let door = |state: &State, tls, idle| Door {
@@ -178,7 +176,13 @@ async fn sweep(state: State) {
 
 /// How many connections of partners there can be in all.
 pub fn most_connections() -> usize {
-    open_files().saturating_sub(OTHER_FILES + 2 * VISITORS).clamp(64, 50_000)
+    open_files().saturating_sub(OTHER_FILES + 3 * most_waiting()).clamp(64, 50_000)
+}
+
+/// How many connections there can be at each of the three listeners that are no partner's, or not yet. More of them is more time to say something, where somebody
+/// crowds others out.
+pub fn most_waiting() -> usize {
+    (open_files() / 8).clamp(16, 512)
 }
 
 /// How many files this process may have open; a careful guess where the system doesn't say.

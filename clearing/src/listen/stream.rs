@@ -17,7 +17,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::head;
 use crate::http::problem_text;
-use crate::shares::{Link, Places, Share};
+use crate::shares::{Guest, Link, Place, Share};
 use crate::tls::Live;
 
 /// How long the head of a request may take, from its first byte on.
@@ -47,8 +47,10 @@ pub struct Seat {
     pub link: Arc<Link>,
     /// Whether a partner is known; else the connection ends after one answer.
     pub known: bool,
-    /// The places among all connections and the address's.
-    pub _places: Places,
+    /// The place among the partners' connections.
+    pub _place: Option<Place>,
+    /// The place among all others'; given to somebody else, the connection ends.
+    pub guest: Option<Guest>,
 }
 
 impl Drop for Seat {
@@ -132,6 +134,9 @@ impl Stream {
     /// Reads on until a head is whole; `false`: the connection ends.
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         loop {
+            if self.gives_way(cx) {
+                self.stage = Stage::Ended;
+            }
             match &mut self.stage {
                 Stage::Pass(_) => return Poll::Ready(Ok(true)),
                 Stage::Ended => return Poll::Ready(Ok(false)),
@@ -170,6 +175,10 @@ impl Stream {
                 }
             }
         }
+    }
+
+    fn gives_way(&self, cx: &Context<'_>) -> bool {
+        self.seat.guest.as_ref().is_some_and(|guest| guest.poll_gives_way(cx).is_ready())
     }
 
     /// Looks at what came; whether more of the head is needed.
@@ -215,6 +224,7 @@ impl Stream {
                     self.read_by.as_mut().reset(Instant::now() + HEAD_TIMEOUT);
                 }
                 self.came.extend_from_slice(buf.filled());
+                self.seat.guest.iter().for_each(Guest::heard);
                 Poll::Ready(Ok(true))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
@@ -263,7 +273,7 @@ impl Stream {
     fn poll_pass(&mut self, cx: &mut Context<'_>, left: u64, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         // Answered already, the rest of its body keeps no connection.
         self.seat.link.watch(cx);
-        if self.seat.link.is_closing() {
+        if self.seat.link.is_closing() || self.gives_way(cx) {
             self.stage = Stage::Ended;
             return Poll::Ready(Ok(()));
         }
@@ -293,6 +303,7 @@ impl Stream {
         self.given += read;
         let left = left.saturating_sub(u64::try_from(read).unwrap_or(u64::MAX));
         if left == 0 {
+            self.seat.guest.iter().for_each(|guest| guest.works(&self.seat.link));
             self.begin(Stage::Head(0), self.idle);
         } else if read > 0 {
             self.stage = Stage::Pass(left);
@@ -371,6 +382,10 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().io.poll_shutdown(cx)
+        let this = self.get_mut();
+        match this.gives_way(cx) {
+            true => Poll::Ready(Ok(())),
+            false => this.io.poll_shutdown(cx),
+        }
     }
 }

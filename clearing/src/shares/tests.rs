@@ -1,3 +1,7 @@
+use std::task::{Context, Waker};
+
+use futures_util::FutureExt;
+
 use super::*;
 
 fn id(text: &str) -> PartnerId {
@@ -19,45 +23,78 @@ fn address(text: &str) -> IpAddr {
     text.parse().expect("an address")
 }
 
-#[test]
-fn one_address_leaves_room_for_the_others() {
-    let shares = Shares::new(&limits(), 5);
-    let visits: Vec<_> = (0..2).map(|_| shares.knock(address("127.0.0.2")).expect("its share")).collect();
-    assert_eq!(shares.knock(address("127.0.0.2")).err(), Some(Closed::Address));
-    assert!(shares.knock(address("127.0.0.3")).is_ok());
-    // Written in another way it is the same address, and a network of 64 bits is one.
-    assert_eq!(shares.knock(address("::ffff:127.0.0.2")).err(), Some(Closed::Address));
-    let _v6 = [shares.knock(address("2001:db8::1")), shares.knock(address("2001:db8::2"))];
-    assert_eq!(shares.knock(address("2001:db8::3")).err(), Some(Closed::Address));
-    let _fifth = shares.knock(address("127.0.0.4")).expect("the last of all");
-    assert_eq!(shares.knock(address("127.0.0.5")).err(), Some(Closed::Full));
-    drop(visits);
-    assert!(shares.knock(address("127.0.0.2")).is_ok(), "what was given back is there again");
+fn gives_way(visit: &Visit) -> bool {
+    let cx = &Context::from_waker(Waker::noop());
+    visit.guest.poll_gives_way(cx).is_ready()
 }
 
 #[test]
-fn where_whoever_comes_is_taken_an_address_has_a_quarter() {
-    let shares = Shares::new(
-        &Limits {
-            handshakes: 100,
-            handshakes_per_second: 0,
-            ..limits()
-        },
-        5,
-    );
+fn a_newcomer_gets_in_and_of_its_address_the_first_silent_one_gives_way() {
+    let shares = Shares::new(&limits(), 5, 8);
+    let knock = |from: &str| shares.knock(address(from)).expect("a newcomer gets in");
+    let (first, second, other) = (knock("127.0.0.2"), knock("127.0.0.2"), knock("127.0.0.3"));
+    first.guest.heard();
+    // Written in another way it is the same address.
+    let third = knock("::ffff:127.0.0.2");
+    assert!(gives_way(&second) && !gives_way(&first) && !gives_way(&other) && !gives_way(&third));
+    assert_eq!(third.instead_of, Some(address("127.0.0.2")));
+    drop((second, third));
+    assert_eq!(knock("127.0.0.2").instead_of, None, "what was given back is there again");
+    // A network of 64 bits is one.
+    let v6 = ["2001:db8::1", "2001:db8::2", "2001:db8::3"].map(knock);
+    assert_eq!([0, 1, 2].map(|no| gives_way(&v6[no])), [true, false, false]);
+}
+
+#[test]
+fn in_a_full_room_the_address_that_has_most_makes_room_but_nobody_at_work() {
+    let limits = Limits {
+        handshakes: 100,
+        ..limits()
+    };
+    let shares = Shares::new(&limits, 5, 4);
+    let knock = |from: &str| shares.knock(address(from));
+    let one = knock("127.0.0.2").expect("room");
+    let many: Vec<_> = (0..3).map(|_| knock("127.0.0.3").expect("room")).collect();
+    let new = knock("127.0.0.4").expect("a newcomer gets in");
+    assert!(gives_way(&many[0]) && !gives_way(&many[1]) && !gives_way(&one));
+    let links: Vec<_> = [&one, &many[1], &many[2], &new].map(|visit| (visit, Link::apart())).into();
+    for (visit, link) in &links {
+        link.begin();
+        visit.guest.works(link);
+    }
+    assert_eq!(knock("127.0.0.5").err(), Some(Closed::Full), "all are at work");
+    links[3].1.end();
+    assert!(knock("127.0.0.5").is_ok() && gives_way(&new), "it is answered");
+    // Where whoever comes is taken, an address has a quarter.
     let apart = shares.apart(8);
-    // What has a seat counts until it ends, as what shakes hands does.
-    let seated = apart.knock(address("127.0.0.2")).expect("room").enter();
-    let _visit = apart.knock(address("127.0.0.2")).expect("room");
-    assert_eq!(apart.knock(address("127.0.0.2")).err(), Some(Closed::Address));
-    assert!(apart.knock(address("127.0.0.3")).is_ok());
-    drop(seated);
-    assert!(apart.knock(address("127.0.0.2")).is_ok());
+    let visits = [0; 3].map(|_| apart.knock(address("127.0.0.2")).expect("a newcomer gets in"));
+    assert_eq!([0, 1, 2].map(|no| gives_way(&visits[no])), [true, false, false]);
+}
+
+#[tokio::test]
+async fn an_answer_takes_memory_until_it_is_sent() {
+    let limits = Limits { answer_mib: 2, ..limits() };
+    let shares = Shares::new(&limits, 5, 8);
+    let visit = shares.knock(address("127.0.0.2")).expect("room");
+    let work = |partner: &str| Work::new(&shares.of(Some(&id(partner)), &visit), &shares);
+    let (first, second) = (work("a"), work("a"));
+    assert!(first.reserve(1 << 20).await && second.reserve(1 << 20).await);
+    assert_eq!(work("a").reserve(1).now_or_never(), None, "it waits for the others");
+    assert!(work("b").reserve(1 << 20).await, "another's share");
+    // The answer is smaller than was thought, and its body is gone.
+    assert_eq!(first.grow_to(1 << 20), Ok(()));
+    first.settle(1 << 19);
+    assert_eq!(first.body.get(), 0);
+    assert!(work("a").reserve(1 << 19).await);
+    drop(second);
+    assert!(work("a").reserve(1 << 20).await, "it was sent");
+    drop(first);
+    assert!(work("a").reserve(1 << 30).await, "one answer is always possible");
 }
 
 #[test]
 fn a_partner_s_requests_are_counted_at_once_and_a_second() {
-    let shares = Shares::new(&limits(), 5);
+    let shares = Shares::new(&limits(), 5, 8);
     let visit = shares.knock(address("127.0.0.2")).expect("room");
     let (own, other) = (shares.of(Some(&id("a")), &visit), shares.of(Some(&id("b")), &visit));
     let under_way = [own.request(), own.request()];
@@ -110,6 +147,7 @@ async fn bodies_are_counted_by_partner_and_small_ones_always_fit() {
             ..limits()
         },
         5,
+        8,
     );
     let visit = shares.knock(address("127.0.0.2")).expect("room");
     let body = |partner: &str| Work::new(&shares.of(Some(&id(partner)), &visit), &shares);

@@ -68,7 +68,7 @@ impl Pki {
             ..Limits::default().without_rates()
         };
         let door = Door {
-            shares: Shares::new(&limits, 256),
+            shares: Shares::new(&limits, 256, 256),
             reference: Reference::new(Arc::new(Directory::new(1, vec![(Timestamp::UNIX_EPOCH, jiff::tz::TimeZone::UTC)]))),
             failures: Failures::default(),
             tls: Some((tls, self.live())),

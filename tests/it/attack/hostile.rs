@@ -1,16 +1,17 @@
 //! What a hostile partner does, each way for itself and again and again until it is told to stop.
 
-use std::collections::BTreeMap;
-use std::net::TcpStream;
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{Ipv4Addr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use clearing::demo::sandbox::Party;
+use clearing::listen::most_connections;
 use partner_sdk::client::{Client, ClientError};
 use partner_sdk::jws::VerifyingKey;
 use partner_sdk::wire::MAX_BATCH;
-use tests::raw::{Raw, socket};
+use tests::raw::{Raw, socket, socket_at};
 
 use super::{message, runtime};
 
@@ -30,13 +31,17 @@ pub struct Attack {
 }
 
 /// Every way there is.
-pub const WAYS: [fn(&Attack); 6] = [
+pub const WAYS: [fn(&Attack); 10] = [
     Attack::idle,
+    Attack::silent,
     Attack::bodies,
     Attack::heads,
     Attack::unread,
+    Attack::unread_batches,
+    Attack::lists,
     Attack::flood,
     Attack::batches,
+    Attack::bad_signatures,
 ];
 
 impl Attack {
@@ -66,9 +71,11 @@ impl Attack {
     }
 
     /// Notes an answer's status.
-    fn answered(&self, raw: &mut Raw) {
+    fn answered(&self, raw: &mut Raw) -> String {
         let answer = raw.read();
-        self.note(answer.get(9..12).unwrap_or("broken off"));
+        let status = answer.get(9..12).unwrap_or("broken off");
+        self.note(status);
+        status.to_owned()
     }
 
     /// Connections that do nothing, more than one may have; and sockets that say nothing, at all listeners.
@@ -85,6 +92,22 @@ impl Attack {
                 silent.clear();
             }
             self.linger(300);
+        }
+    }
+
+    /// Sockets that say nothing, each from another address, at all listeners: thousands, as many of them open as this process may have.
+    fn silent(&self) {
+        let (mut kept, mut no) = (VecDeque::new(), 0_u16);
+        while !self.over() {
+            for base in self.others.iter().chain([&self.base]).cycle().take(150) {
+                let [high, low] = no.to_be_bytes();
+                let made = socket_at(base, Ipv4Addr::new(127, 100 + self.from, high, low.max(1)));
+                self.note(if made.is_ok() { "a silent socket" } else { "no socket" });
+                kept.extend(made);
+                no = no.wrapping_add(1);
+            }
+            kept.drain(..kept.len().saturating_sub(most_connections() / 8));
+            self.linger(100);
         }
     }
 
@@ -146,6 +169,45 @@ impl Attack {
         }
     }
 
+    /// The same with batches: each answer is a hundred times as large as what was asked.
+    fn unread_batches(&self) {
+        let asks = batch("x\n".repeat(MAX_BATCH)).repeat(20);
+        while !self.over() {
+            let mut kept: Vec<Raw> = (0..20).filter_map(|_| self.raw()).collect();
+            for raw in &mut kept {
+                let _ = raw.write_within(asks.as_bytes(), Duration::from_millis(50));
+            }
+            self.linger(2_000);
+        }
+    }
+
+    /// Everything that can be read, read.
+    fn lists(&self) {
+        let asks = ["/v1/agreements", "/v1/events?limit=250"].map(|path| format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+        self.ask_on(8, &asks);
+    }
+
+    /// Full batches of messages whose signature is another's.
+    fn bad_signatures(&self) {
+        let (mut bad, other) = (message(&self.party), message(&self.party));
+        let signature = |jws: &str| jws.rfind('.').expect("three parts");
+        bad.replace_range(signature(&bad).., &other[signature(&other)..]);
+        self.ask_on(8, &[batch((bad + "\n").repeat(MAX_BATCH))]);
+    }
+
+    /// Asks all this on so many connections at once, and reads the answers.
+    fn ask_on(&self, connections: usize, asks: &[String]) {
+        let mut kept: Vec<Raw> = vec![];
+        for ask in asks.iter().cycle() {
+            if self.over() {
+                return;
+            }
+            kept.extend((kept.len()..connections).filter_map(|_| self.raw()));
+            kept.retain_mut(|raw| raw.write(ask.as_bytes()).is_ok());
+            kept.retain_mut(|raw| self.answered(raw) == "200");
+        }
+    }
+
     /// Messages, as fast as they go, whatever is answered.
     fn flood(&self) {
         let client = self.client();
@@ -179,4 +241,12 @@ impl Attack {
             }
         }
     }
+}
+
+/// A batch as it is sent.
+fn batch(lines: String) -> String {
+    format!(
+        "POST /v1/batches HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{lines}",
+        lines.len()
+    )
 }

@@ -1,5 +1,5 @@
 //! Three hostile partners do all they can at once, from the outside of the release server with the limits that it has where nobody set any: idle connections, bodies
-//! and heads without an end, silent handshakes, answers that nobody takes, floods of messages and of full batches. What the server takes of memory, what it refuses
+//! and heads without an end, silent sockets from thousands of addresses, answers that nobody takes, lists, floods of messages and of full batches, with bad signatures too. What the server takes of memory, what it refuses
 //! them, and how an honest partner, a newcomer who enrols and a watcher of its health fare meanwhile is printed, and held to its bounds.
 //!
 //! The short form runs with the other suites. The long one by hand, for `ATTACK_SECONDS` (up to 600) seconds:
