@@ -15,6 +15,9 @@ on_both!(
     a_refused_exchange_frees_its_points,
     a_cap_keeps_no_hold_from_being_voided,
     what_stands_in_does_not_make_a_refund_too_large,
+    what_a_lapsed_hold_kept_goes_back_though_it_lives,
+    many_lots_stand_in_and_get_theirs,
+    what_stood_in_keeps_no_hold_from_being_captured,
 );
 
 /// Holds may last a week, the balance may go below zero by so much; who pays at redemption is stated.
@@ -265,5 +268,105 @@ fn what_stands_in_does_not_make_a_refund_too_large(backend: Backend) {
     shows(&world, "0", "0", "0");
     let beyond = world.post("wellcome", earn("YUU", "m1", "20000000000"));
     assert_eq!(beyond.map(|_| ()), Err(Code::Overflow));
+    world.check_books();
+}
+
+/// A hold ends by itself, is voided, or ends before the refund: the points of the earn that was taken back are gone, and those that stood in are there until
+/// their time is over.
+fn what_a_lapsed_hold_kept_goes_back_though_it_lives(backend: Backend) {
+    #[derive(Debug, PartialEq, Clone, Copy)]
+    enum Ends {
+        ByItself,
+        Voided,
+        BeforeTheRefund,
+    }
+    for ends in [Ends::ByItself, Ends::Voided, Ends::BeforeTheRefund] {
+        for nights in [true, false] {
+            let mut world = World::new(backend, &pool("0", false).replace("\"1 day\"", "\"2 days\""));
+            earned(&mut world, "hangseng", "100");
+            world.at("2026-11-21T10:00+08");
+            let refunded = earned(&mut world, "wellcome", "100");
+            let other = id(world.post("ikea", authorise("YUU", "m1", "100")));
+            let mut hold = authorise("YUU", "m1", "100");
+            if let Body::Authorise { expires_at, .. } = &mut hold {
+                *expires_at = Some("2026-11-22T12:00+08".parse().expect("an instant"));
+            }
+            let hold = id(world.post("ikea", hold));
+            world.post("ikea", void(&other)).expect("voided");
+            if ends != Ends::BeforeTheRefund {
+                world.post("wellcome", reverse(&refunded, "100")).expect("hangseng's stand in");
+                shows(&world, "100", "100", "0");
+            }
+            if ends == Ends::Voided {
+                world.post("ikea", void(&hold)).expect("voided");
+            }
+            world.at("2026-11-22T13:00+08");
+            if nights {
+                world.night();
+            }
+            if ends == Ends::BeforeTheRefund {
+                world.post("wellcome", reverse(&refunded, "100")).expect("its own");
+            }
+            world.at("2026-11-23T10:00+08");
+            if nights {
+                world.night();
+            }
+            let told = format!("{backend:?}, {ends:?}, nights {nights}");
+            assert_eq!(world.balance("ikea", "YUU", "m1"), ("0".into(), "0".into(), "0".into()), "{told}");
+            world.at("2026-11-27T10:00+08");
+            world.night();
+            assert_eq!(
+                world.breakage("2026-11-22", "pool"),
+                [("expiry".into(), "100".into(), "0.550000".into())],
+                "{told}"
+            );
+            assert_eq!(paid(&world, 26), [0, -55, 0, 55], "{told}");
+            world.check_books();
+        }
+    }
+}
+
+/// More lots than are loaded at once stand in, and get their points back in pieces, those that are spent last first.
+fn many_lots_stand_in_and_get_theirs(backend: Backend) {
+    const LOTS: usize = 150;
+    let mut world = World::new(backend, &pool("0", true).replace("\"1 day\"", "\"300 days\""));
+    let first = earned(&mut world, "wellcome", "100");
+    let burned = spent(&mut world, "100");
+    let others: Vec<MessageId> = (0..LOTS).map(|_| earned(&mut world, "hangseng", "1")).collect();
+    world
+        .post("wellcome", reverse(&first, "100"))
+        .expect("a hundred of hangseng's stand in");
+    shows(&world, "50", "0", "50");
+    for (piece, left) in [("1", "51"), ("40", "91"), ("59", "150")] {
+        world.post("ikea", reverse(&burned, piece)).expect("given back");
+        shows(&world, left, "0", left);
+        world.check_books();
+    }
+    for other in &others {
+        world.post("hangseng", reverse(other, "1")).expect("its own");
+    }
+    shows(&world, "0", "0", "0");
+    world.close();
+    assert_eq!(paid(&world, 20), [0; 4]);
+}
+
+/// What goes back to lots that stood in isn't what a capture asks for: neither a bound nor a cap refuses it.
+fn what_stood_in_keeps_no_hold_from_being_captured(backend: Backend) {
+    let network = pool("0", false);
+    let (before, after) = network.split_once("partner = \"hangseng\"").expect("its agreement");
+    let dear = after.replacen("\"0.0055\"", "\"1.00\"\nsettle = \"redemption\"", 1);
+    let network = format!("{}partner = \"hangseng\"{dear}", before.replace("\"0.0055\"", "\"0.000001\""));
+    let capped = "name = \"Pool\"\nnet_debit_cap = { HKD = \"500000\" }";
+    let mut world = World::new(backend, &network.replace("name = \"Pool\"", capped));
+    let first = earned(&mut world, "wellcome", "200000000");
+    for _ in 0..2 {
+        earned(&mut world, "hangseng", "100000000");
+    }
+    let hold = id(world.post("ikea", authorise("YUU", "m1", "200000000")));
+    for _ in 0..2 {
+        world.post("wellcome", reverse(&first, "100000000")).expect("hangseng's stand in");
+    }
+    world.post("ikea", capture(&hold, "1")).expect("held, whatever goes back besides");
+    shows(&world, "199999999", "0", "199999999");
     world.check_books();
 }

@@ -94,6 +94,8 @@ pub(super) fn capture(set: &WorkingSet, message: &Message, authorisation: &Messa
     }
     let mut effects = vec![Effect::CloseHold(hold.seq)];
     effects.extend(pay_out(set, &message.sender, agreement, &account, &hold.lots, points)?);
+    // What the rest does was owed before, so nothing is refused for it.
+    set.check_caps(&message.sender, &effects)?;
     effects.extend(set.end_hold(hold, points.0)?);
     let moved = Moved {
         account: Some(account),

@@ -98,7 +98,11 @@ impl WorkingSet {
             source.charged -= refund;
             let taken = self.take_back(*line, lot, source.take(*points), &mut effects)?;
             missing += points - taken;
-            effects.extend(lend(*key, taken - points));
+            if taken < *points {
+                effects.extend(lend(*key, taken - points));
+                let sooner = self.look_again(lot, self.now).filter(|due_at| *due_at < lot.due_at);
+                effects.extend(sooner.map(|due_at| Effect::Defer { lot: *key, due_at }));
+            }
             effects.extend(self.refund(*line, account, lot, *points, refund)?);
         }
         // Its other lots come before the member's others, so that pieces take from the same lots as the whole. What they give was taken back already.

@@ -3,6 +3,8 @@
 //! A cut-off looks at every lot that has expired by then, whenever the night runs (DESIGN section 3.9): what no hold keeps that is live at the cut-off first
 //! goes to whoever gave points for an earn that was taken back, then repays the member's debt; the rest expires, into the window that the cut-off ended. A lot that keeps points, or gets some back, waits for the next one.
 
+use std::collections::BTreeMap;
+
 use jiff::civil::Date;
 use partner_sdk::{MessageId, PartnerId};
 
@@ -59,27 +61,40 @@ fn at_cut_off(set: &WorkingSet, account: &AccountKey, cut_off: i64) -> Rejected<
     let debt = set.accounts.get(account).map_or(0, |a| a.debt);
     let issuer = set.issuer_of(account)?;
     let mut returns = Returns::of(set, account, debt, cut_off)?;
-    let (mut due, mut effects) = (vec![], vec![]);
+    let (mut due, mut effects) = (BTreeMap::new(), vec![]);
     for lot in set.lots_of(account).filter(|lot| lot.due_at <= cut_off) {
         let free = lot.remaining - held.get(&lot.key).copied().unwrap_or(0);
-        due.push((lot, free, returns.freed(lot, free, 0)?));
+        let given = returns.freed(lot, free, 0)?;
+        if lot.expires_at <= cut_off {
+            due.insert((lot.expires_at, lot.key), (lot, free - given, given, 0));
+        } else {
+            let next = set.look_again(lot, cut_off).filter(|_| lot.lent + given < 0);
+            effects.push(Effect::Defer {
+                lot: lot.key,
+                due_at: next.unwrap_or(lot.expires_at),
+            });
+        }
     }
-    for (lot, free, given) in due {
-        let expire = free - given - returns.repay(lot, free - given, given)?;
+    // What came back before the cut-off to a lot whose time was over by then is over with it.
+    for (lot, points) in returns.restored_late() {
+        due.entry((lot.expires_at, lot.key)).or_insert((lot, 0, 0, 0)).3 = points;
+    }
+    for (lot, free, given, restored) in due.into_values() {
+        let expire = free + restored - returns.repay(lot, free, given)?;
         // What settles at redemption was paid for what was spent; more of it, where its funder was gone when spent points came back, for these very points.
         let spent = match lot.at_redemption {
-            true => (lot.issued - lot.reversed - lot.remaining - lot.expired).max(0),
+            true => (lot.issued - lot.reversed - lot.remaining - lot.expired - restored).max(0),
             false => 0,
         };
         let paid = match lot.funder == issuer {
             true => 0,
-            false => expire.min(lot.charged - spent - lot.expired_paid).max(0),
+            false => expire.min(returns.charged(lot) - spent - lot.expired_paid).max(0),
         };
         for (points, paid) in [(paid, true), (expire - paid, false)] {
             let lot = lot.key;
             effects.extend((points > 0).then_some(Effect::Expire { lot, points, paid }));
         }
-        if free < lot.remaining {
+        if held.contains_key(&lot.key) {
             effects.push(Effect::Defer {
                 lot: lot.key,
                 due_at: cut_off.saturating_add(1),

@@ -22,6 +22,8 @@ pub(super) struct Returns<'a> {
     lenders: BTreeMap<(i64, LotKey), i64>,
     /// For how many points of a lot its funder has got its money back.
     refunded: HashMap<LotKey, i64>,
+    /// How many points each lot that gave some has got back, in the order in which they are spent.
+    restored: BTreeMap<(i64, LotKey), i64>,
     effects: Vec<Effect>,
 }
 
@@ -36,8 +38,21 @@ impl<'a> Returns<'a> {
             owed,
             lenders: lenders.filter_map(|place| Some((*place, set.lots.get(&place.1)?.lent))).collect(),
             refunded: HashMap::new(),
+            restored: BTreeMap::new(),
             effects: vec![],
         })
+    }
+
+    /// The lots that got points back and whose time was over by then, each with how many.
+    pub(super) fn restored_late(&self) -> Vec<(&'a Lot, i64)> {
+        let late = self.restored.iter().filter(|((expires_at, _), _)| *expires_at <= self.at);
+        let set = self.set;
+        late.filter_map(|((_, key), points)| Some((set.lots.get(key)?, *points))).collect()
+    }
+
+    /// For how many points of a lot the funder has paid by now.
+    pub(super) fn charged(&self, lot: &Lot) -> i64 {
+        lot.charged - self.refunded.get(&lot.key).copied().unwrap_or(0)
     }
 
     /// What all of it does.
@@ -114,6 +129,7 @@ impl<'a> Returns<'a> {
                 self.lenders.insert(place, lent - some);
             }
             self.restore(line, place.1, some);
+            *self.restored.entry(place).or_default() += some;
             self.effects.push(Effect::Lend {
                 lot: place.1,
                 points: -some,
@@ -172,6 +188,15 @@ impl WorkingSet {
             free.min(-lot.lent)
         });
         (debt - own.sum::<i64>()).max(0)
+    }
+
+    /// A lot whose earn was taken back while holds keep points of it: the cut-off after the first of them is over by itself looks at it.
+    pub(super) fn look_again(&self, lot: &Lot, at: i64) -> Option<i64> {
+        let holds = self
+            .holds_at(&lot.account, at)
+            .filter(|hold| hold.lots.iter().any(|(of, _)| *of == lot.key));
+        let due_at = holds.map(|hold| hold.expires_at).min()?;
+        Some(due_at).filter(|due_at| *due_at < lot.expires_at)
     }
 
     /// A hold has ended, and its first `captured` points are spent: what it kept of earns that were taken back goes to whoever gave others for it.

@@ -201,10 +201,12 @@ fn check(set: &WorkingSet, verified: &Verified) -> Rejected<Plan> {
 }
 
 /// What is owed stays within bounds and caps. What only ends what was promised before is never refused for that: what an issuer has credited was checked
-/// when it was reserved, and a hold that is voided may move what was owed before from one funder to another.
+/// when it was reserved, and a hold that is voided may move what was owed before from one funder to another. A capture has looked at what it spends itself.
 fn check_money(set: &WorkingSet, message: &partner_sdk::Message, effects: &[Effect]) -> Rejected<()> {
     match message.body {
-        Body::Void { .. } | Body::Acknowledge { .. } | Body::Refuse { .. } => set.check_sums(effects, i64::MAX).map(drop),
+        Body::Void { .. } | Body::Capture { .. } | Body::Acknowledge { .. } | Body::Refuse { .. } => {
+            set.check_sums(effects, i64::MAX).map(drop)
+        }
         _ => set.check_caps(&message.sender, effects),
     }
 }

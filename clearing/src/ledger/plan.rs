@@ -85,7 +85,7 @@ pub enum Effect {
         /// Whether they had counted as paid.
         paid: bool,
     },
-    /// A cut-off has looked at a lot that keeps points: the next one looks again.
+    /// The first cut-off from an instant on looks at a lot (again).
     Defer {
         /// The lot.
         lot: LotKey,

@@ -60,7 +60,8 @@ pub struct Lot {
     pub lent: i64,
     /// When they expire, in microseconds since 1970; `i64::MAX` for never.
     pub expires_at: i64,
-    /// The first cut-off at or after this looks whether points of it expire: `expires_at`, and later once one has looked, or points came back after it.
+    /// The first cut-off at or after this looks whether points of it expire: `expires_at`, and later once one has looked, or points came back after it; sooner
+    /// where its earn was taken back while a hold keeps points, which go back where others were given once it has ended.
     pub due_at: i64,
 }
 

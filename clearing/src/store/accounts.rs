@@ -26,15 +26,23 @@ pub(super) struct Need {
     pub(super) lots: bool,
     /// How many points may leave it at most, besides those that are held.
     pub(super) points: i64,
+    /// How many spent or held points may come back to it at most.
+    pub(super) back: i64,
 }
 
 /// The accounts that a batch touches, and what it needs of each.
 pub(super) fn accounts_of(set: &WorkingSet, batch: &[Verified]) -> BTreeMap<AccountKey, Need> {
     let (mut accounts, mut own_target) = (BTreeMap::<AccountKey, Need>::new(), false);
-    let mut add = |account: AccountKey, lots: bool, points: i64| {
+    let mut add = |account: AccountKey, more: Need| {
         let need = accounts.entry(account).or_default();
-        need.lots |= lots;
-        need.points = need.points.saturating_add(points);
+        need.lots |= more.lots;
+        need.points = need.points.saturating_add(more.points);
+        need.back = need.back.saturating_add(more.back);
+    };
+    let spends = |points: i64| Need {
+        lots: true,
+        points,
+        back: 0,
     };
     let key = |programme: &ProgrammeCode, member: &MemberNumber| AccountKey {
         programme: programme.clone(),
@@ -42,13 +50,17 @@ pub(super) fn accounts_of(set: &WorkingSet, batch: &[Verified]) -> BTreeMap<Acco
     };
     for verified in batch {
         match &verified.message.body {
-            Body::Earn { programme, member, .. } => add(key(programme, member), false, 0),
+            Body::Earn { programme, member, .. } => {
+                add(key(programme, member), Need::default());
+            }
             Body::Burn {
                 programme, member, points, ..
             }
             | Body::Authorise {
                 programme, member, points, ..
-            } => add(key(programme, member), true, units(set, programme, *points)),
+            } => {
+                add(key(programme, member), spends(units(set, programme, *points)));
+            }
             Body::Exchange {
                 programme,
                 member,
@@ -58,8 +70,8 @@ pub(super) fn accounts_of(set: &WorkingSet, batch: &[Verified]) -> BTreeMap<Acco
             } => {
                 let quote = quote_of(verified).and_then(|id| set.messages.get(&(verified.message.sender.clone(), id.clone())));
                 // A quote that stands in this very batch says only later how many.
-                add(key(programme, member), true, quote.map_or(i64::MAX, |q| q.moved.points));
-                add(key(to_programme, to_member), false, 0);
+                add(key(programme, member), spends(quote.map_or(i64::MAX, |q| q.moved.points)));
+                add(key(to_programme, to_member), Need::default());
             }
             Body::Capture { .. } | Body::Void { .. } | Body::Quote { .. } | Body::Prepay { .. } | Body::Reverse { .. } => {}
             Body::Acknowledge { .. } | Body::Refuse { .. } => {}
@@ -70,7 +82,14 @@ pub(super) fn accounts_of(set: &WorkingSet, batch: &[Verified]) -> BTreeMap<Acco
                 let moved = &target.moved;
                 let points = moved.points.saturating_add(moved.credited).saturating_add(moved.bonus);
                 let both = [&moved.account, &moved.to_account];
-                both.into_iter().flatten().for_each(|account| add(account.clone(), true, points));
+                for account in both.into_iter().flatten() {
+                    let need = Need {
+                        lots: true,
+                        points,
+                        back: points,
+                    };
+                    add(account.clone(), need);
+                }
             }
             None => own_target = true,
         }
@@ -81,6 +100,7 @@ pub(super) fn accounts_of(set: &WorkingSet, batch: &[Verified]) -> BTreeMap<Acco
             *need = Need {
                 lots: true,
                 points: i64::MAX,
+                back: i64::MAX,
             }
         });
     }
@@ -94,7 +114,7 @@ fn units(set: &WorkingSet, programme: &ProgrammeCode, amount: Amount) -> i64 {
 }
 
 /// Loads accounts; of those from which points may leave, or that owe some, the holds that are open, the lots that they hold, those that have expired or are
-/// due, those that gave points for other earns, and as many of the others, oldest first, as are needed; and the given lots.
+/// due, those to which points may go back, and as many of the others, oldest first, as are needed; and the given lots.
 pub(super) fn load_accounts(
     conn: &mut Conn,
     set: &mut WorkingSet,
@@ -112,12 +132,14 @@ pub(super) fn load_accounts(
             programme: programme.clone(),
             member: member.clone(),
         };
-        let (mut few, mut many, mut lending) = (vec![], vec![], vec![]);
+        let (mut few, mut many, mut lent) = (vec![], vec![], vec![]);
         for (member, need) in members {
             let account = set.accounts.entry(account(member)).or_default();
             // What there is of an earn that was taken back counts against a debt, and a cut-off repays it from what expires.
             account.loaded |= need.lots || account.debt > 0;
-            lending.extend((account.loaded && account.lending_lots > 0).then_some(member.as_str()));
+            if account.loaded && (account.lending_lots > 0 || account.debt > 0) {
+                lent.push((member, need.back));
+            }
             match account.loaded {
                 true if account.open_lots > FEW => many.push((member, need.points)),
                 true => few.push(member.as_str()),
@@ -139,17 +161,11 @@ pub(super) fn load_accounts(
                 set.load_lot(row.lot()?);
             }
         }
-        if !lending.is_empty() {
-            let query = lot::table
-                .filter(lot::programme.eq(programme.as_str()))
-                .filter(lot::member.eq_any(&lending))
-                .filter(sql::<Bool>("lent > 0"));
-            for row in each_backend!(conn, |c| query.load::<LotRow>(c))? {
-                set.load_lot(row.lot()?);
-            }
-        }
         for (member, points) in many {
             load_oldest(conn, set, &account(member), points)?;
+        }
+        for (member, back) in lent {
+            load_lent(conn, set, &account(member), back)?;
         }
     }
     load_named(conn, set, &named)
@@ -227,6 +243,48 @@ fn load_oldest(conn: &mut Conn, set: &mut WorkingSet, key: &AccountKey, points: 
         }
         page *= 2;
     }
+}
+
+/// Of an account where lots gave points for earns that were taken back: what is left of such earns, and of the lots that gave some, those spent last first, so
+/// many that `back` points, and what is left of those earns, can go back to them.
+fn load_lent(conn: &mut Conn, set: &mut WorkingSet, key: &AccountKey, back: i64) -> Result<(), DbError> {
+    let of_account = || {
+        lot::table
+            .filter(lot::programme.eq(key.programme.as_str()))
+            .filter(lot::member.eq(key.member.as_str()))
+    };
+    // The conditions stand as text, so that the partial indexes are used.
+    let borrowed = of_account().filter(sql::<Bool>("lent < 0 AND remaining > 0"));
+    let mut needed = i128::from(back);
+    for row in each_backend!(conn, |c| borrowed.load::<LotRow>(c))? {
+        let lot = row.lot()?;
+        needed += i128::from(lot.remaining.min(-lot.lent));
+        set.load_lot(lot);
+    }
+    let (mut before, mut page) = ((i64::MAX, LotKey { seq: i64::MAX, leg: 0 }), 16);
+    while needed > 0 {
+        let (at, LotKey { seq, leg }) = before;
+        let earlier = sql::<Bool>("(expires_at, seq, leg) < (").bind::<BigInt, _>(at).sql(", ");
+        let earlier = earlier.bind::<BigInt, _>(seq).sql(", ").bind::<Integer, _>(leg).sql(")");
+        let lenders = of_account()
+            .filter(sql::<Bool>("lent > 0"))
+            .filter(earlier)
+            .order((lot::expires_at.desc(), lot::seq.desc(), lot::leg.desc()))
+            .limit(page);
+        let rows = each_backend!(conn, |c| lenders.load::<LotRow>(c))?;
+        let full = i64::try_from(rows.len()).is_ok_and(|n| n == page);
+        for row in rows {
+            let lot = row.lot()?;
+            before = (lot.expires_at, lot.key);
+            needed -= i128::from(lot.lent);
+            set.load_lot(lot);
+        }
+        if !full {
+            break;
+        }
+        page *= 2;
+    }
+    Ok(())
 }
 
 fn load_named(conn: &mut Conn, set: &mut WorkingSet, lots: &BTreeSet<LotKey>) -> Result<(), DbError> {

@@ -35,7 +35,10 @@ pub fn expire_lots(conn: &mut Conn, directory: &Arc<Directory>, window: &Window,
         let (count, last) = conn.transaction(|conn| -> Result<_, Unready> {
             let mut set = empty_set(conn, directory, || clock.now().as_microsecond())?;
             let due = due_lots(conn, after, cut_off)?;
-            let need = Need { lots: true, points: 0 };
+            let need = Need {
+                lots: true,
+                ..Need::default()
+            };
             let accounts: BTreeMap<AccountKey, Need> = due.iter().map(|(_, _, account)| (account.clone(), need)).collect();
             load_accounts(conn, &mut set, &accounts, &BTreeSet::new())?;
             load_positions(conn, &mut set, &[])?;

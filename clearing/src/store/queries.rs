@@ -37,7 +37,10 @@ pub fn balance(conn: &mut Conn, directory: &Arc<Directory>, key: &AccountKey, no
     // Nothing of this set is ever written: it posts into a window of its own.
     let mut set = WorkingSet::new(directory.clone(), Date::MAX, now.as_microsecond(), 0);
     set.due = over.into_iter().map(|(date, cut_off)| (date, cut_off.as_microsecond())).collect();
-    let need = Need { lots: true, points: 0 };
+    let need = Need {
+        lots: true,
+        ..Need::default()
+    };
     load_accounts(conn, &mut set, &BTreeMap::from([(key.clone(), need)]), &BTreeSet::new())?;
     expire(&mut set)?;
     let fits = |points: i128| i64::try_from(points).map_err(|_| DbError::Corrupt("an account's points".into()));

@@ -37,7 +37,10 @@ pub fn write_off(
     now: Timestamp,
 ) -> Result<bool, Unready> {
     let mut set = empty_set(conn, &Arc::new(directory.clone()), || now.as_microsecond())?;
-    let need = Need { lots: true, points: 0 };
+    let need = Need {
+        lots: true,
+        ..Need::default()
+    };
     load_accounts(conn, &mut set, &BTreeMap::from([(key.clone(), need)]), &BTreeSet::new())?;
     load_positions(conn, &mut set, &[])?;
     // What its lots lose at a cut-off that has passed repays the debt first.

@@ -167,7 +167,8 @@ CREATE TABLE lot (
 CREATE INDEX lot_open ON lot (member, programme, expires_at, seq, leg) WHERE remaining > 0;
 CREATE INDEX lot_due ON lot (due_at, seq, leg) WHERE remaining > 0 AND due_at < 9223372036854775807;
 CREATE INDEX lot_funded ON lot (funder) WHERE remaining > 0 AND at_redemption;
-CREATE INDEX lot_lent ON lot (member, programme) WHERE lent > 0;
+CREATE INDEX lot_lent ON lot (member, programme, expires_at, seq, leg) WHERE lent > 0;
+CREATE INDEX lot_borrowed ON lot (member, programme) WHERE lent < 0 AND remaining > 0;
 
 -- points = the sum of remaining over the member's lots, open_lots = how many of them have any, lending_lots = how many lots have lent > 0; debt = points owed after a clawback; the balance is points - debt.
 CREATE TABLE account (

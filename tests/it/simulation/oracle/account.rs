@@ -252,19 +252,23 @@ impl Account {
 
     /// At a cut-off, what has expired and isn't held goes: to what the member owes, then for good.
     pub fn expire(&mut self, cut_off: i64, told: &mut Told) {
-        let due = self.oldest_first().into_iter().filter(|lot| self.lots[*lot].expires <= cut_off);
-        // What comes back to a lot now is judged at the next cut-off.
-        let due: Vec<(usize, i64)> = due.map(|lot| (lot, self.free(lot, cut_off))).collect();
-        let (mut owed, mut own) = (self.debt, vec![]);
-        for (lot, points) in &due {
-            own.push(self.make_good(*lot, *points, &mut owed, told));
+        // Holds may have ended by themselves.
+        let order = self.oldest_first();
+        let free: Vec<i64> = order.iter().map(|lot| self.free(*lot, cut_off)).collect();
+        let mut owed = self.debt;
+        for (lot, points) in order.iter().zip(free) {
+            self.make_good(*lot, points, &mut owed, told);
             self.charge(*lot, "redemption_reversal", told);
         }
-        for ((lot, points), gone) in due.into_iter().zip(own) {
-            let repaid = self.debt.min(points - gone);
+        for lot in order {
+            if self.lots[lot].expires > cut_off {
+                continue;
+            }
+            let points = self.free(lot, cut_off);
+            let repaid = self.debt.min(points);
             self.debt -= repaid;
             self.lend(lot, repaid, told);
-            let lost = points - gone - repaid;
+            let lost = points - repaid;
             self.lots[lot].left -= lost;
             self.lots[lot].expired += lost;
             self.value(lot, lost, told);
