@@ -51,19 +51,23 @@ fn in_a_full_room_the_address_that_has_most_makes_room_but_nobody_at_work() {
         handshakes: 100,
         ..limits()
     };
-    let shares = Shares::new(&limits, 5, 4);
+    let shares = Shares::new(&limits, 5, 10);
     let knock = |from: &str| shares.knock(address(from));
     let one = knock("127.0.0.2").expect("room");
-    let many: Vec<_> = (0..3).map(|_| knock("127.0.0.3").expect("room")).collect();
+    let many: Vec<_> = (0..9).map(|_| knock("127.0.0.3").expect("room")).collect();
+    many[0].guest.heard();
     let new = knock("127.0.0.4").expect("a newcomer gets in");
-    assert!(gives_way(&many[0]) && !gives_way(&many[1]) && !gives_way(&one));
-    let links: Vec<_> = [&one, &many[1], &many[2], &new].map(|visit| (visit, Link::apart())).into();
+    assert!(gives_way(&many[1]) && !gives_way(&many[0]) && !gives_way(&one));
+    let next = knock("127.0.0.4").expect("a newcomer gets in");
+    assert!(gives_way(&many[2]) && !gives_way(&one), "of the address that crowds");
+    let all = many.iter().filter(|visit| !gives_way(visit)).chain([&one, &next, &new]);
+    let links: Vec<_> = all.map(|visit| (visit, Link::apart())).collect();
     for (visit, link) in &links {
         link.begin();
         visit.guest.works(link);
     }
     assert_eq!(knock("127.0.0.5").err(), Some(Closed::Full), "all are at work");
-    links[3].1.end();
+    links.last().expect("the newcomer").1.end();
     assert!(knock("127.0.0.5").is_ok() && gives_way(&new), "it is answered");
     // Where whoever comes is taken, an address has a quarter.
     let apart = shares.apart(8);
