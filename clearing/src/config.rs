@@ -128,8 +128,8 @@ impl Default for Limits {
         Self {
             connections: 128,
             requests: 128,
-            body_mib: 8,
-            bodies_mib: 32,
+            body_mib: 6,
+            bodies_mib: 24,
             answer_mib: 4,
             queue: 4_000,
             reads: 4,

@@ -24,7 +24,7 @@ use room::Room;
 /// How long a request waits for its turn at what its share has too few of.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// So much of a body is always taken: nobody's single message is refused because of what others send.
-const SMALL_BODY: usize = 64 * 1024;
+pub const SMALL_BODY: usize = 64 * 1024;
 /// From so many addresses on, those that nothing is known of are forgotten.
 const ADDRESSES: usize = 10_000;
 

@@ -45,7 +45,7 @@ impl Reference {
 pub type Posting = Result<Outcome, Code>;
 
 struct Job {
-    messages: Vec<Verified>,
+    messages: Vec<Arc<Verified>>,
     reply: oneshot::Sender<Vec<Posting>>,
 }
 
@@ -68,7 +68,7 @@ pub struct Ledger {
 impl Ledger {
     /// Posts messages of one request, in order, with others' in one transaction; where one of them fails, the others in transactions of their own. An outcome for
     /// each, in order; an error where all were turned away.
-    pub async fn post(&self, messages: Vec<Verified>) -> Result<Vec<Posting>, Code> {
+    pub async fn post(&self, messages: Vec<Arc<Verified>>) -> Result<Vec<Posting>, Code> {
         let Some(sender) = messages.first().map(|one| one.message.sender.clone()) else {
             return Ok(vec![]);
         };
@@ -136,7 +136,7 @@ struct Writer {
 impl Writer {
     fn run(mut self, queue: &Queue<Job>) {
         while let Some(first) = queue.pop() {
-            let (mut replies, mut messages) = (vec![], Vec::<Verified>::new());
+            let (mut replies, mut messages) = (vec![], Vec::<Arc<Verified>>::new());
             let mut job = Some(first);
             while let Some(next) = job {
                 let sender: Option<PartnerId> = next.messages.first().map(|one| one.message.sender.clone());
@@ -157,7 +157,7 @@ impl Writer {
 
     /// Posts a group in one transaction. Where that fails, nobody's fault is everybody's: the group is tried again in halves, so that what fails is one message
     /// alone. After a commit that failed nothing is tried again: whether it took effect isn't known.
-    fn post(&mut self, messages: &[Verified]) -> Vec<Posting> {
+    fn post(&mut self, messages: &[Arc<Verified>]) -> Vec<Posting> {
         let (mut outcomes, mut tries) = (Vec::with_capacity(messages.len()), 0);
         let mut left = vec![messages];
         let mut first_failed: Option<Instant> = None;
@@ -181,7 +181,7 @@ impl Writer {
     }
 
     /// One transaction. After any failure the connection is thrown away, so the next transaction reads everything anew.
-    fn attempt(&mut self, messages: &[Verified]) -> Result<Vec<Outcome>, Unready> {
+    fn attempt(&mut self, messages: &[Arc<Verified>]) -> Result<Vec<Outcome>, Unready> {
         // A panic is a fault of ours: the connection goes, and with it the transaction.
         let posted = catch_unwind(AssertUnwindSafe(|| self.try_post(messages)));
         let posted = posted.unwrap_or_else(|_| Err(DbError::Corrupt("posting panicked".into()).into()));
@@ -191,7 +191,7 @@ impl Writer {
         })
     }
 
-    fn try_post(&mut self, messages: &[Verified]) -> Result<Vec<Outcome>, Unready> {
+    fn try_post(&mut self, messages: &[Arc<Verified>]) -> Result<Vec<Outcome>, Unready> {
         let conn = match &mut self.conn {
             Some(conn) => conn,
             none => none.insert(Conn::open(&self.url)?),

@@ -106,7 +106,7 @@ pub fn folded(name: &str) -> String {
     // By upper case first: only there is ß what it is read as.
     let folded = compatible.normalize(name).to_uppercase().to_lowercase();
     let words = compatible.normalize(&folded);
-    words.split_whitespace().collect::<Vec<_>>().join(" ")
+    words.split_whitespace().collect()
 }
 
 /// Why a text isn't taken.
@@ -269,6 +269,7 @@ mod tests {
             ["1 day", "0 days", "2 days"]
         );
         assert_eq!(folded("  Ann  CHAN "), folded("ann chan"));
+        assert_eq!(folded("An\u{3000}n Chan"), folded("Ann Chan"));
         assert_ne!(folded("ann"), folded("anna"));
         for (name, same) in [
             ("Caf\u{e9}", "Cafe\u{301}"),

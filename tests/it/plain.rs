@@ -5,6 +5,7 @@ use partner_sdk::client::ClientError;
 use partner_sdk::text::MAX_NAME;
 use partner_sdk::wire::keys::Reason;
 use partner_sdk::{Code, Problem};
+use tests::raw::Raw;
 use tests::{Backend, World, on_both};
 
 use super::command::{FOUNDING, House, suspend};
@@ -86,6 +87,22 @@ fn addresses_take_no_other_parameters(backend: Backend) {
             "{path}"
         );
         assert_eq!(problem.detail, "this address takes no parameters", "{path}");
+    }
+    let ikea = &world.sandbox.parties[&"ikea".parse().expect("a partner")].identity;
+    for path in [
+        "/v1/messages",
+        "/v1/batches",
+        "/v1/signed-batches",
+        "/v1/agreements",
+        "/v1/keys",
+        "/v1/certificates",
+        "/v1/revocations",
+    ] {
+        let mut raw = Raw::connect(&world.sandbox.base().expect("it runs"), ikea, 1).expect("a connection");
+        let head = format!("POST {path}?window=2026-11-20 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx");
+        raw.write(head.as_bytes()).expect("written");
+        let answer = raw.read();
+        assert!(answer.contains("this address takes no parameters"), "{path}: {answer}");
     }
     let problem = refused(&world, "/v1/accounts/NOPE/m1");
     assert_eq!(

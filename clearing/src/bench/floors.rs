@@ -55,8 +55,8 @@ pub(super) fn write(url: &str, network: &Network, keys: &Directory, load: &Load)
     let mut directory = store::load_directory(&mut conn)?;
     directory.keys = keys.keys.clone();
     let directory = Arc::new(directory);
-    let verified = |requests: &[Request]| -> anyhow::Result<Vec<Verified>> {
-        let read = |request: &Request| request.messages.par_iter().map(|text| read(text, keys)).collect();
+    let verified = |requests: &[Request]| -> anyhow::Result<Vec<Arc<Verified>>> {
+        let read = |request: &Request| request.messages.par_iter().map(|text| read(text, keys).map(Arc::new)).collect();
         requests
             .iter()
             .map(read)

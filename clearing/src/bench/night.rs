@@ -83,17 +83,17 @@ fn fill(sandbox: &Sandbox, party: &Party, numbers: std::ops::Range<u32>, member:
     let bar = progress("filling", usize::try_from(numbers.end)?);
     let all: Vec<u32> = numbers.collect();
     for chunk in all.chunks(usize::try_from(GROUP)?) {
-        let messages: Vec<Verified> = chunk
+        let messages: Vec<Arc<Verified>> = chunk
             .iter()
             .map(|no| {
                 let message = message(sandbox, party, earn_for(&member(*no))?)?;
                 let bytes: Arc<str> = message.payload().into();
-                Ok(Verified {
+                Ok(Arc::new(Verified {
                     kid: party.key.kid().clone(),
                     sha256: sha256_hex(bytes.as_bytes()),
                     signed: Signed { bytes, batch: None },
                     message,
-                })
+                }))
             })
             .collect::<anyhow::Result<_>>()?;
         let mut accepted = false;

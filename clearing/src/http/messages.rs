@@ -1,5 +1,6 @@
 //! Messages in: one, many, or many under one signature.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -38,6 +39,7 @@ pub async fn single(request: HttpRequest, payload: web::Payload, state: web::Dat
     let answer = match verified {
         Err(refused) => receipt::refusal(refused, &partner, state.clock.now(), &state.key),
         Ok(verified) => {
+            let verified = Arc::new(verified);
             let outcomes = state.ledger.post(vec![verified.clone()]).await.map_err(Failure::new)?;
             let outcome = outcomes.into_iter().next().ok_or(Failure::new(Code::Internal))?;
             receipt::answer(&outcome.map_err(Failure::new)?, &verified, state.clock.now(), &state.key)
@@ -106,7 +108,9 @@ async fn may_send(messages: usize) -> Result<(), Failure> {
 
 /// Posts what was verified and answers a line for each message, in order.
 async fn answer_all(state: &State, read: Vec<Result<Verified, Refused>>, partner: PartnerId) -> Result<HttpResponse, Failure> {
-    let verified: Vec<Verified> = read.iter().filter_map(|r| r.as_ref().ok().cloned()).collect();
+    // The ledger works with what is answered afterwards: a message is in memory once.
+    let read: Vec<Result<Arc<Verified>, Refused>> = read.into_iter().map(|r| r.map(Arc::new)).collect();
+    let verified = read.iter().filter_map(|r| r.as_ref().ok().cloned()).collect();
     let outcomes = state.ledger.post(verified).await;
     if let (Some(code), true) = (nothing_done(&outcomes), read.iter().all(Result::is_ok)) {
         return Err(Failure::new(code));
@@ -133,7 +137,7 @@ fn nothing_done(outcomes: &Result<Vec<Posting>, Code>) -> Option<Code> {
 }
 
 fn answer_lines(
-    read: Vec<Result<Verified, Refused>>,
+    read: Vec<Result<Arc<Verified>, Refused>>,
     outcomes: Result<Vec<Posting>, Code>,
     partner: &PartnerId,
     now: jiff::Timestamp,
@@ -156,8 +160,8 @@ fn answer_lines(
     });
     let lines = answers.map(|answer| {
         let code = answer.problem.as_ref().map(|problem| problem.code);
-        (serde_json::to_string(&answer).unwrap_or_default(), code)
+        (serde_json::to_string(&answer).unwrap_or_default() + "\n", code)
     });
     let (lines, codes): (Vec<String>, Vec<Option<Code>>) = lines.unzip();
-    (lines.join("\n") + "\n", Refusals::among(codes.into_iter().flatten()))
+    (lines.concat(), Refusals::among(codes.into_iter().flatten()))
 }

@@ -44,11 +44,12 @@ use futures_util::StreamExt;
 use partner_sdk::jws::SigningKey;
 use partner_sdk::{Code, PartnerId, Problem};
 
+use self::params::Params;
 use crate::clock::Clock;
 use crate::config::Tls;
 use crate::directory::{Directory, Status};
 use crate::failures::{Failures, Refusals};
-use crate::shares::{self, Full, Shares};
+use crate::shares::{self, Full, SMALL_BODY, Shares};
 use crate::store::{DbError, Fails, Pool};
 use crate::tls::{Live, Peer};
 use crate::trouble::Troubles;
@@ -191,6 +192,8 @@ fn poster(request: &HttpRequest, state: &State) -> Result<(PartnerId, Arc<Direct
 
 /// Reads a body within its bounds of size (`max` bytes), time and memory. It is never decompressed.
 async fn body(request: &HttpRequest, mut payload: web::Payload, max: usize) -> Result<Vec<u8>, Failure> {
+    // Whatever takes a body says all there.
+    Params::none(request)?;
     let mut codings = request.headers().get_all(CONTENT_ENCODING);
     if codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return Err(Failure::new(Code::UnsupportedMedia));
@@ -200,7 +203,7 @@ async fn body(request: &HttpRequest, mut payload: web::Payload, max: usize) -> R
         .headers()
         .get(CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse().ok());
-    if length.is_some_and(|length: u64| length > max as u64) {
+    if length.is_some_and(|length: usize| length > max) {
         return Err(Failure::new(Code::TooLarge));
     }
     let read = async {
@@ -210,14 +213,20 @@ async fn body(request: &HttpRequest, mut payload: web::Payload, max: usize) -> R
             if bytes.len() + chunk.len() > max {
                 return Err(Failure::new(Code::TooLarge));
             }
-            // What is set aside counts, not only what has come.
-            if bytes.capacity() - bytes.len() < chunk.len() {
-                bytes.reserve_exact(chunk.len().max(bytes.len() / 2).min(max - bytes.len()));
+            let came = bytes.len() + chunk.len();
+            if bytes.capacity() < came {
+                // What is set aside counts, not only what has come. Of a large body that is all of it, once: what grows is moved, and takes memory twice.
+                let room = if came > SMALL_BODY {
+                    length.unwrap_or(max).max(came)
+                } else {
+                    came.next_power_of_two()
+                };
+                shares::body(room).map_err(|full| match full {
+                    Full::Share => too_many(Duration::ZERO, "bodies"),
+                    Full::All => Failure::new(Code::Overloaded),
+                })?;
+                bytes.reserve_exact(room - bytes.len());
             }
-            shares::body(bytes.capacity()).map_err(|full| match full {
-                Full::Share => too_many(Duration::ZERO, "bodies"),
-                Full::All => Failure::new(Code::Overloaded),
-            })?;
             bytes.extend_from_slice(&chunk);
         }
         Ok(bytes)

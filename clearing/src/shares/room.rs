@@ -1,5 +1,5 @@
-//! Where a connection waits until somebody knows whose it is, or what is asked of a listener that takes whoever comes. A newcomer always gets in: for it the one
-//! gives way that has been silent longest, of the address that has most. Who works on a whole request stays.
+//! Where a connection waits until somebody knows whose it is, or what is asked of a listener that takes whoever comes. A newcomer always gets in: for it one of the
+//! address that has most gives way. Who works on a whole request stays.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -77,13 +77,21 @@ impl Room {
     }
 }
 
-/// Who gives way: of the highest rank (none: never), silent ones before others, the first that came.
+/// Who gives way: of the highest rank (none: never), of those who said something or of the silent ones, whichever are more, the first that came. So neither silence nor a
+/// byte on many connections takes a newcomer's time to speak, or to be heard out.
 fn first(all: &[Arc<Waiting>], rank: impl Fn(&Waiting) -> Option<usize>) -> Option<usize> {
-    let order = |(no, one): (usize, &Arc<Waiting>)| {
+    let ranked = |(no, one): (usize, &Arc<Waiting>)| {
         let rank = rank(one).filter(|_| !one.is_at_work())?;
-        Some((std::cmp::Reverse(rank), one.heard.load(Ordering::SeqCst), no))
+        Some((rank, one.heard.load(Ordering::SeqCst), no))
     };
-    all.iter().enumerate().filter_map(order).min().map(|(.., no)| no)
+    let ranked: Vec<_> = all.iter().enumerate().filter_map(ranked).collect();
+    let highest = ranked.iter().map(|(rank, ..)| *rank).max()?;
+    let (heard, silent): (Vec<_>, Vec<_>) = ranked
+        .into_iter()
+        .filter(|(rank, ..)| *rank == highest)
+        .partition(|(_, heard, _)| *heard);
+    let more = if heard.len() > silent.len() { heard } else { silent };
+    more.first().map(|(.., no)| *no)
 }
 
 impl Waiting {

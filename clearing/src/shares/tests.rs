@@ -1,3 +1,4 @@
+use std::net::Ipv4Addr;
 use std::task::{Context, Waker};
 
 use futures_util::FutureExt;
@@ -73,6 +74,31 @@ fn in_a_full_room_the_address_that_has_most_makes_room_but_nobody_at_work() {
     let apart = shares.apart(8);
     let visits = [0; 3].map(|_| apart.knock(address("127.0.0.2")).expect("a newcomer gets in"));
     assert_eq!([0, 1, 2].map(|no| gives_way(&visits[no])), [true, false, false]);
+}
+
+#[test]
+fn neither_silence_nor_a_byte_each_takes_a_newcomer_s_time() {
+    let shares = Shares::new(&limits(), 5, 10);
+    let mut addresses = (1..).map(|no: u32| IpAddr::from(Ipv4Addr::from(0x7f01_0000 + no)));
+    let mut crowd = vec![];
+    let mut come = |speaks: bool, crowd: &mut Vec<Visit>| {
+        let visit = shares.knock(addresses.next().expect("an address")).expect("a newcomer gets in");
+        if speaks {
+            visit.guest.heard();
+        }
+        crowd.push(visit);
+    };
+    for speaks in [true, false] {
+        (0..20).for_each(|_| come(speaks, &mut crowd));
+        let newcomer = shares.knock(address("10.0.0.1")).expect("room");
+        (0..4).for_each(|_| come(speaks, &mut crowd));
+        assert!(!gives_way(&newcomer), "before it speaks");
+        newcomer.guest.heard();
+        (0..4).for_each(|_| come(speaks, &mut crowd));
+        assert!(!gives_way(&newcomer), "before it is heard out");
+        (0..20).for_each(|_| come(true, &mut crowd));
+        assert!(gives_way(&newcomer), "it had its time");
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Loads the accounts that a batch touches, and of their lots what it may need.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use diesel::dsl::sql;
 use diesel::prelude::*;
@@ -31,7 +32,7 @@ pub(super) struct Need {
 }
 
 /// The accounts that a batch touches, and what it needs of each.
-pub(super) fn accounts_of(set: &WorkingSet, batch: &[Verified]) -> BTreeMap<AccountKey, Need> {
+pub(super) fn accounts_of(set: &WorkingSet, batch: &[Arc<Verified>]) -> BTreeMap<AccountKey, Need> {
     let (mut accounts, mut own_target) = (BTreeMap::<AccountKey, Need>::new(), false);
     let mut add = |account: AccountKey, more: Need| {
         let need = accounts.entry(account).or_default();

@@ -22,7 +22,7 @@ use crate::ledger::{Line, LotKey, MEMBER, Verified, WorkingSet, expire_due};
 
 /// Locks the ledger, reads the clock and loads the working set of a batch. `known` is the reference data as last seen; the set has the data as of this
 /// transaction. What the windows that are closed take from the accounts of the batch is posted before it.
-pub fn load(conn: &mut Conn, known: &Arc<Directory>, batch: &[Verified], clock: impl FnOnce() -> i64) -> Result<WorkingSet, Unready> {
+pub fn load(conn: &mut Conn, known: &Arc<Directory>, batch: &[Arc<Verified>], clock: impl FnOnce() -> i64) -> Result<WorkingSet, Unready> {
     let mut set = empty_set(conn, known, clock)?;
     let targets = load_messages(conn, &mut set, batch)?;
     load_quotes(conn, &mut set, batch)?;
@@ -100,7 +100,7 @@ pub(super) fn quote_of(verified: &Verified) -> Option<&MessageId> {
 }
 
 /// Loads messages of the same names, those referred to, and quotes; returns the sequence numbers of those referred to.
-fn load_messages(conn: &mut Conn, set: &mut WorkingSet, batch: &[Verified]) -> Result<Vec<i64>, DbError> {
+fn load_messages(conn: &mut Conn, set: &mut WorkingSet, batch: &[Arc<Verified>]) -> Result<Vec<i64>, DbError> {
     let mut ids = BTreeSet::new();
     for verified in batch {
         ids.insert(verified.message.id.clone());
@@ -119,8 +119,8 @@ fn load_messages(conn: &mut Conn, set: &mut WorkingSet, batch: &[Verified]) -> R
 }
 
 /// Loads the quotes that exchanges name, but for those that stand in this very batch.
-fn load_quotes(conn: &mut Conn, set: &mut WorkingSet, batch: &[Verified]) -> Result<(), DbError> {
-    let named = |v: &Verified| set.messages.get(&(v.message.sender.clone(), quote_of(v)?.clone()));
+fn load_quotes(conn: &mut Conn, set: &mut WorkingSet, batch: &[Arc<Verified>]) -> Result<(), DbError> {
+    let named = |v: &Arc<Verified>| set.messages.get(&(v.message.sender.clone(), quote_of(v)?.clone()));
     let quotes: BTreeSet<i64> = batch.iter().filter_map(named).map(|p| p.seq).collect();
     if quotes.is_empty() {
         return Ok(());
@@ -182,7 +182,7 @@ fn load_targets(conn: &mut Conn, set: &mut WorkingSet, targets: &[i64]) -> Resul
 /// What stands in `limit_use.member` for all members together: no member's number.
 pub(super) const ALL: &str = "";
 
-fn load_limits(conn: &mut Conn, set: &mut WorkingSet, batch: &[Verified]) -> Result<(), DbError> {
+fn load_limits(conn: &mut Conn, set: &mut WorkingSet, batch: &[Arc<Verified>]) -> Result<(), DbError> {
     let limited: Vec<i32> = set
         .directory
         .agreements()
@@ -216,7 +216,7 @@ fn load_limits(conn: &mut Conn, set: &mut WorkingSet, batch: &[Verified]) -> Res
 }
 
 /// Positions of this window and exposures, of everybody who may come to owe: senders, issuers, funders of the loaded lots.
-pub(super) fn load_positions(conn: &mut Conn, set: &mut WorkingSet, batch: &[Verified]) -> Result<(), DbError> {
+pub(super) fn load_positions(conn: &mut Conn, set: &mut WorkingSet, batch: &[Arc<Verified>]) -> Result<(), DbError> {
     let senders = batch.iter().map(|v| v.message.sender.as_str());
     let issuers = set.directory.programmes.values().map(|p| p.terms.issuer.as_str());
     let funders = set.lots.values().map(|l| l.funder.as_str());

@@ -1,6 +1,7 @@
 //! Points that partners bought in advance.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use diesel::prelude::*;
 use diesel::upsert::excluded;
@@ -30,8 +31,8 @@ fn any(directory: &Directory) -> bool {
 }
 
 /// Loads the blocks of everybody who buys, earns or takes back.
-pub(super) fn load_blocks(conn: &mut Conn, set: &mut WorkingSet, batch: &[Verified]) -> Result<(), DbError> {
-    let concerns = |v: &&Verified| matches!(v.message.body, Body::Earn { .. } | Body::Prepay { .. } | Body::Reverse { .. });
+pub(super) fn load_blocks(conn: &mut Conn, set: &mut WorkingSet, batch: &[Arc<Verified>]) -> Result<(), DbError> {
+    let concerns = |v: &&Arc<Verified>| matches!(v.message.body, Body::Earn { .. } | Body::Prepay { .. } | Body::Reverse { .. });
     let senders: BTreeSet<&str> = batch.iter().filter(concerns).map(|v| v.message.sender.as_str()).collect();
     if senders.is_empty() || !any(&set.directory) {
         return Ok(());

@@ -1,6 +1,7 @@
 //! What a hostile partner does, each way for itself and again and again until it is told to stop.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io::Write;
 use std::net::{Ipv4Addr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -43,10 +44,6 @@ pub const WAYS: [fn(&Attack); 10] = [
     Attack::lists,
     Attack::bad_signatures,
 ];
-
-/// So many of them, the first, are played with every run of the suites. All of them together come too close to the bound on memory beside other suites: they
-/// are played by hand (`ATTACK_SECONDS`).
-pub const ALWAYS: usize = 6;
 
 impl Attack {
     fn note(&self, what: &str) {
@@ -99,7 +96,7 @@ impl Attack {
         }
     }
 
-    /// Sockets that say nothing, each from another address, at all listeners: thousands, as many of them open as this process may have.
+    /// Sockets that say nothing or a byte, each from another address, at all listeners: thousands, as many of them open as this process may have.
     fn silent(&self) {
         let (mut kept, mut no) = (VecDeque::new(), 0_u16);
         while !self.over() {
@@ -107,6 +104,10 @@ impl Attack {
                 let [high, low] = no.to_be_bytes();
                 let made = socket_at(base, Ipv4Addr::new(127, 100 + self.from, high, low.max(1)));
                 self.note(if made.is_ok() { "a silent socket" } else { "no socket" });
+                let mut made = made.ok();
+                if let Some(made) = made.as_mut().filter(|_| no % 4 != 0) {
+                    let _ = made.write(b"\x16");
+                }
                 kept.extend(made);
                 no = no.wrapping_add(1);
             }
