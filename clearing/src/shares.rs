@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// So much of a body is always taken: nobody's single message is refused because of what others send.
 pub const SMALL_BODY: usize = 64 * 1024;
 /// From so many addresses on, those that nothing is known of are forgotten.
-const ADDRESSES: usize = 10_000;
+const ADDRESSES: usize = 2_000;
 
 /// All shares of one service. Cheap to clone.
 #[derive(Clone)]
