@@ -113,7 +113,7 @@ pub struct Limits {
     pub messages_per_second: u32,
     /// Steps of a partner a second with documents, keys and certificates; ten times as many at once. 0: no bound.
     pub steps_per_second: u32,
-    /// Connections of one address of which it isn't known whose they are (1 to 10,000); for one more, the one that has been silent longest is closed.
+    /// Connections of one address of which it isn't known whose they are (1 to 10,000); for one more, one of them is closed.
     pub handshakes: usize,
     /// TLS handshakes of one address that begin in a second; twice as many at once. 0: no bound.
     pub handshakes_per_second: u32,

@@ -2,7 +2,7 @@
 //!
 //! | phase | file | bounded by |
 //! |---|---|---|
-//! | a socket is taken | `door`, [`crate::shares`] | its address's connections a second; a place in the listener's room, for which the one has to give way that has been silent longest |
+//! | a socket is taken | `door`, [`crate::shares`] | its address's connections a second; a place in the listener's room, for which one of those that crowd it may have to give way |
 //! | handshake | `door` | 3 s |
 //! | whose it is | `door`, [`crate::shares`] | the partner's connections, and all partners'; where no partner is known, the address's, and it stays in the room |
 //! | a head | `stream`, `head` | 16 KiB, 64 headers, 5 s from its first byte, one at a time, the names of the service; until it is whole, the connection may have to make room |
