@@ -25,9 +25,9 @@ use crate::config::Config;
 use crate::documents::Fault;
 use crate::install::{self, Setup};
 use crate::night::Night;
-use crate::store::keys::KeysError;
-use crate::store::{admin, books, trail};
 use crate::{out, say, server, telemetry};
+use store::keys::KeysError;
+use store::{admin, books, trail};
 
 /// The clearinghouse for loyalty points: partners post signed messages, every night nets what they owe each other.
 #[derive(Parser)]
@@ -364,7 +364,7 @@ fn run(command: Command) -> anyhow::Result<()> {
 
 fn open(config: &Path) -> anyhow::Result<(Config, Conn)> {
     let config = Config::load(config)?;
-    let conn = admin::open(&Url::new(config.database.as_str()))?;
+    let conn = config.open_database()?;
     Ok((config, conn))
 }
 
@@ -457,7 +457,7 @@ fn night(path: &Path, at: Option<Timestamp>, catch_up: bool) -> anyhow::Result<(
     let clock = clock(&mut conn, at)?;
     admin::has_network(&mut conn)?;
     settlement::open_first(&mut conn, clock.now())?;
-    let directory = Arc::new(crate::store::load_directory(&mut conn)?);
+    let directory = Arc::new(store::load_directory(&mut conn)?);
     let dates = Night {
         catch_up,
         ..Night::new(config.statements.clone())

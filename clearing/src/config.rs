@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
+use migrations::{Conn, Url};
 use serde::{Deserialize, Serialize};
 
 /// The environment variables that override values start with this; `__` goes one table down.
@@ -231,6 +232,15 @@ impl Config {
         Ok(config.relative_to(path.parent().unwrap_or(Path::new("."))))
     }
 
+    /// Opens the database that `clearing init` made; one that others may read is refused.
+    pub fn open_database(&self) -> anyhow::Result<Conn> {
+        let url = Url::new(self.database.as_str());
+        if let Some(path) = url.sqlite_path().filter(|path| path.exists()) {
+            crate::pki::not_for_others(path, "it holds members' data")?;
+        }
+        store::admin::open(&url)
+    }
+
     fn merge(text: &str, environment: impl Iterator<Item = (String, String)>) -> anyhow::Result<Self> {
         let mut table: toml::Table = toml::from_str(text).map_err(|error: toml::de::Error| {
             // Its Display quotes the line, which may hold the database's password.
@@ -285,10 +295,7 @@ impl Config {
         {
             *path = folder.join(&path);
         }
-        if let Some(path) = migrations::Url::new(self.database.as_str())
-            .sqlite_path()
-            .filter(|path| path.is_relative())
-        {
+        if let Some(path) = Url::new(self.database.as_str()).sqlite_path().filter(|path| path.is_relative()) {
             self.database = folder.join(path).to_string_lossy().into_owned();
         }
         self
@@ -298,7 +305,7 @@ impl Config {
 /// Refuses what would be taken for the name of a file, and may hold a password. The error doesn't show it.
 pub fn is_database(text: &str) -> anyhow::Result<()> {
     ensure!(
-        !migrations::Url::new(text).is_mistaken(),
+        !Url::new(text).is_mistaken(),
         "the database is neither the path of a SQLite file nor a URL that is taken: write it as a URL of the form postgresql://USER@HOST:PORT/DATABASE, in lower case"
     );
     Ok(())

@@ -12,8 +12,8 @@ use partner_sdk::{KeyId, PartnerId};
 
 use crate::config::{Config, Tls};
 use crate::pki::{self, Issued};
-use crate::store::{admin, keys};
 use crate::tls::BOTH;
+use store::{admin, keys};
 
 /// The name of the configuration in its folder.
 pub const CONFIG: &str = "clearing.toml";

@@ -11,9 +11,9 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 use crate::failures::Failures;
 use crate::night::Night;
-use crate::store::{self, events, pending};
 use crate::tls::{Files, Live};
 use crate::writer::Reference;
+use store::{self, events, pending};
 
 /// How often a keeper looks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

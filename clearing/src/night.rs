@@ -13,9 +13,9 @@ use migrations::Conn;
 use settlement::{State, Window};
 
 use crate::clock::Clock;
-use crate::directory::Directory;
-use crate::store;
 use crate::trouble::{Phase, Troubles};
+use ledger::directory::Directory;
+use store;
 
 /// Where the night writes, and how much it may do at once.
 #[derive(Debug, Clone)]
@@ -125,7 +125,8 @@ impl Night {
     fn bring(&self, conn: &mut Conn, directory: &Arc<Directory>, window: &Window, clock: &Clock) -> Result<usize, (Phase, anyhow::Error)> {
         let date = window.business_date;
         if window.state < State::Netted {
-            let lots = store::expire_lots(conn, directory, window, clock).map_err(|error| (Phase::Net, error.into()))?;
+            let lots =
+                store::expire_lots(conn, directory, window, || clock.now().as_microsecond()).map_err(|error| (Phase::Net, error.into()))?;
             tracing::info!(window = %date, lots_expired = lots, "what was due has expired");
         }
         settlement::net(conn, date, clock.now()).map_err(|error| (Phase::Net, error.into()))?;

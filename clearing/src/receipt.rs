@@ -7,9 +7,9 @@ use partner_sdk::jws::SigningKey;
 use partner_sdk::wire::{Answer, Outcome as Said};
 use partner_sdk::{Code, PartnerId, Problem, Receipt};
 
-use crate::clock::timestamp;
-use crate::ledger::{Outcome, Posted, Verified};
 use crate::verify::Refused;
+use ledger::timestamp;
+use ledger::{Outcome, Posted, Verified};
 
 /// The answer about a message that went through the ledger.
 pub fn answer(outcome: &Outcome, verified: &Verified, now: Timestamp, key: &SigningKey) -> Answer {

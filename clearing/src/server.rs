@@ -22,9 +22,9 @@ use crate::listen::{Listeners, most_connections, most_waiting};
 use crate::night::Night;
 use crate::pki;
 use crate::shares::Shares;
-use crate::store::{self, Pool, admin, events};
 use crate::tls::Files;
 use crate::writer::{self, Ledger, Reference};
+use store::{self, Pool, admin, events};
 
 /// A service that runs.
 pub struct Running {
@@ -52,7 +52,7 @@ const SHUTDOWN_SECONDS: u64 = 20;
 /// Starts the service in this process. With `unattended`, windows close by themselves; without, whoever holds the clock closes them.
 pub fn start(config: &Config, clock: Clock, unattended: bool) -> anyhow::Result<Running> {
     let url = Url::new(config.database.as_str());
-    let mut conn = admin::open(&url)?;
+    let mut conn = config.open_database()?;
     let sandbox = admin::is_sandbox(&mut conn)?;
     ensure!(
         sandbox == clock.is_sandbox(),

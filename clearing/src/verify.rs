@@ -7,8 +7,8 @@ use partner_sdk::jws::{Compact, JwsError, MAX_MESSAGE_BYTES, SigningKey, TYP_BAT
 use partner_sdk::wire::{MAX_BATCH, split_batch};
 use partner_sdk::{Code, KeyId, Message, PartnerId, Problem};
 
-use crate::directory::Directory;
-use crate::ledger::{Signed, SignedBatch, Verified};
+use ledger::directory::Directory;
+use ledger::{Signed, SignedBatch, Verified};
 
 /// A key that nobody has registered.
 static NOBODY_S: LazyLock<VerifyingKey> = LazyLock::new(|| {

@@ -11,11 +11,11 @@ use partner_sdk::{Code, PartnerId};
 use tokio::sync::{oneshot, watch};
 
 use crate::clock::Clock;
-use crate::directory::Directory;
-use crate::ledger::{Outcome, Verified, apply};
 use crate::queue::Queue;
-use crate::store::Unready;
-use crate::{store, telemetry};
+use crate::telemetry;
+use ledger::directory::Directory;
+use ledger::{Outcome, Verified, apply};
+use store::Unready;
 
 /// The reference data as last seen; replaced whenever a newer version is read.
 #[derive(Debug, Clone)]

@@ -1,7 +1,7 @@
 //! `clearing check` notices: each figure that is altered behind the service's back breaks a rule of the books.
 
-use clearing::store::books;
 use partner_sdk::Body;
+use store::books;
 use tests::{Backend, World, authorise, burn, earn, execute, id, on_both, quote, reverse};
 
 const POOL: &str = include_str!("networks/pool.toml");

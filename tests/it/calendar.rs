@@ -126,7 +126,7 @@ fn the_zone_of_the_members_day_changes_with_it(backend: Backend) {
     let mut conn = world.sandbox.database().expect("a connection");
     let query = lot::table.select(lot::expires_at).order(lot::seq);
     let ends: Vec<i64> = each_backend!(&mut conn, |c| query.load(c)).expect("lots");
-    let ends: Vec<String> = ends.into_iter().map(|at| clearing::clock::timestamp(at).to_string()).collect();
+    let ends: Vec<String> = ends.into_iter().map(|at| ledger::timestamp(at).to_string()).collect();
     // The second was earned at 16:00Z on the 20th, which is still the 20th in London.
     assert_eq!(ends, ["2026-11-21T16:00:00Z", "2026-11-22T00:00:00Z"]);
 }

@@ -2,12 +2,12 @@
 
 use std::sync::{Arc, Barrier};
 
-use clearing::store::{self, Unready};
 use diesel::prelude::*;
 use jiff::ToSpan;
 use migrations::schema::head;
 use migrations::{DbError, each_backend};
 use partner_sdk::Code;
+use store::{self, Unready};
 use tests::{Backend, World, burn, earn, on_both};
 
 const POOL: &str = include_str!("networks/pool.toml");

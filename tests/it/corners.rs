@@ -1,9 +1,9 @@
 //! Where holds, debts, reversals and redemption meet: nobody pays twice, and nobody gets back what it didn't pay.
 
-use clearing::network::Network;
-use clearing::store::admin;
 use jiff::ToSpan;
+use ledger::network::Network;
 use partner_sdk::Code;
+use store::admin;
 use tests::{Backend, World, authorise, burn, capture, earn, id, on_both, reverse, void, with_bonus};
 
 const POOL: &str = include_str!("networks/pool.toml");

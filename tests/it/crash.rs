@@ -4,9 +4,9 @@ use std::path::Path;
 
 use clearing::clock::Clock;
 use clearing::demo::sandbox::Sandbox;
-use clearing::network::Network;
-use clearing::store::books;
+use ledger::network::Network;
 use partner_sdk::client::Client;
+use store::books;
 use tests::child::Child;
 use tests::load::{Draw, Load, MEMBERS, Sent, send_again};
 use tests::postgres::Cluster;

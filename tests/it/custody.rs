@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use clearing::store::pending;
 use jiff::ToSpan;
 use partner_sdk::change::{Change, Status};
 use partner_sdk::wire::{Event, ExchangeState, InstructedExchange};
 use partner_sdk::{Body, Code, Message, MessageId, Receipt};
 use settlement::Settlement;
+use store::pending;
 use tests::office::Office;
 use tests::{Backend, World, authorise, burn, earn, on_both, quote, reverse, with_bonus};
 

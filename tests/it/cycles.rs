@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use clearing::cycles::{Cycle, Extra, Leg, gain};
+use ledger::cycles::{Cycle, Extra, Leg, gain};
 use partner_sdk::amount::Ratio;
 use partner_sdk::{Points, ProgrammeCode};
 use tests::load::Draw;

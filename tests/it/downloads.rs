@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use clearing::store::{documents, events, partners};
 use diesel::Connection;
 use diesel::connection::InstrumentationEvent;
 use jiff::ToSpan;
@@ -12,6 +11,7 @@ use partner_sdk::Code;
 use partner_sdk::client::ClientError;
 use partner_sdk::document::{Action, Filed, MAX_LISTED};
 use settlement::Format;
+use store::{documents, events, partners};
 use tests::market::{Market, terms};
 use tests::{Backend, World, earn, execute, on_both};
 

@@ -5,10 +5,10 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use clearing::listen::most_waiting;
-use clearing::store::keys::{self, By};
 use partner_sdk::client::Identity;
 use partner_sdk::wire::keys::KeyName;
 use partner_sdk::{Code, PartnerId};
+use store::keys::{self, By};
 use tests::raw::{Raw, socket, socket_at};
 use tests::{Backend, World, earn, on_both};
 

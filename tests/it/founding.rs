@@ -3,13 +3,10 @@
 use clearing::clock::Clock;
 use clearing::demo::sandbox::Sandbox;
 use clearing::documents::Fault;
-use clearing::network::Network;
-use clearing::store::documents::Document;
-use clearing::store::keys::{self, By, KeysError};
-use clearing::store::trail;
 use clearing::{install, pki};
 use diesel::prelude::*;
 use jiff::ToSpan;
+use ledger::network::Network;
 use migrations::each_backend;
 use migrations::schema::{document_signature, person, settlement_window, signing_key};
 use partner_sdk::change::{Change, Status};
@@ -17,6 +14,9 @@ use partner_sdk::client::new_message_id;
 use partner_sdk::jws::SigningKey;
 use partner_sdk::wire::keys::{Issued, KeyName, Revocation};
 use partner_sdk::{Code, KeyId};
+use store::documents::Document;
+use store::keys::{self, By, KeysError};
+use store::trail;
 use tests::office::{Office, code_of, founding, named};
 use tests::{Backend, World, earn, on_both};
 

@@ -5,8 +5,8 @@ use std::process::Output;
 
 use clearing::clock::Clock;
 use clearing::demo::sandbox::Sandbox;
-use clearing::network::Network;
 use clearing::pki;
+use ledger::network::Network;
 use partner_sdk::agreement::{AgreementKind, Terms};
 use partner_sdk::client::{Client, ClientError, Identity, new_message_id};
 use partner_sdk::document::State;

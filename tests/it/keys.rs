@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use clearing::network::Network;
 use clearing::pki;
-use clearing::store::{admin, keys};
 use jiff::{Timestamp, ToSpan};
+use ledger::network::Network;
 use partner_sdk::client::keys::enrol;
 use partner_sdk::client::{Client, ClientError, Identity};
 use partner_sdk::jws::SigningKey;
@@ -17,6 +16,7 @@ use partner_sdk::wire::keys::{
     Enrolled, Enrolment, Issued, KeyName, KeyState, Keys, NewCertificate, NewKey, Revocation, TYP_ENROLMENT, TYP_KEY,
 };
 use partner_sdk::{Code, KeyId, Message, PartnerId};
+use store::{admin, keys};
 use tests::{Backend, World, earn, on_both};
 
 const POOL: &str = include_str!("networks/pool.toml");

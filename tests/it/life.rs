@@ -1,10 +1,10 @@
 //! A partner's life, by changes that two people make, and what it may do in each state.
 
-use clearing::store::events;
 use jiff::ToSpan;
 use partner_sdk::change::{Change, Status};
 use partner_sdk::client::ClientError;
 use partner_sdk::{Body, Code};
+use store::events;
 use tests::market::terms;
 use tests::office::{Office, code_of};
 use tests::{Backend, World, authorise, burn, capture, earn, on_both, quote, reverse, void};
@@ -265,7 +265,7 @@ fn no_single_person_passes(backend: Backend) {
     assert_eq!(code_of(office.propose(sandbox, &stranger, suspend())).err(), Some(Code::UnknownKey));
     // The approval is bound to the bytes: for another document it is worth nothing.
     let other = office.propose(sandbox, &office.first, suspend()).expect("proposed");
-    let mixed = clearing::store::documents::Document {
+    let mixed = store::documents::Document {
         hash: proposed.hash.clone(),
         ..other.clone()
     };

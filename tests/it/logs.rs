@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use clearing::clock::Clock;
 use clearing::demo::sandbox::Sandbox;
-use clearing::network::Network;
 use clearing::{install, pki};
+use ledger::network::Network;
 use partner_sdk::client::tls::anonymous_config;
 use partner_sdk::client::{Client, Identity, new_message_id};
 use partner_sdk::jws::TYP_MESSAGE;

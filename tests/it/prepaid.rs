@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use clearing::store::books;
 use jiff::ToSpan;
 use partner_sdk::Code;
 use partner_sdk::change::{Change, Status};
 use settlement::Statement;
+use store::books;
 use tests::office::Office;
 use tests::{Backend, World, burn, earn, earn_spend, id, on_both, prepay, reverse, reverse_spend};
 

@@ -1,9 +1,9 @@
 //! Quotes: firm at their rate, until they expire, once; whatever else happens at the same time.
 
-use clearing::network::Network;
-use clearing::store::admin;
 use jiff::ToSpan;
+use ledger::network::Network;
 use partner_sdk::{Code, Message, MessageId, Receipt};
+use store::admin;
 use tests::{Backend, World, earn, exchange, on_both, quote, with_bonus};
 
 const MILES: &str = include_str!("networks/miles.toml");

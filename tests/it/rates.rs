@@ -293,8 +293,8 @@ fn the_operators_word_opens_no_cycle_either(backend: Backend) {
          maximum = \"1000\"\nvalid_from = \"2026-06-01T00:00:00Z\"\n",
         both_ways()
     );
-    let network = clearing::network::Network::parse(&gains).expect("a network");
+    let network = ledger::network::Network::parse(&gains).expect("a network");
     let mut conn = world.sandbox.database().expect("a connection");
-    let error = clearing::store::admin::apply_network(&mut conn, &network).expect_err("refused");
+    let error = store::admin::apply_network(&mut conn, &network).expect_err("refused");
     assert!(format!("{error:#}").contains("11/10"), "{error:#}");
 }

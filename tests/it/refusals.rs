@@ -311,8 +311,8 @@ fn who_may_not_call(backend: Backend) {
     assert_eq!(refused("ikea", "/v1/messages"), Code::MethodNotAllowed);
     // A suspended partner is refused on its live connection.
     let suspended = POOL.replace("name = \"Wellcome\"", "name = \"Wellcome\"\nstatus = \"suspended\"");
-    let network = clearing::network::Network::parse(&suspended).expect("a network");
-    clearing::store::admin::apply_network(&mut world.sandbox.database().expect("a connection"), &network).expect("applied");
+    let network = ledger::network::Network::parse(&suspended).expect("a network");
+    store::admin::apply_network(&mut world.sandbox.database().expect("a connection"), &network).expect("applied");
     let message = world.message("wellcome", earn("YUU", "m1", "100"));
     let jws = world.sign(&message);
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);

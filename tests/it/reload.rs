@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use clearing::config::Overdue;
 use clearing::install;
 use clearing::pki::{self, Issued};
-use clearing::store::keys;
 use clearing::tls::Files;
 use jiff::{SignedDuration, Timestamp};
 use partner_sdk::client::{Client, ClientError, Identity};
@@ -18,6 +17,7 @@ use partner_sdk::{Code, PartnerId};
 use rcgen::{CertificateRevocationListParams, Issuer, KeyIdMethod, KeyPair, RevokedCertParams, SerialNumber};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use store::keys;
 use tests::{Backend, World, earn};
 use x509_parser::prelude::{FromDer, X509Certificate};
 

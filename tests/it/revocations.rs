@@ -4,13 +4,13 @@
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
-use clearing::store::keys::{self, By};
 use jiff::Timestamp;
 use migrations::{Conn, Url};
 use partner_sdk::client::{Client, ClientError, new_message_id};
 use partner_sdk::jws::SigningKey;
 use partner_sdk::wire::keys::{Issued, KeyName, Keys, Revocation};
 use partner_sdk::{Code, Message, PartnerId};
+use store::keys::{self, By};
 use tests::office::Office;
 use tests::{Backend, World, earn, on_both};
 

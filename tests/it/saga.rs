@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use clearing::clock::Clock;
 use clearing::demo::sandbox::{Party, Sandbox};
-use clearing::network::Network;
-use clearing::store::books;
+use ledger::network::Network;
 use partner_sdk::client::Client;
 use partner_sdk::wire::{Answer, Event, ExchangeState, Outcome};
 use partner_sdk::{Message, MessageId};
+use store::books;
 use tests::child::Child;
 use tests::custodian::{Custodian, Died};
 use tests::load::Draw;

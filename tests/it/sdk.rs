@@ -2,8 +2,8 @@
 
 use clearing::clock::Clock;
 use clearing::demo::sandbox::Sandbox;
-use clearing::network::Network;
 use jiff::Timestamp;
+use ledger::network::Network;
 use partner_sdk::agreement::{AgreementKind, Terms};
 use partner_sdk::client::Client;
 use partner_sdk::document::State;

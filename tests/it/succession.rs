@@ -1,13 +1,13 @@
 //! What becomes of agreements, rates and obligations when agreements end, follow each other, or their parties change.
 
-use clearing::store::events::NewEvent;
-use clearing::store::{self, events};
 use jiff::{Timestamp, ToSpan};
 use partner_sdk::agreement::{AgreementKind, BonusSplit, Terms};
 use partner_sdk::change::{Change, Status};
 use partner_sdk::document::{Action, State};
 use partner_sdk::rate::{BonusTerms, RateTerms};
 use partner_sdk::{Code, PartnerId, ProgrammeCode};
+use store::events::NewEvent;
+use store::{self, events};
 use tests::market::{Market, later, successor};
 use tests::office::code_of;
 use tests::{Backend, World, amount, burn, earn, on_both, quote, reverse};

@@ -1,10 +1,10 @@
 //! What partners write where a name, a field or a hash is expected is told on in plain characters: no event and no answer is forged by it.
 
-use clearing::store::events::{self, OPERATOR};
 use partner_sdk::Code;
 use partner_sdk::client::ClientError;
 use partner_sdk::jws::TYP_MESSAGE;
 use partner_sdk::text::is_plain;
+use store::events::{self, OPERATOR};
 use tests::{Backend, World, on_both};
 
 const POOL: &str = include_str!("networks/pool.toml");

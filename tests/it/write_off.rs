@@ -1,9 +1,9 @@
 //! Points that a member owes are given up, by two people.
 
-use clearing::store::events;
 use partner_sdk::Code;
 use partner_sdk::change::Change;
 use settlement::Statement;
+use store::events;
 use tests::office::{Office, code_of};
 use tests::{Backend, World, burn, earn, on_both, reverse};
 

@@ -3,7 +3,6 @@
 use std::cell::Cell;
 
 use clearing::demo::sandbox::Sandbox;
-use clearing::store::events;
 use jiff::{Span, Timestamp, ToSpan};
 use partner_sdk::agreement::{AgreementKind, Terms};
 use partner_sdk::client::{ClientError, new_salt};
@@ -11,6 +10,7 @@ use partner_sdk::document::{self, Action, Filed, State};
 use partner_sdk::jws::general::{General, Signature};
 use partner_sdk::jws::{SigningKey, TYP_AGREEMENT};
 use partner_sdk::{Code, PartnerId};
+use store::events;
 
 use crate::office::{Office, act};
 use crate::{Backend, World, amount};

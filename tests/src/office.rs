@@ -1,13 +1,13 @@
 //! The operator's people, as `clearing propose` and `clearing approve` have them work: on the database, beside the running service.
 
 use clearing::documents::{Fault, agreements, changes, people};
-use clearing::store::documents::Document;
 use jiff::Timestamp;
 use partner_sdk::change::{Change, PersonTerms, Proposal};
 use partner_sdk::document::{Act, Action};
 use partner_sdk::jws::general::{General, Signature};
 use partner_sdk::jws::{SigningKey, TYP_AGREEMENT, TYP_CHANGE};
 use partner_sdk::{Code, KeyId, MessageId, document};
+use store::documents::Document;
 
 use clearing::demo::sandbox::Sandbox;
 
@@ -66,18 +66,14 @@ impl Office {
         };
         let mut conn = sandbox.database().expect("a connection");
         // As the command does: what is countersigned verifies by a key that is known.
-        clearing::store::keys::own(&mut conn, self.clearing.kid(), &self.clearing.verifying_key(), sandbox.clock.now())
-            .expect("its own key");
+        store::keys::own(&mut conn, self.clearing.kid(), &self.clearing.verifying_key(), sandbox.clock.now()).expect("its own key");
         people::found(&mut conn, sandbox.clock.now(), &self.clearing, &general.to_json())
     }
 
     /// The second person approves an agreement.
     pub fn approve(&self, sandbox: &Sandbox, hash: &str) -> Result<Document, Code> {
         let mut conn = sandbox.database().expect("a connection");
-        let payload = clearing::store::documents::find(&mut conn, hash)
-            .expect("read")
-            .expect("a document")
-            .payload;
+        let payload = store::documents::find(&mut conn, hash).expect("read").expect("a document").payload;
         let signature = Signature::new(&self.second, TYP_AGREEMENT, payload.as_bytes());
         self.approve_with(sandbox, hash, &signature)
     }
@@ -166,7 +162,7 @@ pub fn founding<'a>(sandbox: &Sandbox, people: impl IntoIterator<Item = (&'a str
         change: Change::Found {
             people: people.into_iter().map(terms).collect(),
             calendar: settlement::founding_calendar(&mut conn).expect("read").expect("applied"),
-            network: clearing::documents::standing::digest(&clearing::store::load_directory(&mut conn).expect("read")),
+            network: clearing::documents::standing::digest(&store::load_directory(&mut conn).expect("read")),
         },
     }
 }

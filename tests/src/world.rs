@@ -5,13 +5,13 @@ use std::path::Path;
 
 use clearing::clock::Clock;
 use clearing::demo::sandbox::Sandbox;
-use clearing::network::Network;
-use clearing::store::{books, trail};
 use jiff::{Span, Timestamp};
+use ledger::network::Network;
 use partner_sdk::client::Client;
 use partner_sdk::wire::{Answer, Outcome, Quantity};
 use partner_sdk::{Amount, Body, Code, KeyId, Message, MessageId, PartnerId, Receipt};
 use settlement::Settlement;
+use store::{books, trail};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 

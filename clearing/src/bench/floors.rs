@@ -15,11 +15,11 @@ use rayon::prelude::*;
 use super::drive::{nanos_since, runtime};
 use super::load::{Load, Request};
 use super::{SINGLES_IN_FLIGHT, progress};
-use crate::directory::Directory;
-use crate::ledger::{Verified, apply};
-use crate::network::Network;
-use crate::store::{self, admin};
 use crate::verify;
+use ledger::directory::Directory;
+use ledger::network::Network;
+use ledger::{Verified, apply};
+use store::{self, admin};
 
 /// How many messages the floor of verification verifies.
 const VERIFIED: usize = 10_000;

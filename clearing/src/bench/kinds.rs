@@ -15,8 +15,8 @@ use super::{BATCHES_IN_FLIGHT, Bench, Options, connect};
 use crate::clock::Clock;
 use crate::demo::sandbox::{Party, Sandbox};
 use crate::install;
-use crate::network::Network;
-use crate::store::Scratch;
+use ledger::network::Network;
+use store::Scratch;
 
 /// What the points are exchanged into, by whom, and how.
 const MILES: &str = r#"

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::{Options, progress};
 use crate::demo::sandbox::Party;
-use crate::network::Network;
+use ledger::network::Network;
 
 /// The partner that issues the points; it sends nothing.
 pub(super) const ISSUER: &str = "pool";

@@ -30,11 +30,11 @@ use partner_sdk::client::Client;
 use crate::clock::Clock;
 use crate::demo::sandbox::{Party, Sandbox};
 use crate::install;
-use crate::store::Scratch;
 use drive::Driven;
 use load::{Load, Request};
 use report::{Floors, Report, Series};
 use server::Server;
+use store::Scratch;
 
 /// What is measured, and with how much.
 #[derive(Debug, Clone, clap::Args)]
@@ -99,7 +99,7 @@ fn measure(options: &Options) -> anyhow::Result<Report> {
         server,
     };
     bench.drive("opening balances", &load.opening, "/v1/batches", BATCHES_IN_FLIGHT, &sandbox)?;
-    let directory = crate::store::load_directory(&mut sandbox.database()?)?;
+    let directory = store::load_directory(&mut sandbox.database()?)?;
     let verify = floors::verify(&load, &directory)?;
     let batches = bench.drive("batches", &load.batches, "/v1/batches", BATCHES_IN_FLIGHT, &sandbox)?;
     let write = floors::write(floor.url(), &network, &directory, &load)?;

@@ -16,8 +16,8 @@ use super::report::Series;
 use super::{Options, load, progress};
 use crate::clock::Clock;
 use crate::demo::sandbox::{Party, Sandbox};
-use crate::ledger::{Outcome, Signed, Verified, apply};
-use crate::store::{self, Scratch, Unready};
+use ledger::{Outcome, Signed, Verified, apply};
+use store::{self, Scratch, Unready};
 
 /// Messages in one transaction of the filling.
 const GROUP: u32 = 2_000;

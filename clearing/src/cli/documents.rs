@@ -9,12 +9,12 @@ use partner_sdk::text::{counted, quoted};
 use serde_json::Value;
 
 use super::{At, open};
-use crate::clock::timestamp;
 use crate::documents::changes::OPEN_FOR;
-use crate::store::documents::{self, Document};
-use crate::store::listing::{self, Listed};
-use crate::store::{load_directory, people};
 use crate::{out, say};
+use ledger::timestamp;
+use store::documents::{self, Document};
+use store::listing::{self, Listed};
+use store::{load_directory, people};
 
 #[derive(Subcommand)]
 pub enum DocumentCommand {

@@ -4,9 +4,9 @@ use jiff::Timestamp;
 use partner_sdk::text::counted;
 
 use super::{At, clock, open};
-use crate::clock::timestamp;
 use crate::say;
-use crate::store::pending;
+use ledger::timestamp;
+use store::pending;
 
 /// Lines read at once.
 const PAGE: i64 = 1000;

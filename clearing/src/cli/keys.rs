@@ -13,9 +13,9 @@ use partner_sdk::{KeyId, PartnerId};
 
 use super::office::{Who, put_forward, signing_key};
 use super::{At, clock, open};
-use crate::store::keys::{self, By};
-use crate::store::load_directory;
 use crate::{out, pki, say};
+use store::keys::{self, By};
+use store::load_directory;
 
 #[derive(Args)]
 pub(super) struct Invite {

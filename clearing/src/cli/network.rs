@@ -14,11 +14,11 @@ use serde::Serialize;
 
 use super::office::{self, Founder};
 use super::{At, open};
-use crate::directory::{Directory, Numbered, Partner};
 use crate::documents::standing;
-use crate::network::{Draft, Network, PartnerEntry};
-use crate::store::{admin, listing, load_directory, people};
-use crate::{out, say};
+use crate::{network_file, out, say};
+use ledger::directory::{Directory, Numbered, Partner};
+use ledger::network::{Draft, Network, PartnerEntry};
+use store::{admin, listing, load_directory, people};
 
 #[derive(Subcommand)]
 pub(super) enum NetworkCommand {
@@ -61,7 +61,7 @@ pub(super) fn run(command: NetworkCommand) -> anyhow::Result<()> {
     match command {
         NetworkCommand::Check { file, config } => check(&file, config),
         NetworkCommand::Apply { at, file } => {
-            let draft = Draft::read(&file)?;
+            let draft = network_file::read(&file)?;
             let (_, mut conn) = open(&at.config)?;
             let refused = |faults: String| anyhow::anyhow!("{} isn't applied, and nothing has changed:\n{faults}", file.display());
             let faults = faults(&mut conn, &draft)?;
@@ -75,7 +75,7 @@ pub(super) fn run(command: NetworkCommand) -> anyhow::Result<()> {
 }
 
 fn check(file: &Path, config: Option<PathBuf>) -> anyhow::Result<()> {
-    let draft = Draft::read(file)?;
+    let draft = network_file::read(file)?;
     let here = Path::new("clearing.toml");
     let config = config.or_else(|| here.exists().then(|| here.to_owned()));
     let (faults, against) = match config {

@@ -19,13 +19,13 @@ use serde::Deserialize;
 
 use super::documents::{named, print};
 use super::{At, open};
-use crate::clock::timestamp;
 use crate::config::Config;
 use crate::documents::{agreements, changes};
-use crate::store::documents::Document;
-use crate::store::events::{self, EVERYBODY, OPERATOR};
-use crate::store::{keys, people};
 use crate::{out, pki, say};
+use ledger::timestamp;
+use store::documents::Document;
+use store::events::{self, EVERYBODY, OPERATOR};
+use store::{keys, people};
 
 /// Who acts.
 #[derive(Args)]

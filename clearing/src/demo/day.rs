@@ -12,7 +12,7 @@ use super::random::Random;
 use super::report::Report;
 use super::sandbox::Sandbox;
 use super::traffic::Traffic;
-use crate::network::Network;
+use ledger::network::Network;
 
 const BRANDS: [&str; 5] = ["grocer", "pharmacy", "cafe", "fuel", "home"];
 /// Half hours from 08:00 to 22:00.

@@ -16,7 +16,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 
 use crate::clock::Clock;
-use crate::network::Network;
+use ledger::network::Network;
 use report::Report;
 use sandbox::Sandbox;
 
@@ -49,7 +49,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     match (&options.network, &options.baskets) {
         (Some(network), Some(file)) => {
-            let network = Network::read(network)?;
+            let network = crate::network_file::read_whole(network)?;
             let rows = baskets::read(file)?;
             let Some(first) = rows.first() else {
                 bail!("{} has no purchases", file.display())
@@ -83,7 +83,7 @@ fn open(options: &Options, network: &Network, now: Timestamp) -> anyhow::Result<
 
 fn finish(sandbox: &mut Sandbox, report: &Report) -> anyhow::Result<()> {
     sandbox.stop();
-    let findings = crate::store::books::check(&mut sandbox.database()?)?;
+    let findings = store::books::check(&mut sandbox.database()?)?;
     if !findings.is_empty() {
         bail!("the books do not balance: {}", findings.join("; "));
     }

@@ -13,7 +13,7 @@ use super::progress;
 use super::report::Report;
 use super::sandbox::Sandbox;
 use super::traffic::Traffic;
-use crate::network::Network;
+use ledger::network::Network;
 
 /// Rows that share one setting of the clock, at most.
 const CHUNK: usize = 500;

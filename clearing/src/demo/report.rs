@@ -13,7 +13,7 @@ use partner_sdk::{Currency, Money, PartnerId};
 
 use super::sandbox::Sandbox;
 use super::traffic::Tally;
-use crate::network::Network;
+use ledger::network::Network;
 
 /// Counts and sums over all days played.
 pub struct Report {

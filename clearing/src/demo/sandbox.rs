@@ -13,14 +13,15 @@ use partner_sdk::client::{Client, Identity};
 use partner_sdk::jws::{SigningKey, VerifyingKey};
 use partner_sdk::{KeyId, PartnerId};
 
-use crate::clock::{Clock, timestamp};
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::install::{self, Setup};
-use crate::network::Network;
 use crate::night::Night;
 use crate::pki;
 use crate::server::{self, Running};
-use crate::store::{self, admin, keys};
+use ledger::network::Network;
+use ledger::timestamp;
+use store::{self, admin, keys};
 
 /// A partner with its keys and its connection.
 #[derive(Clone)]

@@ -12,11 +12,11 @@ use partner_sdk::{Code, PartnerId, Problem};
 use super::publication::no_gain;
 use super::rights::Role;
 use super::{Done, add, by_partner, by_person, decide, fact, find, fresh, key_of, may_sign, no_document, open, role, step, tell, verified};
-use crate::clock::timestamp;
-use crate::directory::{Directory, agreement_key};
-use crate::store::admin::{grow_version, insert_agreement};
-use crate::store::documents::{self, Document};
-use crate::store::{check_agreement, load_directory, parties};
+use ledger::directory::{Directory, agreement_key};
+use ledger::timestamp;
+use store::admin::{grow_version, insert_agreement};
+use store::documents::{self, Document};
+use store::{check_agreement, load_directory, parties};
 
 /// A partner proposes an agreement: a document with its own signature, over terms that it is a party of.
 pub fn propose(conn: &mut Conn, now: Timestamp, caller: &PartnerId, text: &str) -> Done<Document> {

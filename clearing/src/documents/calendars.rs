@@ -7,7 +7,7 @@ use partner_sdk::{Code, Problem};
 use settlement::Calendars;
 
 use super::{Done, Fault, fact, refused, tell};
-use crate::store::events::EVERYBODY;
+use store::events::EVERYBODY;
 
 /// The most holidays of a calendar.
 const MAX_HOLIDAYS: usize = 500;

@@ -14,14 +14,14 @@ use super::{
     Done, Fault, add, by_person, calendars, decide, fact, find, fresh, not_in_state, open, people, publication, refused, settled, step,
     tell,
 };
-use crate::directory::Directory;
-use crate::ledger::AccountKey;
-use crate::network::RESERVED;
-use crate::store::admin::{grow_version, insert_bonus, insert_rate, put_programme};
-use crate::store::documents::{self, Document};
-use crate::store::events::EVERYBODY;
-use crate::store::people::{NEWCOMER, Person, newcomer};
-use crate::store::{self, keys, load_directory, partners, write_off};
+use ledger::AccountKey;
+use ledger::directory::Directory;
+use ledger::network::RESERVED;
+use store::admin::{grow_version, insert_bonus, insert_rate, put_programme};
+use store::documents::{self, Document};
+use store::events::EVERYBODY;
+use store::people::{NEWCOMER, Person, newcomer};
+use store::{self, keys, load_directory, partners, write_off};
 
 /// How long a proposal may be approved.
 pub const OPEN_FOR: SignedDuration = SignedDuration::from_hours(24 * 30);
@@ -252,7 +252,7 @@ fn check(conn: &mut Conn, directory: &Directory, change: &Change, now: Timestamp
                     "there is such a programme; the rules of one in use can't change",
                 );
             }
-            crate::directory::Programme::admit(terms.clone()).map_or_else(|e| refused(Code::BadTerms, "programme", e), |_| Ok(()))
+            ledger::directory::Programme::admit(terms.clone()).map_or_else(|e| refused(Code::BadTerms, "programme", e), |_| Ok(()))
         }
         Change::Calendar(terms) => calendars::check(conn, terms, now).map(drop),
         Change::Rate(terms) => publication::rate(directory, terms, now).map(drop),
@@ -266,7 +266,7 @@ fn check(conn: &mut Conn, directory: &Directory, change: &Change, now: Timestamp
     }
 }
 
-fn partner_of<'a>(directory: &'a Directory, id: &PartnerId) -> Done<&'a crate::directory::Partner> {
+fn partner_of<'a>(directory: &'a Directory, id: &PartnerId) -> Done<&'a ledger::directory::Partner> {
     let known = directory.partners.get(id);
     known.ok_or_else(|| {
         Problem::new(Code::BadTerms, format!("there is no partner {id}"))

@@ -29,15 +29,15 @@ use partner_sdk::jws::general::{General, MAX_DOCUMENT_BYTES, Signature};
 use partner_sdk::jws::{JwsError, VerifyingKey};
 use partner_sdk::{Code, KeyId, PartnerId, Problem, Salt};
 
-use crate::directory::{Directory, Status};
-use crate::keyring::Key;
-use crate::store::documents::{self, Document, Signed};
-use crate::store::events::{self, EVERYBODY, NewEvent, OPERATOR};
-use crate::store::keys::KeysError;
-use crate::store::people::Person;
-use crate::store::{self, Unready};
 use crate::verify::Refused;
+use ledger::directory::{Directory, Status};
+use ledger::keyring::Key;
 use rights::Role;
+use store::documents::{self, Document, Signed};
+use store::events::{self, EVERYBODY, NewEvent, OPERATOR};
+use store::keys::KeysError;
+use store::people::Person;
+use store::{self, Unready};
 
 /// How old a party's signed word about a document may be.
 const MAX_AGE: SignedDuration = SignedDuration::from_mins(5);

@@ -10,11 +10,11 @@ use partner_sdk::text::{MAX_NAME, Name, folded};
 use partner_sdk::{Code, Problem};
 
 use super::{Done, Fault, add, fact, fresh, open, refused, salted, standing, step, tell, verified};
-use crate::directory::Directory;
-use crate::network::RESERVED;
-use crate::store::documents::{self, Document};
-use crate::store::people::{self, Person};
-use crate::store::{keys, load_directory, partners};
+use ledger::directory::Directory;
+use ledger::network::RESERVED;
+use store::documents::{self, Document};
+use store::people::{self, Person};
+use store::{keys, load_directory, partners};
 
 /// The most people of a founding.
 const MAX_FOUNDERS: usize = 20;

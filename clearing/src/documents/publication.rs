@@ -6,9 +6,9 @@ use partner_sdk::text::counted;
 use partner_sdk::{Code, Problem, ProgrammeCode};
 
 use super::{Done, refused};
-use crate::directory::{Directory, Numbered};
-use crate::gains;
-use crate::store::{check_bonus, check_rate};
+use ledger::directory::{Directory, Numbered};
+use ledger::gains;
+use store::{check_bonus, check_rate};
 
 /// The number of the agreement and the rate, where it may be published now.
 pub fn rate(directory: &Directory, terms: &RateTerms, now: Timestamp) -> Done<(i32, Rate)> {

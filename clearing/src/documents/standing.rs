@@ -9,7 +9,7 @@ use partner_sdk::jws::sha256_hex;
 use partner_sdk::wire::keys::Spki;
 use serde::Serialize;
 
-use crate::directory::{Directory, Partner};
+use ledger::directory::{Directory, Partner};
 
 #[derive(Serialize)]
 struct Standing<'a> {

@@ -12,13 +12,13 @@ use partner_sdk::{Code, PartnerId, Problem};
 
 use super::params::Params;
 use super::{Failure, State, caller, heard_step, on_database};
-use crate::clock::timestamp;
-use crate::directory::{Directory, Numbered};
 use crate::documents::{Done, Fault, agreements};
 use crate::shares;
-use crate::store::documents::{self, Document};
-use crate::store::events::{self, EVERYBODY};
-use crate::store::{current_directory, load_directory, parties};
+use ledger::directory::{Directory, Numbered};
+use ledger::timestamp;
+use store::documents::{self, Document};
+use store::events::{self, EVERYBODY};
+use store::{current_directory, load_directory, parties};
 
 impl From<Fault> for Failure {
     fn from(fault: Fault) -> Self {
@@ -58,7 +58,7 @@ pub fn filed(document: &Document, directory: &Directory) -> Filed {
 /// From when until when an agreement is in force, the start of the version after it counted.
 fn in_force(directory: &Directory, hash: &str) -> Option<(Timestamp, Option<Timestamp>)> {
     let agreement = directory.agreement_named(hash)?;
-    let versions = directory.versions(&crate::directory::agreement_key(&agreement.item.terms));
+    let versions = directory.versions(&ledger::directory::agreement_key(&agreement.item.terms));
     let later = versions.iter().map(|a| a.from).filter(|from| *from > agreement.from).min();
     let Numbered { from, until, .. } = **agreement;
     Some((from, [until, later].into_iter().flatten().min()))

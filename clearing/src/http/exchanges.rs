@@ -7,10 +7,10 @@ use partner_sdk::{Code, MessageId, PartnerId, Problem};
 
 use super::params::Params;
 use super::{Failure, State, caller, on_database};
-use crate::clock::timestamp;
-use crate::directory::Directory;
-use crate::ledger::AccountKey;
-use crate::store::pending::{self, Instructed};
+use ledger::AccountKey;
+use ledger::directory::Directory;
+use ledger::timestamp;
+use store::pending::{self, Instructed};
 
 /// The most exchanges in one answer.
 const MOST: i64 = 1000;

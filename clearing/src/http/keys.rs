@@ -13,12 +13,12 @@ use partner_sdk::{Code, KeyId, PartnerId, Problem};
 
 use super::params::Params;
 use super::{Failure, State, body, caller, heard_step, on_database};
-use crate::directory::Directory;
 use crate::install;
-use crate::keyring::fresh;
 use crate::pki::{self, PkiError};
-use crate::store::keys::{self, By, Changed, KeysError, NewSigningKey};
 use crate::verify::Refused;
+use ledger::directory::Directory;
+use ledger::keyring::fresh;
+use store::keys::{self, By, Changed, KeysError, NewSigningKey};
 
 /// The largest body about keys, in bytes: a certificate request with an RSA key of 8,192 bits has room.
 const MAX_BODY: usize = 16 * 1024;

@@ -10,13 +10,13 @@ use partner_sdk::{Code, PartnerId, Problem};
 use rayon::prelude::*;
 
 use super::{Failure, State, caller, heard, on_cpu, posted, problem_response, spread, too_many};
-use crate::directory::Status;
 use crate::failures::Refusals;
-use crate::ledger::{self, Verified};
 use crate::receipt;
 use crate::shares;
 use crate::verify::{self, Refused};
 use crate::writer::Posting;
+use ledger::directory::Status;
+use ledger::{self, Verified};
 
 /// About what the answer to one message of a batch takes, in bytes.
 const LINE: usize = 1024;

@@ -47,13 +47,13 @@ use partner_sdk::{Code, PartnerId, Problem};
 use self::params::Params;
 use crate::clock::Clock;
 use crate::config::Tls;
-use crate::directory::{Directory, Status};
 use crate::failures::{Failures, Refusals};
 use crate::shares::{self, Full, SMALL_BODY, Shares};
-use crate::store::{DbError, Fails, Pool};
 use crate::tls::{Live, Peer};
 use crate::trouble::Troubles;
 use crate::writer::{Ledger, Reference};
+use ledger::directory::{Directory, Status};
+use store::{DbError, Fails, Pool};
 
 /// The largest body, in bytes: a thousand messages of 4 KiB.
 pub const MAX_BODY: usize = 4 * 1024 * 1024;

@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use super::params::Params;
 use super::{Failure, State, caller, on_database};
-use crate::ledger::Block;
-use crate::store::prepaid;
+use ledger::Block;
+use store::prepaid;
 
 /// Every block that concerns the caller.
 #[derive(Debug, Serialize)]

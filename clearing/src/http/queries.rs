@@ -13,10 +13,10 @@ use settlement::{Advised, Format, SettlementError};
 
 use super::params::Params;
 use super::{Failure, State, caller, on_database};
-use crate::directory::{Directory, agreement_key};
-use crate::ledger::AccountKey;
-use crate::store::queries::{self, Balance, PositionRow};
 use crate::trouble::Trouble;
+use ledger::AccountKey;
+use ledger::directory::{Directory, agreement_key};
+use store::queries::{self, Balance, PositionRow};
 
 /// A member's points, as text with the programme's decimals; `balance` may be below zero.
 #[derive(Debug, Serialize)]

@@ -6,7 +6,7 @@ use partner_sdk::{Code, Problem, ProgrammeCode};
 
 use super::params::Params;
 use super::{Failure, State, caller};
-use crate::directory::Directory;
+use ledger::directory::Directory;
 
 /// `GET /v1/rates`: what is in force now, or was or will be at `as_of`, for any partner.
 pub async fn in_force(request: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, Failure> {

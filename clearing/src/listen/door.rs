@@ -17,11 +17,11 @@ use partner_sdk::{Code, Problem};
 use tokio_rustls::TlsAcceptor;
 
 use super::stream::{Io, Seat, Stream};
-use crate::directory::Status;
 use crate::failures::Failures;
 use crate::shares::{Closed, Link, Shares, Visit};
 use crate::tls::{Live, Peer, refused};
 use crate::writer::Reference;
+use ledger::directory::Status;
 
 /// How long a TLS handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);

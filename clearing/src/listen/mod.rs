@@ -26,10 +26,10 @@ use anyhow::Context;
 use partner_sdk::PartnerId;
 
 use crate::config::Config;
-use crate::directory::Status;
 use crate::http::{self, State, gate};
 use crate::shares::Link;
 use door::Door;
+use ledger::directory::Status;
 
 /// How long a partner's connection may be idle.
 const IDLE: Duration = Duration::from_secs(75);

@@ -18,12 +18,12 @@ use partner_sdk::{Code, Problem};
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, ServerConnection};
 
 use crate::config::Limits;
-use crate::directory::Directory;
 use crate::failures::Failures;
 use crate::listen::door::{self, Door};
 use crate::pki::{Issued, issue_server, new_ca, new_request, random_key, sign_request, spki_sha256};
 use crate::shares::Shares;
 use crate::writer::Reference;
+use ledger::directory::Directory;
 
 struct Pki {
     clients: Issued,

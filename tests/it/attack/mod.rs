@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use clearing::clock::Clock;
 use clearing::demo::sandbox::{Party, Sandbox};
-use clearing::network::Network;
 use clearing::pki;
+use ledger::network::Network;
 use partner_sdk::Message;
 use partner_sdk::change::Change;
 use partner_sdk::client::keys::enrol;

@@ -1,0 +1,103 @@
+//! The night's look at all that is due in a closed window, a few hundred lots a transaction, so that traffic isn't held up.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use diesel::dsl::sql;
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Bool, Integer};
+use migrations::schema::{hold, lot};
+use migrations::{Conn, DbError, each_backend};
+use settlement::Window;
+
+use super::accounts::{Need, load_accounts};
+use super::head::{Unready, lock};
+use super::load::{empty_set, expire, load_positions};
+use super::persist;
+use super::rows::read;
+use ledger::directory::Directory;
+use ledger::{AccountKey, LotKey};
+
+/// Lots in one transaction.
+const CHUNK: i64 = 500;
+/// The longest pause between two transactions: so long that whoever waits for the lock gets it.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Expires all that is due at the cut-off of a closed window, and notes the holds that ended by then. Started again after a kill, it goes on where it
+/// stopped. Returns how many lots gave points.
+pub fn expire_lots(conn: &mut Conn, directory: &Arc<Directory>, window: &Window, clock: impl Fn() -> i64) -> Result<usize, Unready> {
+    let cut_off = window.cut_off_at.as_microsecond();
+    let (mut after, mut total) = ((i64::MIN, LotKey { seq: 0, leg: 0 }), 0);
+    loop {
+        let started = Instant::now();
+        let (count, last) = conn.transaction(|conn| -> Result<_, Unready> {
+            let mut set = empty_set(conn, directory, &clock)?;
+            let due = due_lots(conn, after, cut_off)?;
+            let need = Need {
+                lots: true,
+                ..Need::default()
+            };
+            let accounts: BTreeMap<AccountKey, Need> = due.iter().map(|(_, _, account)| (account.clone(), need)).collect();
+            load_accounts(conn, &mut set, &accounts, &BTreeSet::new())?;
+            load_positions(conn, &mut set, &[])?;
+            let count = expire(&mut set)?;
+            persist(conn, &set)?;
+            Ok((count, due.last().map(|(at, key, _)| (*at, *key))))
+        })?;
+        total += count;
+        match last {
+            Some(last) => after = last,
+            None => break,
+        }
+        std::thread::sleep(started.elapsed().min(PAUSE));
+    }
+    close_lapsed(conn, cut_off)?;
+    Ok(total)
+}
+
+type Due = (i64, LotKey, AccountKey);
+
+fn due_lots(conn: &mut Conn, after: (i64, LotKey), cut_off: i64) -> Result<Vec<Due>, DbError> {
+    let (at, LotKey { seq, leg }) = after;
+    let later = sql::<Bool>("(due_at, seq, leg) > (").bind::<BigInt, _>(at).sql(", ");
+    let later = later.bind::<BigInt, _>(seq).sql(", ").bind::<Integer, _>(leg).sql(")");
+    let query = lot::table
+        .select((lot::due_at, lot::seq, lot::leg, lot::programme, lot::member))
+        // As text, so that the partial index is used.
+        .filter(sql::<Bool>("remaining > 0 AND due_at < 9223372036854775807"))
+        .filter(lot::due_at.le(cut_off))
+        .filter(later)
+        .order((lot::due_at, lot::seq, lot::leg))
+        .limit(CHUNK);
+    let rows: Vec<(i64, i64, i32, String, String)> = each_backend!(conn, |c| query.load(c))?;
+    let due = rows.into_iter().map(|(at, seq, leg, programme, member)| {
+        let account = AccountKey {
+            programme: read(&programme, "lot.programme")?,
+            member: read(&member, "lot.member")?,
+        };
+        Ok((at, LotKey { seq, leg }, account))
+    });
+    due.collect()
+}
+
+/// Holds that ended by themselves keep nothing any more; that they are noted keeps the index of the open ones small.
+fn close_lapsed(conn: &mut Conn, cut_off: i64) -> Result<(), DbError> {
+    loop {
+        let closed = conn.transaction(|conn| -> Result<usize, DbError> {
+            lock(conn)?;
+            let ended = hold::table
+                .select(hold::seq)
+                .filter(sql::<Bool>("is_open AND expires_at < 9223372036854775807"))
+                .filter(hold::expires_at.le(cut_off))
+                .limit(CHUNK);
+            let ended: Vec<i64> = each_backend!(conn, |c| ended.load(c))?;
+            let of_them = hold::table.filter(hold::seq.eq_any(&ended));
+            let noted = (hold::is_open.eq(false), hold::lapsed.eq(true));
+            Ok(each_backend!(conn, |c| diesel::update(of_them).set(noted).execute(c))?)
+        })?;
+        if closed == 0 {
+            return Ok(());
+        }
+    }
+}

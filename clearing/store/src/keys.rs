@@ -1,0 +1,499 @@
+//! Partners' keys: registered, ended, revoked; and the invitations to bring them. Every change grows the directory's version, so that each process reads it
+//! within a second; what changes nothing doesn't.
+
+use std::sync::Arc;
+
+use diesel::prelude::*;
+use jiff::{SignedDuration, Timestamp};
+use migrations::schema::{clearing_key, invitation, partner, person, signing_key, tls_key};
+use migrations::{Conn, DbError, each_backend};
+use partner_sdk::change::Status;
+use partner_sdk::jws::{Compact, VerifyingKey, sha256_hex};
+use partner_sdk::wire::keys::{FRESH_SECONDS, KeyName, Reason, Revocation, Spki, TYP_REVOCATION};
+use partner_sdk::{Code, KeyId, PartnerId, Problem};
+
+use super::admin::{grow_version, is_sandbox};
+use super::directory::load_directory;
+use super::events::{self, NewEvent, OPERATOR};
+use super::head::lock_head;
+use super::people::{is_founded, people};
+use super::rows::read;
+use ledger::directory::Directory;
+use ledger::keyring::{Admission, Key, Keyring, TlsKey, fresh};
+use ledger::timestamp;
+
+/// How long an invitation is good for.
+const INVITED: SignedDuration = SignedDuration::from_hours(24);
+
+/// Why keys stay as they are.
+#[derive(Debug, thiserror::Error)]
+pub enum KeysError {
+    /// The database failed.
+    #[error(transparent)]
+    Db(#[from] DbError),
+    /// A rule forbids it.
+    #[error(transparent)]
+    Refused(#[from] Box<Problem>),
+}
+
+impl From<Problem> for KeysError {
+    fn from(problem: Problem) -> Self {
+        Self::Refused(Box::new(problem))
+    }
+}
+
+/// Who asks for a change.
+#[derive(Debug, Clone)]
+pub enum By<'a> {
+    /// One of the operator's people, by a revocation that it signed: a compact JWS. It revokes keys, and does nothing else.
+    Person(&'a str),
+    /// A partner, with a key of its own that has to be valid in this transaction too.
+    Partner(&'a PartnerId, &'a KeyId, Timestamp),
+}
+
+/// A signing key to be registered, or to be ended.
+#[derive(Debug, Clone)]
+pub struct NewSigningKey {
+    /// Whose it is.
+    pub partner: PartnerId,
+    /// Its id.
+    pub kid: KeyId,
+    /// The public half.
+    pub key: VerifyingKey,
+    /// From when on it signs.
+    pub valid_from: Timestamp,
+    /// Before when it signs.
+    pub valid_until: Option<Timestamp>,
+}
+
+/// How things are after a change.
+#[derive(Debug, Clone)]
+pub struct Changed {
+    /// The reference data.
+    pub directory: Arc<Directory>,
+    /// The number of the newest event.
+    pub newest: i64,
+}
+
+/// Runs a change of keys in a transaction; `body` says whether there was anything to change.
+fn change(conn: &mut Conn, body: impl FnOnce(&mut Conn, &mut Keyring) -> Result<bool, KeysError>) -> Result<Changed, KeysError> {
+    conn.transaction(|conn| {
+        let (_, version) = lock_head(conn)?;
+        let mut ring = load_keys(conn)?;
+        if body(conn, &mut ring)? {
+            grow_version(conn, version)?;
+        }
+        Ok(Changed {
+            directory: Arc::new(load_directory(conn)?),
+            newest: events::newest(conn)?,
+        })
+    })
+}
+
+/// Tells the partner and the operator what became of a key; the operator reads whose it is.
+fn tell(conn: &mut Conn, now: Timestamp, kind: &'static str, id: &PartnerId, key: &str, facts: &[(&str, String)]) -> Result<(), DbError> {
+    let event = |recipient: &str| NewEvent {
+        recipient: recipient.to_owned(),
+        kind,
+        subject: key.to_owned(),
+        facts: [("partner", id.to_string())]
+            .iter()
+            .chain(facts)
+            .map(|(name, value)| ((*name).to_owned(), value.clone()))
+            .collect(),
+    };
+    events::append(conn, now.as_microsecond(), &[event(id.as_str()), event(OPERATOR)])
+}
+
+/// Registers a partner's TLS key and signing key on the operator's word; the signing key is good for whatever was issued before, too. The same again
+/// changes nothing.
+pub fn register(conn: &mut Conn, id: &PartnerId, spki: Spki, kid: &KeyId, key: &VerifyingKey, now: Timestamp) -> Result<(), KeysError> {
+    let new = NewSigningKey {
+        partner: id.clone(),
+        kid: kid.clone(),
+        key: key.clone(),
+        valid_from: Timestamp::UNIX_EPOCH,
+        valid_until: None,
+    };
+    change(conn, |conn, ring| {
+        may_alone(conn)?;
+        known_partner(conn, id)?;
+        Ok(put_tls(conn, ring, id, spki, now)? | put_signing(conn, ring, &new, now)?)
+    })
+    .map(drop)
+}
+
+/// Registers a further signing key of a partner, or ends one earlier.
+pub fn add_signing(conn: &mut Conn, new: &NewSigningKey, by: &By, now: Timestamp) -> Result<Changed, KeysError> {
+    change(conn, |conn, ring| {
+        may(ring, by)?;
+        put_signing(conn, ring, new, now)
+    })
+}
+
+/// Registers a further TLS key of a partner.
+pub fn add_tls(conn: &mut Conn, id: &PartnerId, spki: Spki, by: &By, now: Timestamp) -> Result<Changed, KeysError> {
+    change(conn, |conn, ring| {
+        may(ring, by)?;
+        put_tls(conn, ring, id, spki, now)
+    })
+}
+
+/// Revokes a key at once and for good: a partner only its own, a person anybody's by its signed word. The first word stays: a partner's second changes nothing,
+/// and a person's is refused, so that nobody takes it for recorded.
+pub fn revoke(conn: &mut Conn, name: &KeyName, why: &Reason, by: &By, now: Timestamp) -> Result<Changed, KeysError> {
+    change(conn, |conn, ring| {
+        let person = match by {
+            By::Person(text) => Some(revoker(conn, text, (name, why), now)?),
+            By::Partner(..) => None,
+        };
+        if person.is_none() {
+            may(ring, by)?;
+        }
+        let (owner, revoked) = match name {
+            KeyName::Kid(kid) => ring.signing(kid).map(|key| (key.partner.clone(), key.revoked_at)),
+            KeyName::Spki(spki) => ring.tls(spki).map(|key| (key.partner.clone(), key.revoked_at)),
+        }
+        .filter(|(owner, _)| !matches!(by, By::Partner(id, ..) if *id != owner))
+        .ok_or_else(|| unknown(name, by))?;
+        if let Some(at) = revoked {
+            return person.map_or(Ok(false), |_| Err(revoked_before(conn, name, at)?.into()));
+        }
+        let signed = match by {
+            By::Person(text) => Some(*text),
+            By::Partner(..) => None,
+        };
+        let who = person.as_ref().map_or_else(|| owner.to_string(), ToString::to_string);
+        let by = person.map_or_else(|| format!("partner {owner}"), |person| format!("operator {person}"));
+        let (at, why) = (now.as_microsecond(), why.as_str());
+        let key = match name {
+            KeyName::Kid(kid) => kid.as_str().to_owned(),
+            KeyName::Spki(spki) => spki.to_string(),
+        };
+        tell(conn, now, "key.revoked", &owner, &key, &[("by", who), ("reason", why.to_owned())])?;
+        each_backend!(conn, |c| match name {
+            KeyName::Kid(kid) => diesel::update(signing_key::table.find(kid.as_str()))
+                .set((
+                    signing_key::revoked_at.eq(at),
+                    signing_key::revoked_by.eq(by),
+                    signing_key::revoked_why.eq(why),
+                    signing_key::revocation.eq(signed)
+                ))
+                .execute(c),
+            KeyName::Spki(spki) => diesel::update(tls_key::table.find(spki.to_string()))
+                .set((
+                    tls_key::revoked_at.eq(at),
+                    tls_key::revoked_by.eq(by),
+                    tls_key::revoked_why.eq(why),
+                    tls_key::revocation.eq(signed)
+                ))
+                .execute(c),
+        })
+        .map_err(DbError::from)?;
+        Ok(true)
+    })
+}
+
+fn unknown(name: &KeyName, by: &By) -> Problem {
+    let problem = Problem::new(Code::UnknownKey, format!("no key is registered as the {name}"));
+    match by {
+        By::Person(_) => problem.advise("Name a key that clearing key list shows."),
+        By::Partner(..) => problem,
+    }
+}
+
+fn revoked_before(conn: &mut Conn, name: &KeyName, at: Timestamp) -> Result<Problem, DbError> {
+    let by: Option<String> = each_backend!(conn, |c| match name {
+        KeyName::Kid(kid) => signing_key::table.find(kid.as_str()).select(signing_key::revoked_by).first(c),
+        KeyName::Spki(spki) => tls_key::table.find(spki.to_string()).select(tls_key::revoked_by).first(c),
+    })?;
+    let by = by.unwrap_or_default();
+    let problem = Problem::new(
+        Code::KeyRevoked,
+        format!("the {name} is revoked since {at}, by {by}: a second word isn't recorded"),
+    );
+    Ok(problem.advise("Nothing is left to do: it never comes back."))
+}
+
+/// The name of the person who signed this revocation, now and of this key.
+fn revoker(conn: &mut Conn, text: &str, (name, why): (&KeyName, &Reason), now: Timestamp) -> Result<String, KeysError> {
+    let refused = |code: Code, why: &str, field: &str| KeysError::from(Problem::new(code, why).at(Some(field)));
+    let jws = Compact::parse_as(text, TYP_REVOCATION).map_err(|e| refused(Code::MalformedJws, &e.to_string(), "revocation"))?;
+    let person = people(conn)?.into_iter().find(|one| one.kid == jws.kid.as_str());
+    let person = person.ok_or_else(|| refused(Code::UnknownKey, "no person of the operator has this kid", "kid"))?;
+    jws.verify(&person.key)
+        .map_err(|e| refused(Code::BadSignature, &e.to_string(), "revocation"))?;
+    let revocation = Revocation::parse(&jws.payload).map_err(|e| refused(e.code, &e.to_string(), "revocation"))?;
+    fresh(revocation.issued.issued_at, now)?;
+    if (&revocation.key, &revocation.reason) != (name, why) {
+        return Err(refused(
+            Code::DocumentChanged,
+            "the revocation is about something else",
+            "revocation",
+        ));
+    }
+    Ok(person.name)
+}
+
+/// Records the clearinghouse's own key, once: a kid or key that is anybody else's, or a kid of its own that named another key, is refused.
+pub fn own(conn: &mut Conn, kid: &KeyId, key: &VerifyingKey, now: Timestamp) -> Result<(), KeysError> {
+    conn.transaction(|conn| {
+        lock_head(conn)?;
+        let known = clearing_key::table.find(kid.as_str()).select(clearing_key::public_key);
+        let known: Option<String> = each_backend!(conn, |c| known.first(c).optional()).map_err(DbError::from)?;
+        if known == Some(key.to_base64url()) {
+            return Ok(());
+        }
+        load_keys(conn)?.admit_other(kid, key)?;
+        let row = (
+            clearing_key::kid.eq(kid.as_str()),
+            clearing_key::public_key.eq(key.to_base64url()),
+            clearing_key::since.eq(now.as_microsecond()),
+        );
+        each_backend!(conn, |c| diesel::insert_into(clearing_key::table).values(row).execute(c)).map_err(DbError::from)?;
+        Ok(())
+    })
+}
+
+/// Whether one person may bring in a partner's keys or invite it: only while the network is founded, and in a sandbox. Whoever has keys of two partners has
+/// their agreements.
+pub fn may_alone(conn: &mut Conn) -> Result<(), KeysError> {
+    if is_sandbox(conn)? || !is_founded(conn)? {
+        return Ok(());
+    }
+    let instead = "people answer for the network, so a partner brings its keys by an invitation that one proposes and another approves: \
+                   clearing partner invite ID --as NAME --key FILE, then clearing approve HASH";
+    Err(Problem::new(Code::FourEyes, instead).into())
+}
+
+/// Whether an invitation can be proposed: for a partner that hasn't gone, with a token that was never given before.
+pub fn may_invite(conn: &mut Conn, id: &PartnerId, token_sha256: &str) -> Result<(), KeysError> {
+    known_partner(conn, id)?;
+    let refused = |why: &str| Err(Problem::new(Code::BadTerms, why).at(Some("token_sha256")).into());
+    if token_sha256.len() != 64 || !token_sha256.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')) {
+        return refused("the token's SHA-256 is 64 digits of lower-case hexadecimal");
+    }
+    let same = invitation::table.find(token_sha256).count();
+    match each_backend!(conn, |c| same.get_result::<i64>(c)).map_err(DbError::from)? {
+        0 => Ok(()),
+        _ => refused("this token was given before"),
+    }
+}
+
+/// Makes the token (a secret of 32 random bytes, as text) an invitation of the partner on one person's word.
+pub fn invite(conn: &mut Conn, id: &PartnerId, token: &str, now: Timestamp) -> Result<Timestamp, KeysError> {
+    conn.transaction(|conn| {
+        lock_head(conn)?;
+        may_alone(conn)?;
+        let token_sha256 = sha256_hex(token.as_bytes());
+        may_invite(conn, id, &token_sha256)?;
+        put_invitation(conn, id, &token_sha256, now)
+    })
+}
+
+/// Makes a token an invitation of the partner, good once and for 24 hours from now. An earlier one that wasn't used is void. The partner is told, so that one
+/// that has keys already hears of it.
+pub fn put_invitation(conn: &mut Conn, id: &PartnerId, token_sha256: &str, now: Timestamp) -> Result<Timestamp, KeysError> {
+    let expires_at = now.saturating_add(INVITED).map_err(|_| DbError::Corrupt("the clock".into()))?;
+    let row = (
+        invitation::token_sha256.eq(token_sha256),
+        invitation::partner.eq(id.as_str()),
+        invitation::expires_at.eq(expires_at.as_microsecond()),
+        invitation::used_at.eq(None::<i64>),
+    );
+    let unused = invitation::table
+        .filter(invitation::partner.eq(id.as_str()))
+        .filter(invitation::used_at.is_null());
+    each_backend!(conn, |c| diesel::delete(unused).execute(c)).map_err(DbError::from)?;
+    each_backend!(conn, |c| diesel::insert_into(invitation::table).values(row).execute(c)).map_err(DbError::from)?;
+    tell(conn, now, "key.invited", id, id.as_str(), &[("expires_at", expires_at.to_string())])?;
+    Ok(expires_at)
+}
+
+/// Voids every invitation that wasn't used: what one person gave before the founding doesn't outlive it. The partners are told.
+pub fn void_invitations(conn: &mut Conn, now: Timestamp) -> Result<(), DbError> {
+    let unused = invitation::table.filter(invitation::used_at.is_null());
+    let partners: Vec<String> = each_backend!(conn, |c| unused.select(invitation::partner).load(c))?;
+    each_backend!(conn, |c| diesel::delete(unused).execute(c))?;
+    for id in partners {
+        let id: PartnerId = read(&id, "invitation.partner")?;
+        tell(conn, now, "key.uninvited", &id, id.as_str(), &[])?;
+    }
+    Ok(())
+}
+
+/// Whether the token is an invitation of the partner that is good now. It is looked up by its hash, so the time that takes tells nothing about it.
+pub fn is_invited(conn: &mut Conn, id: &PartnerId, token: &str, now: Timestamp) -> Result<bool, DbError> {
+    let good = invitation::table
+        .filter(invitation::token_sha256.eq(sha256_hex(token.as_bytes())))
+        .filter(invitation::partner.eq(id.as_str()))
+        .filter(invitation::expires_at.gt(now.as_microsecond()))
+        .filter(invitation::used_at.is_null())
+        .count();
+    let rows: i64 = each_backend!(conn, |c| good.get_result(c))?;
+    Ok(rows == 1)
+}
+
+/// Uses up an invitation and registers the keys that it was used for, or does neither. The signing key is good from a little earlier, for tills whose
+/// clocks are slow.
+pub fn enrol(
+    conn: &mut Conn,
+    token: &str,
+    id: &PartnerId,
+    spki: Spki,
+    (kid, key): (&KeyId, &VerifyingKey),
+    now: Timestamp,
+) -> Result<Changed, KeysError> {
+    let new = NewSigningKey {
+        partner: id.clone(),
+        kid: kid.clone(),
+        key: key.clone(),
+        valid_from: earliest(now),
+        valid_until: None,
+    };
+    change(conn, |conn, ring| {
+        if !is_invited(conn, id, token, now)? {
+            return Err(Problem::new(Code::InvitationInvalid, Code::InvitationInvalid.title()).into());
+        }
+        known_partner(conn, id)?;
+        let used = diesel::update(invitation::table.find(sha256_hex(token.as_bytes()))).set(invitation::used_at.eq(now.as_microsecond()));
+        each_backend!(conn, |c| used.execute(c)).map_err(DbError::from)?;
+        Ok(put_tls(conn, ring, id, spki, now)? | put_signing(conn, ring, &new, now)?)
+    })
+}
+
+/// The earliest instant from which a key that comes now may be valid.
+pub fn earliest(now: Timestamp) -> Timestamp {
+    now.checked_sub(SignedDuration::from_secs(FRESH_SECONDS)).unwrap_or(Timestamp::MIN)
+}
+
+/// All keys.
+pub(super) fn load_keys(conn: &mut Conn) -> Result<Keyring, DbError> {
+    type Signing = (String, String, String, i64, Option<i64>, i64, Option<i64>);
+    let mut ring = Keyring::default();
+    let query = signing_key::table.select((
+        signing_key::kid,
+        signing_key::partner,
+        signing_key::public_key,
+        signing_key::valid_from,
+        signing_key::valid_until,
+        signing_key::registered_at,
+        signing_key::revoked_at,
+    ));
+    for (kid, owner, key, from, until, registered, revoked) in each_backend!(conn, |c| query.load::<Signing>(c))? {
+        let key = Key {
+            partner: read(&owner, "signing_key.partner")?,
+            key: VerifyingKey::from_base64url(&key).map_err(|e| DbError::Corrupt(format!("signing_key.public_key: {e}")))?,
+            valid_from: timestamp(from),
+            valid_until: until.map(timestamp),
+            registered_at: timestamp(registered),
+            revoked_at: revoked.map(timestamp),
+        };
+        ring.put_signing(read(&kid, "signing_key.kid")?, key);
+    }
+    let query = tls_key::table.select((tls_key::spki_sha256, tls_key::partner, tls_key::registered_at, tls_key::revoked_at));
+    for (spki, owner, registered, revoked) in each_backend!(conn, |c| query.load::<(String, String, i64, Option<i64>)>(c))? {
+        let key = TlsKey {
+            partner: read(&owner, "tls_key.partner")?,
+            registered_at: timestamp(registered),
+            revoked_at: revoked.map(timestamp),
+        };
+        ring.put_tls(read(&spki, "tls_key.spki_sha256")?, key);
+    }
+    // People who have left stay in the trail, and so do their keys.
+    let query = person::table.select((person::kid, person::public_key));
+    let mut others = each_backend!(conn, |c| query.load::<(String, String)>(c))?;
+    let query = clearing_key::table.select((clearing_key::kid, clearing_key::public_key));
+    others.extend(each_backend!(conn, |c| query.load::<(String, String)>(c))?);
+    for (kid, key) in others {
+        let key = VerifyingKey::from_base64url(&key).map_err(|e| DbError::Corrupt(format!("a public key: {e}")))?;
+        ring.put_other(read(&kid, "kid")?, key);
+    }
+    Ok(ring)
+}
+
+/// The key behind a partner's request may have been revoked since the request was verified.
+fn may(ring: &Keyring, by: &By) -> Result<(), KeysError> {
+    let By::Partner(id, kid, issued_at) = by else {
+        return Err(Problem::new(Code::FourEyes, "a person alone only revokes keys").into());
+    };
+    ring.usable(kid, id, *issued_at)
+        .map(drop)
+        .map_err(|code| Problem::new(code, code.title()).at(Some("kid")).into())
+}
+
+/// A partner of the network that hasn't gone.
+fn known_partner(conn: &mut Conn, id: &PartnerId) -> Result<(), KeysError> {
+    let status = partner::table.find(id.as_str()).select(partner::status);
+    let status: Option<String> = each_backend!(conn, |c| status.first(c).optional()).map_err(DbError::from)?;
+    match status {
+        Some(status) if read::<Status>(&status, "partner.status")? != Status::Gone => Ok(()),
+        _ => {
+            let why = format!("there is no partner `{id}`: add it to the network file and apply that first");
+            Err(Problem::new(Code::NotFound, why).at(Some("partner")).into())
+        }
+    }
+}
+
+/// Registers a signing key, or ends it; whether that changed anything.
+fn put_signing(conn: &mut Conn, ring: &mut Keyring, new: &NewSigningKey, now: Timestamp) -> Result<bool, KeysError> {
+    let key = Key {
+        partner: new.partner.clone(),
+        key: new.key.clone(),
+        valid_from: new.valid_from,
+        valid_until: new.valid_until,
+        registered_at: now,
+        revoked_at: None,
+    };
+    match ring.admit_signing(&new.kid, &key, now)? {
+        Admission::Known => return Ok(false),
+        Admission::Ends(until) => {
+            let row = diesel::update(signing_key::table.find(new.kid.as_str())).set(signing_key::valid_until.eq(until.as_microsecond()));
+            each_backend!(conn, |c| row.execute(c)).map_err(DbError::from)?;
+            tell(
+                conn,
+                now,
+                "key.ends",
+                &new.partner,
+                new.kid.as_str(),
+                &[("ends_at", until.to_string())],
+            )?;
+        }
+        Admission::New => {
+            let row = (
+                signing_key::kid.eq(new.kid.as_str()),
+                signing_key::partner.eq(new.partner.as_str()),
+                signing_key::public_key.eq(new.key.to_base64url()),
+                signing_key::valid_from.eq(new.valid_from.as_microsecond()),
+                signing_key::valid_until.eq(new.valid_until.map(Timestamp::as_microsecond)),
+                signing_key::registered_at.eq(now.as_microsecond()),
+            );
+            each_backend!(conn, |c| diesel::insert_into(signing_key::table).values(row).execute(c)).map_err(DbError::from)?;
+            let facts = [("use", "signing".to_owned()), ("valid_from", new.valid_from.to_string())];
+            tell(conn, now, "key.registered", &new.partner, new.kid.as_str(), &facts)?;
+            ring.put_signing(new.kid.clone(), key);
+        }
+    }
+    Ok(true)
+}
+
+/// Registers a TLS key; whether that changed anything.
+fn put_tls(conn: &mut Conn, ring: &mut Keyring, id: &PartnerId, spki: Spki, now: Timestamp) -> Result<bool, KeysError> {
+    let new = ring.admit_tls(&spki, id)? == Admission::New;
+    if new {
+        let row = (
+            tls_key::spki_sha256.eq(spki.to_string()),
+            tls_key::partner.eq(id.as_str()),
+            tls_key::registered_at.eq(now.as_microsecond()),
+        );
+        each_backend!(conn, |c| diesel::insert_into(tls_key::table).values(row).execute(c)).map_err(DbError::from)?;
+        let key = TlsKey {
+            partner: id.clone(),
+            registered_at: now,
+            revoked_at: None,
+        };
+        tell(conn, now, "key.registered", id, &spki.to_string(), &[("use", "tls".to_owned())])?;
+        ring.put_tls(spki, key);
+    }
+    Ok(new)
+}

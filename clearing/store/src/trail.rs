@@ -1,0 +1,262 @@
+//! The trail of documents, recomputed: whatever is in force is what was signed, by those who had to sign it. Part of `clearing check`.
+
+use std::collections::HashMap;
+
+use diesel::prelude::*;
+use jiff::civil::Date;
+use migrations::schema::{agreement, calendar, rate, settlement_window, signing_key, tls_key};
+use migrations::{Conn, DbError, each_backend};
+use partner_sdk::agreement::Terms;
+use partner_sdk::change::{Change, Proposal};
+use partner_sdk::document::{Kind, State};
+use partner_sdk::jws::{Compact, TYP_AGREEMENT, TYP_CHANGE, VerifyingKey};
+use partner_sdk::wire::keys::{KeyName, Revocation, TYP_REVOCATION};
+use partner_sdk::{KeyId, PartnerId};
+use settlement::Calendar;
+use settlement::calendar::BEGINNING;
+
+use super::admin::is_sandbox;
+use super::directory::{load_directory, parties};
+use super::documents::{self, Document, Signed};
+use super::people::{self, CLEARING, Known, NEWCOMER};
+use ledger::directory::Directory;
+
+/// Keys by their id, each with its owner.
+type Owned = HashMap<String, (String, VerifyingKey)>;
+
+/// Who has which key, revoked and left ones too. Nobody signs in another's role, whatever the ids of the keys are.
+struct Keys {
+    partners: Owned,
+    people: Owned,
+    clearing: Owned,
+}
+
+impl Keys {
+    fn of(&self, kind: Kind, role: &str) -> &Owned {
+        match (kind, role) {
+            (_, CLEARING) => &self.clearing,
+            (Kind::Agreement, "proposer" | "counterparty") => &self.partners,
+            _ => &self.people,
+        }
+    }
+}
+
+/// Every document whose signatures don't hold, and everything in force without a document that says so; empty when all is well. `clearing` is the key
+/// that countersigns; those before it are in the database.
+pub fn check(conn: &mut Conn, kid: &KeyId, clearing: &VerifyingKey) -> Result<Vec<String>, DbError> {
+    conn.snapshot(|conn| {
+        let directory = load_directory(conn)?;
+        let (agreements, changes) = (documents::all(conn, Kind::Agreement)?, documents::all(conn, Kind::Change)?);
+        let mut own = people::clearing_keys(conn)?;
+        own.insert(kid.to_string(), clearing.clone());
+        let founding = people::founding(conn)?;
+        let known = people::known(&founding, &changes, &own);
+        let keys = keys(conn, &known, own)?;
+        let mut findings: Vec<String> = agreements
+            .iter()
+            .chain(&changes)
+            .filter_map(|document| fault(document, &keys, &directory).map(|why| format!("document {}: {why}", document.hash)))
+            .collect();
+        let in_force = |document: &&Document| matches!(document.state, State::InForce | State::Superseded | State::Terminated);
+        let agreed: HashMap<&str, &str> = agreements
+            .iter()
+            .filter(in_force)
+            .map(|document| (document.hash.as_str(), document.payload.as_str()))
+            .collect();
+        let changed = Changed::of(changes.iter().filter(in_force));
+        // Only in a sandbox is the network file's word enough, whose documents have no time of publication.
+        let sandbox = is_sandbox(conn)?;
+        let query = agreement::table.select((agreement::hash, agreement::published_at, agreement::terms));
+        for (hash, published_at, terms) in each_backend!(conn, |c| query.load::<(String, i64, String)>(c))? {
+            let by_file = sandbox && published_at == 0;
+            if !by_file && agreed.get(hash.as_str()) != Some(&terms.as_str()) {
+                findings.push(format!("agreement {hash} is in force, and no signed document says so"));
+            }
+        }
+        let query = rate::table.select((rate::hash, rate::published_at, rate::terms, rate::taken_back_by));
+        for (hash, published_at, terms, taken_back) in each_backend!(conn, |c| query.load::<(String, i64, String, Option<String>)>(c))? {
+            let by_file = sandbox && published_at == 0;
+            if !by_file && !changed.published.contains(&terms) {
+                findings.push(format!("rate or bonus {hash} is in force, and no signed document says so"));
+            }
+            if taken_back.is_some_and(|by| changed.taken_back.get(&by) != Some(&hash)) {
+                findings.push(format!("rate or bonus {hash} is taken back, and no signed document says so"));
+            }
+        }
+        findings.extend(unsigned_calendars(conn, &changed.calendars, &founding)?);
+        findings.extend(people::findings(conn, &known)?);
+        findings.extend(unsigned_revocations(conn, &known)?);
+        if !sandbox {
+            findings.extend(unsigned_settlements(conn, &changed.settled)?);
+        }
+        Ok(findings)
+    })
+}
+
+/// What the changes in force say, by the hash of the document.
+#[derive(Default)]
+struct Changed {
+    published: Vec<String>,
+    taken_back: HashMap<String, String>,
+    /// First date and canonical terms.
+    calendars: HashMap<String, (String, String)>,
+    settled: HashMap<String, String>,
+}
+
+impl Changed {
+    fn of<'a>(documents: impl Iterator<Item = &'a Document>) -> Self {
+        let mut changed = Self::default();
+        for document in documents {
+            let hash = document.hash.clone();
+            let Ok(proposal) = partner_sdk::document::read::<Proposal>(document.payload.as_bytes()) else {
+                continue;
+            };
+            let calendar = |first: Date, calendar: &Calendar| (first.to_string(), serde_json::to_string(calendar).unwrap_or_default());
+            match proposal.change {
+                Change::Rate(terms) => changed.published.push(partner_sdk::document::write(&terms)),
+                Change::Bonus(terms) => changed.published.push(partner_sdk::document::write(&terms)),
+                Change::TakeBack { published } => drop(changed.taken_back.insert(hash, published)),
+                Change::Calendar(terms) => drop(changed.calendars.insert(hash, calendar(terms.first_date, &terms.calendar()))),
+                Change::Found { calendar: first, .. } => drop(changed.calendars.insert(hash, calendar(BEGINNING, &first))),
+                Change::Settle { business_date } => drop(changed.settled.insert(hash, business_date.to_string())),
+                _ => {}
+            }
+        }
+        changed
+    }
+}
+
+/// Calendars that the documents which they name don't put in force. The first is the founding's, and before that the network file's.
+fn unsigned_calendars(conn: &mut Conn, signed: &HashMap<String, (String, String)>, founding: &str) -> Result<Vec<String>, DbError> {
+    let query = calendar::table.order(calendar::no);
+    let mut findings = vec![];
+    for (no, first, mut document, terms) in each_backend!(conn, |c| query.load::<(i32, String, String, String)>(c))? {
+        if no == 1 {
+            document = founding.to_owned();
+        }
+        if !(no == 1 && founding.is_empty()) && signed.get(&document) != Some(&(first.clone(), terms)) {
+            findings.push(format!("calendar {no} (from {first}) is in force, and no signed document says so"));
+        }
+    }
+    Ok(findings)
+}
+
+/// Keys that a person is said to have revoked, without its signature.
+fn unsigned_revocations(conn: &mut Conn, known: &[Known]) -> Result<Vec<String>, DbError> {
+    type Row = (String, Option<String>, Option<String>);
+    let signing = signing_key::table.select((signing_key::kid, signing_key::revoked_by, signing_key::revocation));
+    let tls = tls_key::table.select((tls_key::spki_sha256, tls_key::revoked_by, tls_key::revocation));
+    let mut rows: Vec<Row> = each_backend!(conn, |c| signing.load(c))?;
+    rows.extend(each_backend!(conn, |c| tls.load::<Row>(c))?);
+    let mut findings = vec![];
+    for (key, by, text) in rows {
+        let Some(name) = by.as_deref().and_then(|by| by.strip_prefix("operator ")) else {
+            continue;
+        };
+        if !text.is_some_and(|text| revoked(&text, &key, name, known)) {
+            findings.push(format!("key {key} is revoked by {name}, and no signature says so"));
+        }
+    }
+    Ok(findings)
+}
+
+/// Whether this is the person's signed word that this key is revoked.
+fn revoked(text: &str, key: &str, name: &str, known: &[Known]) -> bool {
+    let Ok(jws) = Compact::parse_as(text, TYP_REVOCATION) else {
+        return false;
+    };
+    let by = known
+        .iter()
+        .find(|one| one.person.name == name && one.person.kid == jws.kid.as_str());
+    let named = Revocation::parse(&jws.payload).is_ok_and(|revocation| match revocation.key {
+        KeyName::Kid(kid) => kid.as_str() == key,
+        KeyName::Spki(spki) => spki.to_string() == key,
+    });
+    named && by.is_some_and(|one| jws.verify(&one.person.key).is_ok())
+}
+
+/// Windows that are settled without two people's word.
+fn unsigned_settlements(conn: &mut Conn, signed: &HashMap<String, String>) -> Result<Vec<String>, DbError> {
+    let query = settlement_window::table
+        .filter(settlement_window::settled_at.is_not_null())
+        .select((settlement_window::business_date, settlement_window::settled_by));
+    let rows = each_backend!(conn, |c| query.load::<(String, Option<String>)>(c))?;
+    let unsigned = rows
+        .into_iter()
+        .filter(|(date, by)| by.as_ref().and_then(|by| signed.get(by)) != Some(date));
+    Ok(unsigned
+        .map(|(date, _)| format!("window {date} is settled, and no signed document says so"))
+        .collect())
+}
+
+fn keys(conn: &mut Conn, known: &[Known], clearing: HashMap<String, VerifyingKey>) -> Result<Keys, DbError> {
+    let partners = signing_key::table.select((signing_key::kid, signing_key::partner, signing_key::public_key));
+    let person = |one: &Known| (one.person.kid.clone(), (one.person.name.clone(), one.person.key.clone()));
+    Ok(Keys {
+        partners: owned(each_backend!(conn, |c| partners.load(c))?)?,
+        people: known.iter().map(person).collect(),
+        clearing: clearing.into_iter().map(|(kid, key)| (kid, (CLEARING.to_owned(), key))).collect(),
+    })
+}
+
+fn owned(rows: Vec<(String, String, String)>) -> Result<Owned, DbError> {
+    let read = |(kid, owner, key): (String, String, String)| {
+        let key = VerifyingKey::from_base64url(&key).map_err(|e| DbError::Corrupt(format!("a public key: {e}")))?;
+        Ok((kid, (owner, key)))
+    };
+    rows.into_iter().map(read).collect()
+}
+
+/// What is wrong with a document, if anything is.
+fn fault(document: &Document, keys: &Keys, directory: &Directory) -> Option<String> {
+    if document.general().hash() != document.hash {
+        return Some("its payload isn't what its name says".to_owned());
+    }
+    let typ = match document.kind {
+        Kind::Agreement => TYP_AGREEMENT,
+        Kind::Change => TYP_CHANGE,
+    };
+    let signed = |role: &str| document.signatures.iter().find(|one| one.role == role);
+    let newcomer = people::newcomer(document);
+    let verifies = |one: &Signed| {
+        // Who is to come is no person yet: the document itself says by which key.
+        if one.role == NEWCOMER {
+            return newcomer.as_ref().is_some_and(|person| person.has_accepted(document));
+        }
+        let known = keys.of(document.kind, &one.role).get(one.signature.kid.as_str());
+        known.is_some_and(|(owner, key)| {
+            *owner == one.signer && one.signature.typ == typ && one.signature.verify(document.payload.as_bytes(), key).is_ok()
+        })
+    };
+    if let Some(bad) = document.signatures.iter().find(|one| !verifies(one)) {
+        return Some(format!("the signature of {} as {} doesn't hold", bad.signer, bad.role));
+    }
+    let in_force = matches!(document.state, State::InForce | State::Superseded | State::Terminated);
+    let signers = |role: &str| signed(role).map(|one| one.signer.as_str());
+    let mut needed = vec!["proposer"];
+    if in_force {
+        needed.extend(["approver", CLEARING]);
+        needed.extend(newcomer.as_ref().map(|_| NEWCOMER));
+    }
+    if let Some(missing) = needed.into_iter().find(|role| signed(role).is_none()) {
+        return Some(format!("it is {} without the signature of the {missing}", document.state));
+    }
+    match document.kind {
+        Kind::Change if signers("proposer") == signers("approver") => Some("one person has proposed and approved it".to_owned()),
+        Kind::Change => None,
+        Kind::Agreement => {
+            // Who has to have signed follows from the terms, not from the row beside them.
+            let terms: Terms = partner_sdk::document::read(document.payload.as_bytes()).ok()?;
+            let (partner, issuer) = parties(directory, &terms)?;
+            let both = [signers("proposer"), signers("counterparty")];
+            let lacks = |party: &PartnerId| !both.contains(&Some(party.as_str()));
+            let due = if in_force || document.state == State::Signed {
+                vec![partner, issuer]
+            } else {
+                vec![]
+            };
+            let missing = due.into_iter().find(|party| lacks(party));
+            missing.map(|party| format!("it is {} without the signature of {party}", document.state))
+        }
+    }
+}
