@@ -412,7 +412,7 @@ fn add_partner(config: &Path, id: &PartnerId, csr: &Path, kid: &KeyId, key: &str
 }
 
 fn clock(conn: &mut Conn, at: Option<Timestamp>) -> anyhow::Result<Clock> {
-    match (admin::is_sandbox(conn)?, at) {
+    match (store::is_sandbox(conn)?, at) {
         (true, Some(at)) => Ok(Clock::sandbox(at)),
         (false, None) => Ok(Clock::System),
         (true, None) => bail!("this database is a sandbox: say where its clock stands, with --sandbox-clock"),

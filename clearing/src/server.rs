@@ -53,7 +53,7 @@ const SHUTDOWN_SECONDS: u64 = 20;
 pub fn start(config: &Config, clock: Clock, unattended: bool) -> anyhow::Result<Running> {
     let url = Url::new(config.database.as_str());
     let mut conn = config.open_database()?;
-    let sandbox = admin::is_sandbox(&mut conn)?;
+    let sandbox = store::is_sandbox(&mut conn)?;
     ensure!(
         sandbox == clock.is_sandbox(),
         "a clock that can be set serves only a database made as a sandbox, and such a database only such a clock"

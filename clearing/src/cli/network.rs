@@ -115,7 +115,7 @@ fn faults(conn: &mut Conn, draft: &Draft) -> anyhow::Result<Vec<String>> {
 /// Why no such file is taken any more, whatever it states. In a sandbox the network file is the operator's word. Elsewhere it only founds the network: what
 /// partners owe each other is for them to sign, and changes take two people.
 fn closed_to_files(conn: &mut Conn, network: &Network) -> anyhow::Result<Option<String>> {
-    if admin::is_sandbox(conn)? {
+    if store::is_sandbox(conn)? {
         return Ok(None);
     }
     let reason = if people::is_founded(conn)? {

@@ -14,8 +14,9 @@ use super::rights::Role;
 use super::{Done, add, by_partner, by_person, decide, fact, find, fresh, key_of, may_sign, no_document, open, role, step, tell, verified};
 use ledger::directory::{Directory, agreement_key};
 use ledger::timestamp;
-use store::admin::{grow_version, insert_agreement};
+use store::admin::insert_agreement;
 use store::documents::{self, Document};
+use store::grow_version;
 use store::{check_agreement, load_directory, parties};
 
 /// A partner proposes an agreement: a document with its own signature, over terms that it is a party of.

@@ -17,9 +17,10 @@ use super::{
 use ledger::AccountKey;
 use ledger::directory::Directory;
 use ledger::network::RESERVED;
-use store::admin::{grow_version, insert_bonus, insert_rate, put_programme};
+use store::admin::{insert_bonus, insert_rate, put_programme};
 use store::documents::{self, Document};
 use store::events::EVERYBODY;
+use store::grow_version;
 use store::people::{NEWCOMER, Person, newcomer};
 use store::{self, keys, load_directory, partners, write_off};
 

@@ -10,7 +10,7 @@ use migrations::schema::{account, hold, lot};
 use migrations::{Conn, DbError, each_backend};
 use partner_sdk::{Amount, Body, MemberNumber, ProgrammeCode};
 
-use super::load::{quote_of, target};
+use super::named::{quote_of, target};
 use super::rows::{HoldRow, LotRow, read};
 use ledger::{AccountKey, Lot, LotKey, Verified, WorkingSet};
 

@@ -11,7 +11,7 @@ use partner_sdk::{PartnerId, ProgrammeCode};
 use settlement::Calendar;
 
 use super::directory::{BONUS, RATE, check_agreement, check_bonus, check_rate, load_directory};
-use super::head::lock_head;
+use super::head::{grow_version, is_sandbox, lock_head};
 use ledger::directory::{Directory, Numbered, Programme, ProgrammeTerms, agreement_key};
 use ledger::gains;
 use ledger::network::{Draft, Network, PartnerEntry, Unread};
@@ -38,12 +38,6 @@ pub fn init(conn: &mut Conn, sandbox: bool) -> anyhow::Result<()> {
         if sandbox { "without being" } else { "as" }
     );
     Ok(())
-}
-
-/// Whether the database was made as a sandbox, in which the clock may be set.
-pub fn is_sandbox(conn: &mut Conn) -> Result<bool, DbError> {
-    let made: Option<bool> = each_backend!(conn, |c| head::table.select(head::sandbox).first(c).optional())?;
-    made.ok_or_else(|| DbError::Corrupt("no clearinghouse is in it; `clearing init` makes one".into()))
 }
 
 /// Opens a database that `clearing init` made, and brings its tables up to date. Nothing is made anew: a name typed wrong is an error.
@@ -237,14 +231,6 @@ impl From<anyhow::Error> for Stopped {
     fn from(error: anyhow::Error) -> Self {
         Self::Failed(error)
     }
-}
-
-/// Says that the reference data has changed; whoever holds it in memory reads it again.
-pub fn grow_version(conn: &mut Conn, version: i64) -> Result<(), DbError> {
-    each_backend!(conn, |c| diesel::update(head::table)
-        .set(head::directory_version.eq(version + 1))
-        .execute(c))?;
-    Ok(())
 }
 
 fn set_calendar(conn: &mut Conn, new: &Calendar) -> anyhow::Result<()> {

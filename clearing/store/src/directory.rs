@@ -5,16 +5,17 @@ use std::sync::Arc;
 
 use diesel::prelude::*;
 use jiff::Timestamp;
-use migrations::schema::{agreement, head, net_debit_cap, partner, programme, rate};
+use migrations::schema::{agreement, clearing_key, head, net_debit_cap, partner, person, programme, rate, signing_key, tls_key};
 use migrations::{Conn, DbError, each_backend};
 use partner_sdk::agreement::{Agreement, AgreementKind, Terms, TermsError};
 use partner_sdk::change::Custody;
+use partner_sdk::jws::VerifyingKey;
 use partner_sdk::rate::{Bonus, BonusTerms, Rate, RateTerms};
 use partner_sdk::{Currency, Money, PartnerId, ProgrammeCode};
 
-use super::keys::load_keys;
 use super::rows::read;
 use ledger::directory::{Directory, Numbered, Partner, Programme, ProgrammeTerms};
+use ledger::keyring::{Key, Keyring, TlsKey};
 use ledger::timestamp;
 
 /// The reference data as this connection sees it: what is known already, where it hasn't grown.
@@ -194,4 +195,49 @@ pub fn check_bonus(directory: &Directory, terms: &BonusTerms, published: Timesta
 fn scale_of(directory: &Directory, code: &ProgrammeCode) -> anyhow::Result<u32> {
     let programme = directory.programmes.get(code);
     Ok(programme.with_context(|| format!("there is no programme {code}"))?.terms.scale)
+}
+
+/// All keys, also those of people who have left.
+pub(super) fn load_keys(conn: &mut Conn) -> Result<Keyring, DbError> {
+    type Signing = (String, String, String, i64, Option<i64>, i64, Option<i64>);
+    let mut ring = Keyring::default();
+    let query = signing_key::table.select((
+        signing_key::kid,
+        signing_key::partner,
+        signing_key::public_key,
+        signing_key::valid_from,
+        signing_key::valid_until,
+        signing_key::registered_at,
+        signing_key::revoked_at,
+    ));
+    for (kid, owner, key, from, until, registered, revoked) in each_backend!(conn, |c| query.load::<Signing>(c))? {
+        let key = Key {
+            partner: read(&owner, "signing_key.partner")?,
+            key: VerifyingKey::from_base64url(&key).map_err(|e| DbError::Corrupt(format!("signing_key.public_key: {e}")))?,
+            valid_from: timestamp(from),
+            valid_until: until.map(timestamp),
+            registered_at: timestamp(registered),
+            revoked_at: revoked.map(timestamp),
+        };
+        ring.put_signing(read(&kid, "signing_key.kid")?, key);
+    }
+    let query = tls_key::table.select((tls_key::spki_sha256, tls_key::partner, tls_key::registered_at, tls_key::revoked_at));
+    for (spki, owner, registered, revoked) in each_backend!(conn, |c| query.load::<(String, String, i64, Option<i64>)>(c))? {
+        let key = TlsKey {
+            partner: read(&owner, "tls_key.partner")?,
+            registered_at: timestamp(registered),
+            revoked_at: revoked.map(timestamp),
+        };
+        ring.put_tls(read(&spki, "tls_key.spki_sha256")?, key);
+    }
+    // People who have left stay in the trail, and so do their keys.
+    let query = person::table.select((person::kid, person::public_key));
+    let mut others = each_backend!(conn, |c| query.load::<(String, String)>(c))?;
+    let query = clearing_key::table.select((clearing_key::kid, clearing_key::public_key));
+    others.extend(each_backend!(conn, |c| query.load::<(String, String)>(c))?);
+    for (kid, key) in others {
+        let key = VerifyingKey::from_base64url(&key).map_err(|e| DbError::Corrupt(format!("a public key: {e}")))?;
+        ring.put_other(read(&kid, "kid")?, key);
+    }
+    Ok(ring)
 }

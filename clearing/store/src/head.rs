@@ -97,3 +97,17 @@ pub fn last_at(conn: &mut Conn) -> Result<i64, DbError> {
 pub fn directory_version(conn: &mut Conn) -> Result<i64, DbError> {
     Ok(each_backend!(conn, |c| head::table.select(head::directory_version).first(c))?)
 }
+
+/// Whether the database was made as a sandbox, in which the clock may be set.
+pub fn is_sandbox(conn: &mut Conn) -> Result<bool, DbError> {
+    let made: Option<bool> = each_backend!(conn, |c| head::table.select(head::sandbox).first(c).optional())?;
+    made.ok_or_else(|| DbError::Corrupt("no clearinghouse is in it; `clearing init` makes one".into()))
+}
+
+/// Says that the reference data has changed; whoever holds it in memory reads it again.
+pub fn grow_version(conn: &mut Conn, version: i64) -> Result<(), DbError> {
+    each_backend!(conn, |c| diesel::update(head::table)
+        .set(head::directory_version.eq(version + 1))
+        .execute(c))?;
+    Ok(())
+}

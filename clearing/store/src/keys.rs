@@ -5,22 +5,20 @@ use std::sync::Arc;
 
 use diesel::prelude::*;
 use jiff::{SignedDuration, Timestamp};
-use migrations::schema::{clearing_key, invitation, partner, person, signing_key, tls_key};
+use migrations::schema::{clearing_key, invitation, partner, signing_key, tls_key};
 use migrations::{Conn, DbError, each_backend};
 use partner_sdk::change::Status;
 use partner_sdk::jws::{Compact, VerifyingKey, sha256_hex};
 use partner_sdk::wire::keys::{FRESH_SECONDS, KeyName, Reason, Revocation, Spki, TYP_REVOCATION};
 use partner_sdk::{Code, KeyId, PartnerId, Problem};
 
-use super::admin::{grow_version, is_sandbox};
-use super::directory::load_directory;
+use super::directory::{load_directory, load_keys};
 use super::events::{self, NewEvent, OPERATOR};
-use super::head::lock_head;
+use super::head::{grow_version, is_sandbox, lock_head};
 use super::people::{is_founded, people};
 use super::rows::read;
 use ledger::directory::Directory;
 use ledger::keyring::{Admission, Key, Keyring, TlsKey, fresh};
-use ledger::timestamp;
 
 /// How long an invitation is good for.
 const INVITED: SignedDuration = SignedDuration::from_hours(24);
@@ -365,51 +363,6 @@ pub fn enrol(
 /// The earliest instant from which a key that comes now may be valid.
 pub fn earliest(now: Timestamp) -> Timestamp {
     now.checked_sub(SignedDuration::from_secs(FRESH_SECONDS)).unwrap_or(Timestamp::MIN)
-}
-
-/// All keys.
-pub(super) fn load_keys(conn: &mut Conn) -> Result<Keyring, DbError> {
-    type Signing = (String, String, String, i64, Option<i64>, i64, Option<i64>);
-    let mut ring = Keyring::default();
-    let query = signing_key::table.select((
-        signing_key::kid,
-        signing_key::partner,
-        signing_key::public_key,
-        signing_key::valid_from,
-        signing_key::valid_until,
-        signing_key::registered_at,
-        signing_key::revoked_at,
-    ));
-    for (kid, owner, key, from, until, registered, revoked) in each_backend!(conn, |c| query.load::<Signing>(c))? {
-        let key = Key {
-            partner: read(&owner, "signing_key.partner")?,
-            key: VerifyingKey::from_base64url(&key).map_err(|e| DbError::Corrupt(format!("signing_key.public_key: {e}")))?,
-            valid_from: timestamp(from),
-            valid_until: until.map(timestamp),
-            registered_at: timestamp(registered),
-            revoked_at: revoked.map(timestamp),
-        };
-        ring.put_signing(read(&kid, "signing_key.kid")?, key);
-    }
-    let query = tls_key::table.select((tls_key::spki_sha256, tls_key::partner, tls_key::registered_at, tls_key::revoked_at));
-    for (spki, owner, registered, revoked) in each_backend!(conn, |c| query.load::<(String, String, i64, Option<i64>)>(c))? {
-        let key = TlsKey {
-            partner: read(&owner, "tls_key.partner")?,
-            registered_at: timestamp(registered),
-            revoked_at: revoked.map(timestamp),
-        };
-        ring.put_tls(read(&spki, "tls_key.spki_sha256")?, key);
-    }
-    // People who have left stay in the trail, and so do their keys.
-    let query = person::table.select((person::kid, person::public_key));
-    let mut others = each_backend!(conn, |c| query.load::<(String, String)>(c))?;
-    let query = clearing_key::table.select((clearing_key::kid, clearing_key::public_key));
-    others.extend(each_backend!(conn, |c| query.load::<(String, String)>(c))?);
-    for (kid, key) in others {
-        let key = VerifyingKey::from_base64url(&key).map_err(|e| DbError::Corrupt(format!("a public key: {e}")))?;
-        ring.put_other(read(&kid, "kid")?, key);
-    }
-    Ok(ring)
 }
 
 /// The key behind a partner's request may have been revoked since the request was verified.

@@ -11,6 +11,7 @@ mod head;
 pub mod keys;
 pub mod listing;
 mod load;
+mod named;
 pub mod partners;
 pub mod pending;
 pub mod people;
@@ -25,7 +26,7 @@ mod write_off;
 
 pub use directory::{check_agreement, check_bonus, check_rate, current_directory, load_directory, parties};
 pub use expire::expire_lots;
-pub use head::{MOST_AT_ONCE, Unready, directory_version, last_at, lock_head};
+pub use head::{MOST_AT_ONCE, Unready, directory_version, grow_version, is_sandbox, last_at, lock_head};
 pub use load::load;
 pub use migrations::{Conn, DbError, Url};
 pub use persist::persist;

@@ -8,11 +8,12 @@ use diesel::prelude::*;
 use diesel::sql_types::Bool;
 use migrations::schema::{exposure, hold, limit_use, message, position, posting, quote, reversal, settlement_window};
 use migrations::{Conn, DbError, each_backend};
-use partner_sdk::{Body, Currency, MessageId, PartnerId};
+use partner_sdk::{Body, Currency, MessageId};
 
 use super::accounts::{accounts_of, load_accounts};
 use super::directory::load_directory;
 use super::head::{MOST_AT_ONCE, Unready, lock};
+use super::named::{quote_of, target};
 use super::pending::load_pending;
 use super::prepaid::load_blocks;
 use super::rows::{HoldRow, POSTED, PostedRow, QuoteRow, read};
@@ -78,25 +79,6 @@ fn unnetted(conn: &mut Conn) -> Result<Vec<(jiff::civil::Date, i64)>, DbError> {
     };
     let read = |(date, cut_off): (String, i64)| Ok((read(&date, "settlement_window.business_date")?, cut_off));
     rows.into_iter().map(read).collect()
-}
-
-/// The earlier message that a message refers to.
-pub(super) fn target(verified: &Verified) -> Option<(PartnerId, MessageId)> {
-    let (sender, id) = match &verified.message.body {
-        Body::Capture { authorisation, .. } | Body::Void { authorisation } => (&verified.message.sender, authorisation),
-        Body::Reverse { message, .. } => (&verified.message.sender, message),
-        Body::Acknowledge { sender_of, exchange, .. } | Body::Refuse { sender_of, exchange, .. } => (sender_of, exchange),
-        _ => return None,
-    };
-    Some((sender.clone(), id.clone()))
-}
-
-/// The quote that an exchange names.
-pub(super) fn quote_of(verified: &Verified) -> Option<&MessageId> {
-    match &verified.message.body {
-        Body::Exchange { quote, .. } => Some(quote),
-        _ => None,
-    }
 }
 
 /// Loads messages of the same names, those referred to, and quotes; returns the sequence numbers of those referred to.

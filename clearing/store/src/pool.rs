@@ -122,7 +122,7 @@ mod tests {
             Err::<(), _>(if made { Trouble::Refused } else { Trouble::Database })
         });
         assert!(matches!(refused, Err(Trouble::Refused)));
-        let seen = |turn: Turn| turn.with(|conn| Ok::<_, Trouble>(crate::admin::is_sandbox(conn)?));
+        let seen = |turn: Turn| turn.with(|conn| Ok::<_, Trouble>(crate::is_sandbox(conn)?));
         assert!(seen(turn().await).expect("the same connection"));
         let failed = turn().await.with(|_| Err::<(), _>(Trouble::Database));
         assert!(failed.is_err());

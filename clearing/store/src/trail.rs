@@ -15,9 +15,9 @@ use partner_sdk::{KeyId, PartnerId};
 use settlement::Calendar;
 use settlement::calendar::BEGINNING;
 
-use super::admin::is_sandbox;
 use super::directory::{load_directory, parties};
 use super::documents::{self, Document, Signed};
+use super::head::is_sandbox;
 use super::people::{self, CLEARING, Known, NEWCOMER};
 use ledger::directory::Directory;
 
