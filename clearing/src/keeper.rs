@@ -9,10 +9,10 @@ use migrations::{Conn, Url};
 use tokio::sync::watch;
 
 use crate::clock::Clock;
-use crate::failures::Failures;
+use crate::edge::failures::Failures;
+use crate::edge::tls::{Files, Live};
 use crate::night::Night;
-use crate::tls::{Files, Live};
-use crate::writer::Reference;
+use crate::posting::writer::Reference;
 use store::{self, events, pending};
 
 /// How often a keeper looks.

@@ -14,16 +14,16 @@ use partner_sdk::jws::SigningKey;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
-use crate::config::Config;
-use crate::failures::Failures;
-use crate::http::State;
+use crate::edge::failures::Failures;
+use crate::edge::http::State;
+use crate::edge::listen::{Listeners, most_connections, most_waiting};
+use crate::edge::shares::Shares;
+use crate::edge::tls::Files;
 use crate::keeper::Keeper;
-use crate::listen::{Listeners, most_connections, most_waiting};
 use crate::night::Night;
-use crate::pki;
-use crate::shares::Shares;
-use crate::tls::Files;
-use crate::writer::{self, Ledger, Reference};
+use crate::office::config::Config;
+use crate::office::pki;
+use crate::posting::writer::{self, Ledger, Reference};
 use store::{self, Pool, admin, events};
 
 /// A service that runs.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use clearing::clock::Clock;
-use clearing::demo::sandbox::Sandbox;
+use clearing::commands::demo::sandbox::Sandbox;
 use ledger::network::Network;
 use partner_sdk::client::Client;
 use store::books;

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use clearing::listen::most_waiting;
+use clearing::edge::listen::most_waiting;
 use partner_sdk::client::Identity;
 use partner_sdk::wire::keys::KeyName;
 use partner_sdk::{Code, PartnerId};

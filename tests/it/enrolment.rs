@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use clearing::pki;
+use clearing::office::pki;
 use diesel::prelude::*;
 use jiff::ToSpan;
 use migrations::each_backend;

@@ -1,9 +1,9 @@
 //! Whatever a person does is signed by that person's key: the founding, who comes and goes, what one does alone, what takes two.
 
 use clearing::clock::Clock;
-use clearing::demo::sandbox::Sandbox;
+use clearing::commands::demo::sandbox::Sandbox;
 use clearing::documents::Fault;
-use clearing::{install, pki};
+use clearing::office::{install, pki};
 use diesel::prelude::*;
 use jiff::ToSpan;
 use ledger::network::Network;

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::process::Output;
 
 use clearing::clock::Clock;
-use clearing::demo::sandbox::Sandbox;
-use clearing::pki;
+use clearing::commands::demo::sandbox::Sandbox;
+use clearing::office::pki;
 use ledger::network::Network;
 use partner_sdk::agreement::{AgreementKind, Terms};
 use partner_sdk::client::{Client, ClientError, Identity, new_message_id};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use clearing::demo::{self, Options};
+use clearing::commands::demo::{self, Options};
 use partner_sdk::Amount;
 use settlement::Settlement;
 

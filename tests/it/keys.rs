@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use clearing::pki;
+use clearing::office::pki;
 use jiff::{Timestamp, ToSpan};
 use ledger::network::Network;
 use partner_sdk::client::keys::enrol;

@@ -6,8 +6,8 @@ use std::process::{Child, Stdio};
 use std::sync::Arc;
 
 use clearing::clock::Clock;
-use clearing::demo::sandbox::Sandbox;
-use clearing::{install, pki};
+use clearing::commands::demo::sandbox::Sandbox;
+use clearing::office::{install, pki};
 use ledger::network::Network;
 use partner_sdk::client::tls::anonymous_config;
 use partner_sdk::client::{Client, Identity, new_message_id};

@@ -1,6 +1,6 @@
 //! Who comes after the founding does so by a key of its own; and a key that is revoked is revoked once.
 
-use clearing::pki;
+use clearing::office::pki;
 use diesel::prelude::*;
 use migrations::each_backend;
 use migrations::schema::document_signature;

@@ -1,6 +1,6 @@
 //! What is refused is told plainly: what is wrong, and what is allowed. And what is too long to be meant isn't taken.
 
-use clearing::pki;
+use clearing::office::pki;
 use partner_sdk::client::ClientError;
 use partner_sdk::text::MAX_NAME;
 use partner_sdk::wire::keys::Reason;

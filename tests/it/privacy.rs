@@ -1,6 +1,6 @@
 //! What partners agreed on stays theirs: hashes tell nobody what they stand for, and no answer tells whether something of others is there.
 
-use clearing::verify;
+use clearing::posting::verify;
 use jiff::ToSpan;
 use partner_sdk::agreement::Terms;
 use partner_sdk::document::{self, Action, State};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
-use clearing::demo::sandbox::Party;
+use clearing::commands::demo::sandbox::Party;
 use jiff::{Timestamp, ToSpan};
 use partner_sdk::client::{Client, new_message_id};
 use partner_sdk::{Body, Code, Message, MessageId, Receipt};

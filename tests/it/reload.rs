@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use clearing::config::Overdue;
-use clearing::install;
-use clearing::pki::{self, Issued};
-use clearing::tls::Files;
+use clearing::edge::tls::Files;
+use clearing::office::config::Overdue;
+use clearing::office::install;
+use clearing::office::pki::{self, Issued};
 use jiff::{SignedDuration, Timestamp};
 use partner_sdk::client::{Client, ClientError, Identity};
 use partner_sdk::{Code, PartnerId};

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clearing::clock::Clock;
-use clearing::demo::sandbox::{Party, Sandbox};
+use clearing::commands::demo::sandbox::{Party, Sandbox};
 use ledger::network::Network;
 use partner_sdk::client::Client;
 use partner_sdk::wire::{Answer, Event, ExchangeState, Outcome};

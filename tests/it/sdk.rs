@@ -1,7 +1,7 @@
 //! The SDK as docs/PROTOCOL.md shows it.
 
 use clearing::clock::Clock;
-use clearing::demo::sandbox::Sandbox;
+use clearing::commands::demo::sandbox::Sandbox;
 use jiff::Timestamp;
 use ledger::network::Network;
 use partner_sdk::agreement::{AgreementKind, Terms};

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clearing::demo::sandbox::Party;
+use clearing::commands::demo::sandbox::Party;
 use partner_sdk::client::Client;
 use partner_sdk::wire::{Event, Outcome};
 use partner_sdk::{Body, Message};

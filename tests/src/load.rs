@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use clearing::demo::sandbox::Party;
+use clearing::commands::demo::sandbox::Party;
 use partner_sdk::client::{Client, new_message_id};
 use partner_sdk::jws::VerifyingKey;
 use partner_sdk::wire::Outcome;

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use clearing::demo::sandbox::Sandbox;
+use clearing::commands::demo::sandbox::Sandbox;
 use jiff::{Span, Timestamp, ToSpan};
 use partner_sdk::agreement::{AgreementKind, Terms};
 use partner_sdk::client::{ClientError, new_salt};

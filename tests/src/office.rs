@@ -9,7 +9,7 @@ use partner_sdk::jws::{SigningKey, TYP_AGREEMENT, TYP_CHANGE};
 use partner_sdk::{Code, KeyId, MessageId, document};
 use store::documents::Document;
 
-use clearing::demo::sandbox::Sandbox;
+use clearing::commands::demo::sandbox::Sandbox;
 
 /// Three people, `first`, `second` and `third`.
 pub struct Office {

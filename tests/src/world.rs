@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use clearing::clock::Clock;
-use clearing::demo::sandbox::Sandbox;
+use clearing::commands::demo::sandbox::Sandbox;
 use jiff::{Span, Timestamp};
 use ledger::network::Network;
 use partner_sdk::client::Client;

@@ -29,7 +29,7 @@ use partner_sdk::jws::general::{General, MAX_DOCUMENT_BYTES, Signature};
 use partner_sdk::jws::{JwsError, VerifyingKey};
 use partner_sdk::{Code, KeyId, PartnerId, Problem, Salt};
 
-use crate::verify::Refused;
+use crate::posting::verify::Refused;
 use ledger::directory::{Directory, Status};
 use ledger::keyring::Key;
 use rights::Role;

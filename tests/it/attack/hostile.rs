@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use clearing::demo::sandbox::Party;
-use clearing::listen::most_connections;
+use clearing::commands::demo::sandbox::Party;
+use clearing::edge::listen::most_connections;
 use partner_sdk::client::{Client, ClientError};
 use partner_sdk::jws::VerifyingKey;
 use partner_sdk::wire::MAX_BATCH;

@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use clearing::clock::Clock;
-use clearing::demo::sandbox::{Party, Sandbox};
-use clearing::pki;
+use clearing::commands::demo::sandbox::{Party, Sandbox};
+use clearing::office::pki;
 use ledger::network::Network;
 use partner_sdk::Message;
 use partner_sdk::change::Change;

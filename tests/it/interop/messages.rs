@@ -1,6 +1,6 @@
 //! Messages and receipts.
 
-use clearing::demo::sandbox::Party;
+use clearing::commands::demo::sandbox::Party;
 use partner_sdk::jws::{Compact, TYP_MESSAGE, sha256_hex};
 use partner_sdk::wire::Outcome;
 use partner_sdk::{Body, Message, PartnerId};

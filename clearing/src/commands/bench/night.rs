@@ -1,0 +1,175 @@
+//! How a night with very many expired lots treats those who post meanwhile, and what a member with very many lots costs.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use jiff::ToSpan;
+use partner_sdk::client::{Client, new_message_id};
+use partner_sdk::jws::sha256_hex;
+use partner_sdk::{Body, MemberNumber, Message, ProgrammeCode};
+
+use super::drive::{nanos_since, runtime};
+use super::report::Series;
+use super::{Options, load, progress};
+use crate::clock::Clock;
+use crate::commands::demo::sandbox::{Party, Sandbox};
+use ledger::{Outcome, Signed, Verified, apply};
+use store::{self, Scratch, Unready};
+
+/// Messages in one transaction of the filling.
+const GROUP: u32 = 2_000;
+/// The lots of the member that has very many.
+const MANY: u32 = 30_000;
+/// Messages on their way at the same time while the night runs.
+const IN_FLIGHT: usize = 4;
+
+/// Fills a ledger with lots that expire at one cut-off, lets the night come and posts meanwhile, and prints what it took.
+pub(super) fn run(options: &Options, lots: u32) -> anyhow::Result<()> {
+    let temporary = tempfile::tempdir().context("a temporary folder")?;
+    let scratch = Scratch::create(&options.database, temporary.path(), "night")?;
+    let mut network = load::network(1)?;
+    network.programmes[0].expires_after = Some("1 day".into());
+    let start = "2026-11-20T02:00:00Z".parse()?;
+    let mut sandbox = Sandbox::open(
+        &temporary.path().join("clearinghouse"),
+        scratch.url(),
+        &network,
+        Clock::sandbox(start),
+    )?;
+    sandbox.start()?;
+    let party = sandbox.parties.values().find(|party| party.id.as_str() != load::ISSUER);
+    let party = party.context("the bench's own shop")?;
+    fill(&sandbox, party, 0..lots, |no| format!("m{no}"))?;
+    // These live a day longer.
+    sandbox.clock.set(start.checked_add(24.hours())?);
+    fill(&sandbox, party, 0..MANY, |_| "many".into())?;
+    sandbox.clock.set(start.checked_add(38.hours())?);
+    let client = sandbox.client(&party.id)?;
+    let quiet = runtime()?.block_on(post(&sandbox, party, &client, |sent| sent >= 500, earn))?;
+    let (done, began) = (Arc::new(AtomicBool::new(false)), Instant::now());
+    let (meanwhile, took) = std::thread::scope(|scope| -> anyhow::Result<_> {
+        let night = scope.spawn(|| {
+            let dates = sandbox.close_due();
+            let took = began.elapsed();
+            done.store(true, Ordering::SeqCst);
+            dates.map(|dates| (dates, took))
+        });
+        let meanwhile = runtime()?.block_on(post(&sandbox, party, &client, |_| done.load(Ordering::SeqCst), earn));
+        let (dates, took) = night.join().map_err(|_| anyhow::anyhow!("the night panicked"))??;
+        ensure!(dates.len() == 2, "the windows of two days close, not {}", dates.len());
+        Ok((meanwhile?, took))
+    })?;
+    let many = runtime()?.block_on(post(&sandbox, party, &client, |sent| sent >= 500, |_| burn("many")))?;
+    sandbox.stop();
+    let findings = store::books::check(&mut sandbox.database()?)?;
+    ensure!(findings.is_empty(), "the books don't balance: {findings:?}");
+    crate::commands::out::lines(&format!(
+        "a night in which {lots} lots expire: {} s; a member with {MANY} lots\n{}\n{}\n{}",
+        took.as_secs(),
+        latencies("messages before it", quiet),
+        latencies("messages while it ran", meanwhile),
+        latencies("burns of that member", many),
+    ))?;
+    Ok(())
+}
+
+/// Earns of 100 points, posted without signature and wire: only what they leave counts here.
+fn fill(sandbox: &Sandbox, party: &Party, numbers: std::ops::Range<u32>, member: impl Fn(u32) -> String) -> anyhow::Result<()> {
+    let mut conn = sandbox.database()?;
+    let directory = Arc::new(store::load_directory(&mut conn)?);
+    let bar = progress("filling", usize::try_from(numbers.end)?);
+    let all: Vec<u32> = numbers.collect();
+    for chunk in all.chunks(usize::try_from(GROUP)?) {
+        let messages: Vec<Arc<Verified>> = chunk
+            .iter()
+            .map(|no| {
+                let message = message(sandbox, party, earn_for(&member(*no))?)?;
+                let bytes: Arc<str> = message.payload().into();
+                Ok(Arc::new(Verified {
+                    kid: party.key.kid().clone(),
+                    sha256: sha256_hex(bytes.as_bytes()),
+                    signed: Signed { bytes, batch: None },
+                    message,
+                }))
+            })
+            .collect::<anyhow::Result<_>>()?;
+        let mut accepted = false;
+        conn.transaction(|conn| -> Result<(), Unready> {
+            let mut set = store::load(conn, &directory, &messages, || sandbox.clock.now().as_microsecond())?;
+            accepted = messages
+                .iter()
+                .all(|message| matches!(apply(&mut set, message), Outcome::Kept(posted) if posted.code.is_none()));
+            Ok(store::persist(conn, &set)?)
+        })?;
+        ensure!(accepted, "an earn of the bench's own was refused");
+        bar.inc(u64::try_from(chunk.len())?);
+    }
+    bar.finish_and_clear();
+    Ok(())
+}
+
+fn message(sandbox: &Sandbox, party: &Party, body: Body) -> anyhow::Result<Message> {
+    Ok(Message {
+        id: new_message_id(),
+        sender: party.id.clone(),
+        issued_at: sandbox.clock.now(),
+        occurred_at: sandbox.clock.now(),
+        body,
+    })
+}
+
+fn programme() -> anyhow::Result<ProgrammeCode> {
+    Ok("POINTS".parse()?)
+}
+
+fn earn_for(member: &str) -> anyhow::Result<Body> {
+    Ok(Body::Earn {
+        programme: programme()?,
+        member: MemberNumber::new(member)?,
+        points: "100".parse()?,
+        spend: None,
+    })
+}
+
+fn earn(no: usize) -> anyhow::Result<Body> {
+    earn_for(&format!("n{}", no % 1000))
+}
+
+fn burn(member: &str) -> anyhow::Result<Body> {
+    Ok(Body::Burn {
+        programme: programme()?,
+        member: MemberNumber::new(member)?,
+        points: "250".parse()?,
+    })
+}
+
+/// Posts over mutual TLS, a few at a time, until `done`, which knows how many were sent; returns each answer's time in nanoseconds.
+async fn post(
+    sandbox: &Sandbox,
+    party: &Party,
+    client: &Client,
+    done: impl Fn(usize) -> bool,
+    body: impl Fn(usize) -> anyhow::Result<Body>,
+) -> anyhow::Result<Vec<u64>> {
+    let numbers = stream::iter((0..).take_while(|no| !done(*no)));
+    let one = |no: usize| {
+        let jws = body(no).and_then(|body| Ok(message(sandbox, party, body)?.sign(&party.key)));
+        async move {
+            let jws = jws?;
+            // A steady stream, not a flood: it is the wait for the ledger that is measured, not that behind one's own messages.
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            let began = Instant::now();
+            let answer = client.post(&jws).await?;
+            ensure!(answer.problem.is_none(), "a message was refused: {:?}", answer.problem);
+            Ok(nanos_since(began))
+        }
+    };
+    numbers.map(one).buffer_unordered(IN_FLIGHT).try_collect().await
+}
+
+fn latencies(what: &'static str, nanos: Vec<u64>) -> String {
+    Series::new(what, nanos.len(), nanos.iter().sum(), nanos, None).latencies()
+}

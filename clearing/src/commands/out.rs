@@ -1,0 +1,78 @@
+//! What the command prints: one writer for standard output and one for standard error, so that a pipe that closes or a disk that is full is no panic, and no
+//! text from outside moves a terminal or forges a line.
+
+use std::fmt::Display;
+use std::io::{self, ErrorKind, Write};
+use std::process::ExitCode;
+
+use partner_sdk::text::shown;
+
+/// What a shell calls a program that a closed pipe has ended (128 + SIGPIPE).
+const PIPE_CLOSED: u8 = 141;
+
+/// Why the output can't be written.
+#[derive(Debug, thiserror::Error)]
+pub enum OutputError {
+    /// Whoever read it reads no more, as `head` does.
+    #[error("nobody reads the output any more")]
+    Closed,
+    /// The system refuses, for example on a full device.
+    #[error("cannot write the output")]
+    Failed(#[source] io::Error),
+}
+
+impl From<io::Error> for OutputError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            ErrorKind::BrokenPipe => Self::Closed,
+            _ => Self::Failed(error),
+        }
+    }
+}
+
+/// Prints one line to standard output; whatever isn't plain in it stands as an escape, ends of lines too.
+pub fn line(text: impl Display) -> Result<(), OutputError> {
+    raw(&format!("{}\n", shown(&text.to_string())))
+}
+
+/// Prints several lines of the command's own making to standard output; each is shown as [`line()`] shows it.
+pub fn lines(text: &str) -> Result<(), OutputError> {
+    text.lines().try_for_each(line)
+}
+
+/// Prints as it is, for what is coloured: the caller sees to it that what came from outside is shown plainly.
+pub fn raw(text: &str) -> Result<(), OutputError> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
+}
+
+/// For a line about what is done already and stays done: where it can't be written, the error says that it is done. A pipe that closed ends this command as
+/// any other.
+pub fn done(printed: Result<(), OutputError>) -> anyhow::Result<()> {
+    use anyhow::Context;
+    printed.context("what was asked for is done, but it can't be told")
+}
+
+/// Prints to standard error. Further lines are indented, so that none of them looks like one of ours; where it can't be written, nobody can be told.
+pub fn complain(text: &str) {
+    let lines: Vec<_> = text.trim_end().lines().map(shown).collect();
+    let _ = writeln!(io::stderr().lock(), "{}", lines.join("\n  "));
+}
+
+/// Says what went wrong, in the words `told`, and how the process ends.
+pub fn failure(error: &anyhow::Error, told: &str) -> ExitCode {
+    if matches!(error.downcast_ref(), Some(OutputError::Closed)) {
+        return ExitCode::from(PIPE_CLOSED);
+    }
+    complain(&format!("clearing: {told}"));
+    ExitCode::FAILURE
+}
+
+/// [`line()`] of a formatted text, as `println!` takes it.
+#[macro_export]
+macro_rules! say {
+    ($($text:tt)*) => {
+        $crate::commands::out::line(format_args!($($text)*))
+    };
+}

@@ -1,0 +1,105 @@
+//! From an outcome to the answer: the receipt, signed after the commit, and for a rejection the problem.
+//!
+//! The ledger keeps what a receipt says, not its signature: Ed25519 is deterministic, so a retry gets the same bytes again.
+
+use jiff::Timestamp;
+use partner_sdk::jws::SigningKey;
+use partner_sdk::wire::{Answer, Outcome as Said};
+use partner_sdk::{Code, PartnerId, Problem, Receipt};
+
+use crate::posting::verify::Refused;
+use ledger::timestamp;
+use ledger::{Outcome, Posted, Verified};
+
+/// The answer about a message that went through the ledger.
+pub fn answer(outcome: &Outcome, verified: &Verified, now: Timestamp, key: &SigningKey) -> Answer {
+    match outcome {
+        Outcome::Kept(posted) => kept(posted, key),
+        Outcome::IdReused => {
+            let problem = Problem::new(Code::IdReused, "the ledger has other bytes under this id").at(Some("id"));
+            traceless(problem, verified, now, key)
+        }
+        Outcome::KeyRefused(code) => {
+            let field = if *code == Code::KeyNotValid { "issued_at" } else { "kid" };
+            traceless(Problem::new(*code, code.title()).at(Some(field)), verified, now, key)
+        }
+    }
+}
+
+/// The signed answer about a message that the ledger looked at and didn't keep.
+fn traceless(problem: Problem, verified: &Verified, now: Timestamp, key: &SigningKey) -> Answer {
+    let receipt = Receipt {
+        id: Some(verified.message.id.clone()),
+        ..unkept(&problem, &verified.sha256, &verified.message.sender, now)
+    };
+    rejected(problem, Some(receipt.sign(key)))
+}
+
+/// The answer about a message that didn't reach the ledger; signed where the message's own signature was good.
+pub fn refusal(refused: Refused, sender: &PartnerId, now: Timestamp, key: &SigningKey) -> Answer {
+    let receipt = refused
+        .signed_sha256
+        .as_deref()
+        .map(|sha256| unkept(&refused.problem, sha256, sender, now).sign(key));
+    rejected(*refused.problem, receipt)
+}
+
+/// The answer where nothing is known to have happened.
+pub fn failure(code: Code) -> Answer {
+    Answer {
+        outcome: None,
+        receipt: None,
+        problem: Some(Problem::new(code, code.title())),
+    }
+}
+
+fn kept(posted: &Posted, key: &SigningKey) -> Answer {
+    let receipt = Receipt {
+        message_sha256: posted.sha256.clone(),
+        sender: posted.sender.clone(),
+        id: Some(posted.id.clone()),
+        code: posted.code,
+        field: posted.field.clone(),
+        sequence: Some(posted.seq),
+        window: Some(posted.window),
+        posted_at: timestamp(posted.posted_at),
+        facts: posted.facts.clone(),
+    };
+    let signed = receipt.sign(key);
+    match posted.code {
+        None => Answer {
+            outcome: Some(Said::Accepted),
+            receipt: Some(signed),
+            problem: None,
+        },
+        Some(code) => {
+            let problem = Problem::new(code, receipt.detail()).advise(receipt.what_to_do());
+            rejected(problem.at(posted.field.as_deref()), Some(signed))
+        }
+    }
+}
+
+fn rejected(mut problem: Problem, receipt: Option<String>) -> Answer {
+    // In a single answer the receipt travels inside the problem, in a batch beside it.
+    problem.receipt = None;
+    Answer {
+        outcome: receipt.is_some().then_some(Said::Rejected),
+        receipt,
+        problem: Some(problem),
+    }
+}
+
+/// A refusal that has no place in the ledger.
+fn unkept(problem: &Problem, sha256: &str, sender: &PartnerId, now: Timestamp) -> Receipt {
+    Receipt {
+        message_sha256: sha256.to_owned(),
+        sender: sender.clone(),
+        id: None,
+        code: Some(problem.code),
+        field: problem.field.clone(),
+        sequence: None,
+        window: None,
+        posted_at: now,
+        facts: vec![],
+    }
+}
