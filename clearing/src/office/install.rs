@@ -10,7 +10,6 @@ use partner_sdk::jws::VerifyingKey;
 use partner_sdk::wire::keys::Spki;
 use partner_sdk::{KeyId, PartnerId};
 
-use crate::edge::tls::BOTH;
 use crate::office::config::{Config, Tls};
 use crate::office::pki::{self, Issued};
 use store::{admin, keys};
@@ -96,7 +95,7 @@ pub fn server_ca(tls: &Tls) -> anyhow::Result<Issued> {
     let mismatch = "tls.server_ca_key has to be the key of one of tls.server_ca";
     let ca = ca(&tls.server_ca, &tls.server_ca_key, mismatch)?;
     let clients = std::fs::read_to_string(&tls.client_ca).with_context(|| format!("cannot read {}", tls.client_ca.display()))?;
-    ensure!(pki::ca_of_key(&clients, &ca.key_pem).is_err(), "{BOTH}");
+    ensure!(pki::ca_of_key(&clients, &ca.key_pem).is_err(), pki::BOTH);
     Ok(ca)
 }
 

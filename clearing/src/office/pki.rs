@@ -222,6 +222,10 @@ pub fn not_for_others(path: &Path, holds: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Whoever had the key that signs partners' certificates could be the service.
+pub const BOTH: &str =
+    "tls.server_ca is one of tls.client_ca: the server's certificate comes from a CA of its own, whose certificate alone partners trust";
+
 /// Whether any certificate of these PEM texts has the key of one of the others.
 pub fn share_a_key(some: &str, others: &str) -> bool {
     let keys = |pem: &str| -> Vec<[u8; 32]> {

@@ -7,7 +7,7 @@ use anyhow::{Context, ensure};
 
 use super::{ClientPems, Live, ServerPems, TlsError};
 use crate::office::config::Tls;
-use crate::office::pki::{read_secret, share_a_key};
+use crate::office::pki::{BOTH, read_secret, share_a_key};
 use crate::telemetry::chain;
 
 /// How often it is said that a list is overdue.
@@ -98,10 +98,6 @@ fn read_clients(paths: &Tls) -> anyhow::Result<ClientPems> {
         overdue: paths.crl_overdue,
     })
 }
-
-/// Whoever had the key that signs partners' certificates could be the service.
-pub const BOTH: &str =
-    "tls.server_ca is one of tls.client_ca: the server's certificate comes from a CA of its own, whose certificate alone partners trust";
 
 fn read(path: &Path) -> anyhow::Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))

@@ -22,7 +22,7 @@ use rustls::{ConfigBuilder, ServerConfig, WantsVerifier};
 use crate::office::config::Overdue;
 use clients::{AskLive, Clients};
 
-pub use files::{BOTH, Files};
+pub use files::Files;
 pub use peer::Peer;
 
 /// Why the server can't offer TLS. The PEM reader's own errors may quote what they read, so none is kept.
