@@ -212,6 +212,7 @@ mod tests {
         // On SQLite a table is its key's tree where that is asked for, and a number of that very type is its row's own.
         let sqlite = rest(include_str!("../sqlite/0001_ledger/up.sql")).replace(") WITHOUT ROWID;", ");");
         let sqlite = sqlite.replace("    seq INTEGER NOT NULL PRIMARY KEY", "    seq BIGINT NOT NULL PRIMARY KEY");
+        let sqlite = sqlite.replace(" BLOB ", " BYTEA ");
         assert_eq!(sqlite, rest(include_str!("../postgres/0001_ledger/up.sql")));
         assert_eq!(
             include_str!("../sqlite/0001_ledger/down.sql"),

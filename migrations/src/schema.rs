@@ -71,6 +71,7 @@ diesel::table! {
         directory_version -> BigInt,
         sandbox -> Bool,
         founding -> Text,
+        tree_size -> BigInt,
     }
 }
 
@@ -129,6 +130,23 @@ diesel::table! {
         batch -> Nullable<Text>,
         sha256 -> Text,
         bytes -> Text,
+        salt -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    entry (seq) {
+        seq -> BigInt,
+        kind -> Text,
+        body -> Text,
+    }
+}
+
+diesel::table! {
+    log_tile (level, no) {
+        level -> Integer,
+        no -> BigInt,
+        hashes -> Binary,
     }
 }
 
@@ -409,6 +427,8 @@ diesel::table! {
 }
 
 diesel::allow_tables_to_appear_in_same_query!(
+    entry,
+    log_tile,
     holders,
     reserved,
     statement_file,

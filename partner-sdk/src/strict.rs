@@ -142,6 +142,12 @@ pub fn write_object<'a>(fields: impl IntoIterator<Item = (&'a str, std::borrow::
     text
 }
 
+/// The same in canonical form (RFC 8785): the keys in order.
+pub fn write_canonical<'a>(mut fields: Vec<(&'a str, std::borrow::Cow<'a, str>)>) -> String {
+    fields.sort_by(|x, y| x.0.encode_utf16().cmp(y.0.encode_utf16()));
+    write_object(fields)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -32,4 +32,4 @@ pub use run::{
 pub use statement::{
     BreakageLine, Direction, Line, NetLine, NetPosition, NetResult, PairLine, Payment, ReductionLine, Settlement, SettlementPair, Statement,
 };
-pub use store::{Advised, State, Window, add_calendar, calendars, found_calendar, founding_calendar, next_window, parties};
+pub use store::{Advised, State, Window, add_calendar, append, calendars, found_calendar, founding_calendar, next_window, parties, random};

@@ -107,7 +107,7 @@ pub fn open_first(conn: &mut Conn, now: Timestamp) -> Result<Date, SettlementErr
             return Ok(open_window(conn)?.business_date);
         }
         let (date, cut_off_at) = store::calendars(conn)?.window_at(now)?;
-        store::insert_open(conn, date, cut_off_at)?;
+        store::insert_open(conn, date, cut_off_at, now)?;
         Ok(date)
     })
 }
@@ -131,7 +131,7 @@ pub fn close_due(conn: &mut Conn, now: Timestamp, most: Option<usize>) -> Result
     for _ in &due {
         store::mark(conn, open.business_date, Mark::Closed, now)?;
         let (next, next_cut_off) = store::next_window(conn, open.business_date)?;
-        store::insert_open(conn, next, next_cut_off)?;
+        store::insert_open(conn, next, next_cut_off, now)?;
         open = open_window(conn)?;
     }
     // Whatever is posted from here on comes after the cut-offs, also by a clock that stands a little behind.
@@ -212,7 +212,7 @@ pub fn advise(conn: &mut Conn, date: Date, out: &Path, now: Timestamp) -> Result
         conn.transaction(|conn| store::keep_files(conn, date, &kept))?;
     }
     let paths = files::write_all(&out.join(date.to_string()), &kept)?;
-    store::mark(conn, date, Mark::Advised, now)?;
+    conn.transaction(|conn| store::mark(conn, date, Mark::Advised, now))?;
     Ok(paths)
 }
 

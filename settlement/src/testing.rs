@@ -148,6 +148,7 @@ impl Ledger {
             head::directory_version.eq(1),
             head::sandbox.eq(true),
             head::founding.eq(""),
+            head::tree_size.eq(0),
         );
         each_backend!(&mut conn, |c| diesel::insert_into(head::table).values(first).execute(c)).expect("head");
         crate::found_calendar(&mut conn, &calendar).expect("a calendar");

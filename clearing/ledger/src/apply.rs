@@ -55,6 +55,7 @@ pub fn apply(set: &mut WorkingSet, verified: &Verified) -> Outcome {
         field: None,
         facts: vec![],
         sha256: verified.sha256.clone(),
+        salt: verified.signed.batch.is_some().then(|| set.salt(seq)),
         moved: Moved::default(),
     };
     match planned {

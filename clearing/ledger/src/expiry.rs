@@ -127,6 +127,7 @@ impl WorkingSet {
             field: None,
             facts: vec![],
             sha256: String::new(),
+            salt: Some(self.salt(seq)),
             moved,
         };
         self.commit(seq, window, effects);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::civil::Date;
-use partner_sdk::{Code, Currency, KeyId, MemberNumber, Message, MessageId, Money, PartnerId, ProgrammeCode};
+use partner_sdk::{Code, Currency, KeyId, MemberNumber, Message, MessageId, Money, PartnerId, ProgrammeCode, Salt};
 
 /// A member's account in one programme.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -206,6 +206,8 @@ pub struct Posted {
     pub facts: Vec<(String, String)>,
     /// SHA-256 of the bytes, in hexadecimal.
     pub sha256: String,
+    /// What keeps its entry in the log from being guessed, where it has no signature of its own.
+    pub salt: Option<Salt>,
     /// What it moved.
     pub moved: Moved,
 }

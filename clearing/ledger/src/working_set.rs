@@ -29,6 +29,8 @@ pub struct WorkingSet {
     pub now: i64,
     /// The next message's place in the ledger.
     pub next_seq: i64,
+    /// What the salts of new entries are made from.
+    pub(crate) seed: [u8; 32],
     /// Every account that the batch names, or its targets do; one that isn't here is empty.
     pub accounts: HashMap<AccountKey, Account>,
     /// Those of them that had points or debt when they were loaded.
@@ -99,14 +101,15 @@ pub struct Changes {
 }
 
 impl WorkingSet {
-    /// An empty set at a time, in a window.
-    pub fn new(directory: Arc<Directory>, window: Date, now: i64, next_seq: i64) -> Self {
+    /// An empty set at a time, in a window. `seed` is random, and nobody learns it.
+    pub fn new(directory: Arc<Directory>, window: Date, now: i64, next_seq: i64, seed: [u8; 32]) -> Self {
         Self {
             directory,
             window,
             due: vec![],
             now,
             next_seq,
+            seed,
             accounts: HashMap::new(),
             held_something: HashSet::new(),
             lots: HashMap::new(),

@@ -8,7 +8,6 @@ use partner_sdk::wire::{Answer, Outcome as Said};
 use partner_sdk::{Code, PartnerId, Problem, Receipt};
 
 use crate::posting::verify::Refused;
-use ledger::timestamp;
 use ledger::{Outcome, Posted, Verified};
 
 /// The answer about a message that went through the ledger.
@@ -54,17 +53,7 @@ pub fn failure(code: Code) -> Answer {
 }
 
 fn kept(posted: &Posted, key: &SigningKey) -> Answer {
-    let receipt = Receipt {
-        message_sha256: posted.sha256.clone(),
-        sender: posted.sender.clone(),
-        id: Some(posted.id.clone()),
-        code: posted.code,
-        field: posted.field.clone(),
-        sequence: Some(posted.seq),
-        window: Some(posted.window),
-        posted_at: timestamp(posted.posted_at),
-        facts: posted.facts.clone(),
-    };
+    let receipt = ledger::receipt(posted);
     let signed = receipt.sign(key);
     match posted.code {
         None => Answer {
@@ -101,5 +90,6 @@ fn unkept(problem: &Problem, sha256: &str, sender: &PartnerId, now: Timestamp) -
         window: None,
         posted_at: now,
         facts: vec![],
+        salt: None,
     }
 }

@@ -27,6 +27,7 @@ pub fn init(conn: &mut Conn, sandbox: bool) -> anyhow::Result<()> {
         head::directory_version.eq(1i64),
         head::sandbox.eq(sandbox),
         head::founding.eq(""),
+        head::tree_size.eq(0i64),
     );
     each_backend!(conn, |c| diesel::insert_into(head::table)
         .values(row)

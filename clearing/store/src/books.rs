@@ -196,8 +196,9 @@ const RULES: &[(&str, &str)] = &[
     ),
     (
         "sequence numbers have no gap",
-        "SELECT 'message' AS subject, h.next_seq - 1 AS books, CAST(m.n AS BIGINT) AS postings FROM head h, \
-         (SELECT COUNT(*) AS n, COALESCE(MAX(seq), 0) AS last FROM message) m WHERE h.next_seq - 1 <> m.n OR m.last <> m.n",
+        "SELECT 'log' AS subject, h.next_seq - 1 AS books, CAST(m.n AS BIGINT) AS postings FROM head h, \
+         (SELECT COUNT(*) AS n, COUNT(DISTINCT seq) AS d, COALESCE(MAX(seq), 0) AS last FROM (SELECT seq FROM message UNION ALL SELECT seq FROM entry) e) m \
+         WHERE h.next_seq - 1 <> m.n OR m.last <> m.n OR m.d <> m.n",
     ),
     (
         "a posting belongs to an accepted message of the same window",

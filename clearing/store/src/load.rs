@@ -46,7 +46,7 @@ pub(super) fn expire(set: &mut WorkingSet) -> Result<usize, DbError> {
 /// Locks the ledger, reads the clock, closes the windows whose time is over, and starts a working set without any rows: so nothing is ever posted into a
 /// window whose cut-off has passed (DESIGN section 3.9).
 pub(super) fn empty_set(conn: &mut Conn, known: &Arc<Directory>, clock: impl FnOnce() -> i64) -> Result<WorkingSet, Unready> {
-    let head = lock(conn)?;
+    let mut head = lock(conn)?;
     // Read after the lock: who waited for it has the time at which it posts.
     let now = head.time(clock())?;
     let directory = if known.version == head.version {
@@ -58,9 +58,11 @@ pub(super) fn empty_set(conn: &mut Conn, known: &Arc<Directory>, clock: impl FnO
     if windows.last().is_some_and(|(_, cut_off)| *cut_off <= now) {
         settlement::close_due(conn, timestamp(now), Some(MOST_AT_ONCE))?;
         windows = unnetted(conn)?;
+        // That the windows closed stands in the log by now.
+        head = lock(conn)?;
     }
     let (window, _) = windows.pop().ok_or_else(|| DbError::Corrupt("no window is open".into()))?;
-    let mut set = WorkingSet::new(directory, window, now, head.next_seq);
+    let mut set = WorkingSet::new(directory, window, now, head.next_seq, settlement::random()?);
     set.due = windows;
     Ok(set)
 }

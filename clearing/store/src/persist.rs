@@ -54,7 +54,7 @@ fn write_messages(conn: &mut Conn, messages: &[(std::sync::Arc<Posted>, Signed)]
         .zip(&dates)
         .map(|((posted, signed), date)| new_message(posted, signed, date))
         .collect();
-    in_chunks!(conn, rows, 23, |c, chunk| diesel::insert_into(message::table).values(chunk));
+    in_chunks!(conn, rows, 24, |c, chunk| diesel::insert_into(message::table).values(chunk));
     let batches: BTreeMap<&str, _> = messages
         .iter()
         .filter_map(|(_, s)| s.batch.as_ref())
@@ -105,6 +105,7 @@ fn new_message<'a>(posted: &'a Posted, signed: &'a Signed, business_date: &'a st
         batch: signed.batch.as_ref().map(|b| b.sha256.as_str()),
         sha256: &posted.sha256,
         bytes: &signed.bytes,
+        salt: posted.salt.map(|salt| salt.to_string()),
     }
 }
 

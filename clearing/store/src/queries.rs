@@ -35,7 +35,7 @@ pub struct Balance {
 pub fn balance(conn: &mut Conn, directory: &Arc<Directory>, key: &AccountKey, now: Timestamp) -> Result<Balance, DbError> {
     let over = settlement::over(conn, now).map_err(|error| DbError::Corrupt(error.to_string()))?;
     // Nothing of this set is ever written: it posts into a window of its own.
-    let mut set = WorkingSet::new(directory.clone(), Date::MAX, now.as_microsecond(), 0);
+    let mut set = WorkingSet::new(directory.clone(), Date::MAX, now.as_microsecond(), 0, [0; 32]);
     set.due = over.into_iter().map(|(date, cut_off)| (date, cut_off.as_microsecond())).collect();
     let need = Need {
         lots: true,

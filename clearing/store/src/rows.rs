@@ -13,11 +13,11 @@ pub(super) fn read<T: std::str::FromStr>(text: &str, what: &'static str) -> Resu
 }
 
 #[rustfmt::skip]
-type PostedColumns = (message::seq, message::sender, message::id, message::kind, message::business_date, message::posted_at, message::code, message::field, message::facts, message::programme, message::member, message::points, message::spend, message::to_programme, message::to_member, message::credited, message::bonus, message::agreement, message::rate, message::bonus_rate, message::sha256);
+type PostedColumns = (message::seq, message::sender, message::id, message::kind, message::business_date, message::posted_at, message::code, message::field, message::facts, message::programme, message::member, message::points, message::spend, message::to_programme, message::to_member, message::credited, message::bonus, message::agreement, message::rate, message::bonus_rate, message::sha256, message::salt);
 
 /// The columns of [`PostedRow`]: all but the bytes.
 #[rustfmt::skip]
-pub(super) const POSTED: PostedColumns = (message::seq, message::sender, message::id, message::kind, message::business_date, message::posted_at, message::code, message::field, message::facts, message::programme, message::member, message::points, message::spend, message::to_programme, message::to_member, message::credited, message::bonus, message::agreement, message::rate, message::bonus_rate, message::sha256);
+pub(super) const POSTED: PostedColumns = (message::seq, message::sender, message::id, message::kind, message::business_date, message::posted_at, message::code, message::field, message::facts, message::programme, message::member, message::points, message::spend, message::to_programme, message::to_member, message::credited, message::bonus, message::agreement, message::rate, message::bonus_rate, message::sha256, message::salt);
 
 #[derive(Queryable)]
 pub(super) struct PostedRow {
@@ -42,6 +42,7 @@ pub(super) struct PostedRow {
     rate: Option<i32>,
     bonus_rate: Option<i32>,
     sha256: String,
+    salt: Option<String>,
 }
 
 fn account(programme: Option<String>, member: Option<String>) -> Result<Option<AccountKey>, DbError> {
@@ -67,6 +68,7 @@ impl PostedRow {
             field: self.field,
             facts: serde_json::from_str(&self.facts).map_err(|_| DbError::Corrupt("message.facts".into()))?,
             sha256: self.sha256,
+            salt: self.salt.as_deref().map(|salt| read(salt, "message.salt")).transpose()?,
             moved: Moved {
                 account: account(self.programme, self.member)?,
                 points: self.points,
@@ -108,6 +110,7 @@ pub(super) struct NewMessage<'a> {
     pub batch: Option<&'a str>,
     pub sha256: &'a str,
     pub bytes: &'a str,
+    pub salt: Option<String>,
 }
 
 #[derive(Insertable)]

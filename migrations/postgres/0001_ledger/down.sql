@@ -21,6 +21,8 @@ DROP TABLE holders;
 DROP TABLE account;
 DROP TABLE lot;
 DROP TABLE posting;
+DROP TABLE log_tile;
+DROP TABLE entry;
 DROP TABLE message;
 DROP TABLE signed_batch;
 DROP TABLE settlement_window;

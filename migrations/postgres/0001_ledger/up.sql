@@ -51,8 +51,8 @@ CREATE TABLE rate (
 );
 
 -- One row (id 1). Whoever writes the ledger locks it first: it hands out sequence numbers, so they have no gaps and follow the commits. `last_at` is the
--- latest time of a message: time never runs back against the numbers. `founding` is the
--- hash of the document that named the first people, empty before.
+-- latest time of an entry: time never runs back against the numbers. The log's tree has the entries up to number tree_size; those after it are added with the
+-- next. `founding` is the hash of the document that named the first people, empty before.
 CREATE TABLE head (
     id INTEGER NOT NULL PRIMARY KEY,
     next_seq BIGINT NOT NULL,
@@ -60,7 +60,8 @@ CREATE TABLE head (
     next_event BIGINT NOT NULL,
     directory_version BIGINT NOT NULL,
     sandbox BOOLEAN NOT NULL,
-    founding TEXT NOT NULL
+    founding TEXT NOT NULL,
+    tree_size BIGINT NOT NULL
 );
 
 -- When windows end: each calendar governs the business dates from its first on, a date has the last of those (by number) that begin by then. Number 1 founded the
@@ -86,7 +87,8 @@ CREATE TABLE settlement_window (
 CREATE INDEX window_unnetted ON settlement_window (business_date) WHERE state IN ('open', 'closed');
 CREATE INDEX window_state ON settlement_window (state, business_date);
 
--- Every message that was answered with a sequence number, accepted or rejected, with the exact bytes that were signed. Never updated.
+-- The log: its entry of a number is the message or the other entry with it. Every message that was answered with a sequence number, accepted or rejected, with the
+-- exact bytes that were signed, and what the clearinghouse posts by itself. `salt` keeps an entry without a signature of its own from being guessed. Never updated.
 CREATE TABLE signed_batch (
     sha256 TEXT NOT NULL PRIMARY KEY,
     sender TEXT NOT NULL,
@@ -116,7 +118,22 @@ CREATE TABLE message (
     batch TEXT,
     sha256 TEXT NOT NULL,
     bytes TEXT NOT NULL,
+    salt TEXT,
     UNIQUE (id, sender)
+);
+
+-- The log's other entries: what changes what the ledger does and is no message. `body` is the entry as it stands in the log, to the byte. Never updated.
+CREATE TABLE entry (
+    seq BIGINT NOT NULL PRIMARY KEY,
+    kind TEXT NOT NULL,
+    body TEXT NOT NULL
+);
+-- The log's tree as C2SP tlog-tiles: 32 bytes for each hash, up to 256 in a tile. A tile only grows.
+CREATE TABLE log_tile (
+    level INTEGER NOT NULL,
+    no BIGINT NOT NULL,
+    hashes BYTEA NOT NULL,
+    PRIMARY KEY (level, no)
 );
 
 -- One side gives, the other takes: a row is a whole entry, so every posting sums to zero. `unit` is a programme or a currency. For points,

@@ -123,6 +123,7 @@ mod tests {
             window: None,
             posted_at: "2017-01-31T10:00:00Z".parse().expect("time"),
             facts: vec![],
+            salt: None,
         };
         receipt.sign(&key(3))
     }

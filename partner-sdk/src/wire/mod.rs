@@ -140,6 +140,7 @@ mod tests {
             window: sequence.map(|_| read("2026-11-21")),
             posted_at: read("2026-11-21T10:00:00.25Z"),
             facts: vec![],
+            salt: None,
         }
     }
 

@@ -6,10 +6,11 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
+use crate::Salt;
 use crate::ids::{MessageId, PartnerId};
 use crate::jws::{Compact, JwsError, SigningKey, TYP_RECEIPT, VerifyingKey};
 use crate::problem::{Code, Problem};
-use crate::strict::{Fields, StrictError, write_object};
+use crate::strict::{Fields, StrictError, write_canonical, write_object};
 
 /// Whether a message had an effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,7 +44,12 @@ pub struct Receipt {
     pub posted_at: Timestamp,
     /// What came of it, or what is offered: see docs/PROTOCOL.md for the names (`points`, `credited`, `expires_at`, `recoverable` and so on).
     pub facts: Vec<(String, String)>,
+    /// Random bits that keep the entry from being guessed, where the message has no signature of its own: one of a signed batch.
+    pub salt: Option<Salt>,
 }
+
+/// What `entry` says in the entry of a message.
+const MESSAGE: &str = "message";
 
 /// The names that facts may have.
 const FACTS: [&str; 32] = [
@@ -96,8 +102,19 @@ impl Receipt {
         self.facts.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
+    /// The log's entry: what the receipt says, as canonical JSON.
+    pub fn entry(&self) -> String {
+        let mut fields = self.fields();
+        fields.push(("entry", MESSAGE.into()));
+        write_canonical(fields)
+    }
+
     /// Writes the payload.
     pub fn payload(&self) -> String {
+        write_object(self.fields())
+    }
+
+    fn fields(&self) -> Vec<(&str, Cow<'_, str>)> {
         let mut fields: Vec<(&str, Cow<'_, str>)> = vec![
             ("message_sha256", self.message_sha256.as_str().into()),
             ("sender", self.sender.as_str().into()),
@@ -117,7 +134,8 @@ impl Receipt {
         fields.extend(self.sequence.map(|sequence| ("sequence", sequence.to_string().into())));
         fields.extend(self.window.map(|window| ("window", window.to_string().into())));
         fields.extend(self.facts.iter().map(|(key, value)| (key.as_str(), value.as_str().into())));
-        write_object(fields)
+        fields.extend(self.salt.map(|salt| ("salt", salt.to_string().into())));
+        fields
     }
 
     /// Signs the receipt as a compact JWS.
@@ -142,6 +160,7 @@ impl Receipt {
                 .iter()
                 .filter_map(|name| Some((String::from(*name), fields.optional(name)?)))
                 .collect(),
+            salt: fields.maybe("salt")?,
         };
         fields.finish()?;
         if outcome != if receipt.code.is_some() { "rejected" } else { "accepted" } {
@@ -192,6 +211,7 @@ mod tests {
             window: Some("2017-01-31".parse().expect("date")),
             posted_at: "2017-01-31T10:00:00.25Z".parse().expect("time"),
             facts: vec![("recoverable".into(), "400".into())],
+            salt: None,
         };
         let text = receipt.sign(&key);
         assert_eq!(Receipt::verify(&text, &key.verifying_key()), Ok(receipt.clone()));

@@ -2,6 +2,7 @@
 
 mod book;
 mod calendars;
+mod entries;
 mod fees;
 mod files;
 mod pairs;
@@ -9,6 +10,7 @@ mod windows;
 
 pub use book::{partners, read_book};
 pub use calendars::{add_calendar, calendars, found_calendar, founding_calendar, next_window};
+pub use entries::{append, random};
 pub use fees::{fees, post_fees};
 pub use files::{Advised, NamedBytes, keep_files, kept_file, kept_files};
 #[cfg(test)]

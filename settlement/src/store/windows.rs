@@ -8,7 +8,10 @@ use jiff::civil::Date;
 use migrations::schema::{head, lot, settlement_window as w};
 use migrations::{Conn, DbError, each_backend};
 
-use super::read;
+use super::{append, read};
+
+/// What `entry` says in the log's entries about windows.
+const ENTRY: &str = "window";
 
 /// How far a window has come. The order is the order of the phases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -158,14 +161,25 @@ pub fn is_sandbox(conn: &mut Conn) -> Result<bool, DbError> {
     Ok(each_backend!(conn, |c| head::table.select(head::sandbox).first(c))?)
 }
 
-/// Adds a window in state open.
-pub fn insert_open(conn: &mut Conn, date: Date, cut_off_at: Timestamp) -> Result<(), DbError> {
+/// Adds a window in state open, at an instant.
+pub fn insert_open(conn: &mut Conn, date: Date, cut_off_at: Timestamp, at: Timestamp) -> Result<(), DbError> {
     let row = (
         w::business_date.eq(date.to_string()),
         w::state.eq(State::Open.as_str()),
         w::cut_off_at.eq(cut_off_at.as_microsecond()),
     );
     each_backend!(conn, |c| diesel::insert_into(w::table).values(row).execute(c))?;
+    let date = date.to_string();
+    append(
+        conn,
+        at,
+        ENTRY,
+        &[
+            ("window", &date),
+            ("state", State::Open.as_str()),
+            ("cut_off_at", &cut_off_at.to_string()),
+        ],
+    )?;
     Ok(())
 }
 
@@ -182,7 +196,7 @@ pub enum Mark<'a> {
     Settled(&'a str),
 }
 
-/// Takes a window one step further; does nothing to a window that isn't in the state before.
+/// Takes a window one step further, and says so in the log; does nothing to a window that isn't in the state before.
 pub fn mark(conn: &mut Conn, date: Date, mark: Mark<'_>, now: Timestamp) -> Result<(), DbError> {
     let (from, to) = match mark {
         Mark::Closed => (State::Open, State::Closed),
@@ -190,8 +204,8 @@ pub fn mark(conn: &mut Conn, date: Date, mark: Mark<'_>, now: Timestamp) -> Resu
         Mark::Advised => (State::Netted, State::Advised),
         Mark::Settled(_) => (State::Advised, State::Settled),
     };
-    let (to, at) = (w::state.eq(to.as_str()), now.as_microsecond());
-    each_backend!(conn, |c| {
+    let (state, to, at) = (to, w::state.eq(to.as_str()), now.as_microsecond());
+    let marked = each_backend!(conn, |c| {
         let row = diesel::update(
             w::table
                 .filter(w::business_date.eq(date.to_string()))
@@ -204,5 +218,13 @@ pub fn mark(conn: &mut Conn, date: Date, mark: Mark<'_>, now: Timestamp) -> Resu
             Mark::Settled(by) => row.set((to, w::settled_at.eq(at), w::settled_by.eq(by))).execute(c),
         }
     })?;
+    if marked > 0 {
+        let date = date.to_string();
+        let mut fields = vec![("window", date.as_str()), ("state", state.as_str())];
+        if let Mark::Settled(by) = mark {
+            fields.push(("by", by));
+        }
+        append(conn, now, ENTRY, &fields)?;
+    }
     Ok(())
 }

@@ -263,6 +263,7 @@ async fn reluctant(seen: web::Data<Mutex<Vec<String>>>, body: String) -> HttpRes
         window: None,
         posted_at: Timestamp::now(),
         facts: vec![("left_over".into(), tries.to_string())],
+        salt: None,
     };
     HttpResponse::Ok().json(Answer {
         outcome: None,
