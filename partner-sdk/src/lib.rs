@@ -18,6 +18,7 @@
 //! | [`jcs`] | canonical JSON |
 //! | [`strict`] | JSON as the wire allows it: a flat object of strings, each key once |
 //! | [`jws`] | signing and strict verification of compact JWS |
+//! | [`log`] | the transparency log: its signed head, tiles, proofs, and their verification |
 //! | [`text`] | names and reasons: one line, nothing that a reader doesn't see |
 //! | [`wire`] | messages and receipts |
 //! | [`problem`] | every way in which a request can be refused |
@@ -34,6 +35,7 @@ mod forms;
 pub mod ids;
 pub mod jcs;
 pub mod jws;
+pub mod log;
 pub mod member_fee;
 pub mod problem;
 pub mod rate;
