@@ -6,8 +6,14 @@
 //! | [`tree`] | verifying that an entry is in, that one tree continues another | RFC 9162 sections 2.1.3.2, 2.1.4.2 |
 //! | [`tile`] | the tree cut into tiles: their places and names | C2SP tlog-tiles |
 //! | [`paths`] | roots and paths from tiles, and which tiles a path needs | RFC 9162 sections 2.1.3.1, 2.1.4.1 |
+//! | [`note`] | text signed by keys that have names | C2SP signed-note |
+//! | [`checkpoint`] | a log's head: origin, size, root | C2SP tlog-checkpoint |
+//! | [`proof`] | an entry's index, path and checkpoint as one text | C2SP tlog-proof |
 
+pub mod checkpoint;
+pub mod note;
 pub mod paths;
+pub mod proof;
 pub mod tile;
 pub mod tree;
 
@@ -17,6 +23,9 @@ use std::str::FromStr;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
+
+pub use checkpoint::Checkpoint;
+pub use proof::Proof;
 
 /// The largest tree: its sizes and indices fit a database's integers, and a path has at most [`MAX_PATH`] hashes.
 pub const MAX_SIZE: u64 = i64::MAX as u64;
