@@ -43,6 +43,7 @@ mod reject;
 mod reverse;
 mod reversible;
 mod time;
+pub mod tree;
 mod types;
 mod working_set;
 mod write_off;

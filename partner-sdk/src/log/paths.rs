@@ -18,6 +18,30 @@ pub trait Tiles {
     fn tile(&self, tile: Tile) -> Result<Vec<Hash>, Self::Error>;
 }
 
+/// Tiles that were fetched before.
+pub type Fetched = BTreeMap<Tile, Vec<Hash>>;
+
+/// A tile isn't among those that were fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0} isn't there")]
+pub struct Missing(pub Tile);
+
+impl Tiles for Fetched {
+    type Error = Missing;
+
+    fn tile(&self, tile: Tile) -> Result<Vec<Hash>, Missing> {
+        self.get(&tile).cloned().ok_or(Missing(tile))
+    }
+}
+
+impl<T: Tiles> Tiles for &T {
+    type Error = T::Error;
+
+    fn tile(&self, tile: Tile) -> Result<Vec<Hash>, T::Error> {
+        (**self).tile(tile)
+    }
+}
+
 /// Why tiles don't give what was asked of them.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TileError<E: std::error::Error + 'static> {
@@ -71,8 +95,13 @@ fn last_whole(old: u64) -> (u32, u64) {
     (level, (old >> level) - 1)
 }
 
-/// The tiles that [`Tree`] reads for the path of an entry, so that they can be fetched together. Those at the edge are among them: from these comes the
-/// root, against which all that was fetched is held.
+/// The tiles that [`Tree`] reads for the root: the last one of each level, where it isn't whole.
+pub fn for_root(size: u64) -> BTreeSet<Tile> {
+    needed([], size)
+}
+
+/// The tiles that [`Tree`] reads for the path of an entry, so that they can be fetched together. Those for the root are among them: all that was fetched is
+/// held against it.
 pub fn for_inclusion(index: u64, size: u64) -> BTreeSet<Tile> {
     needed(siblings(0, index, size), size)
 }
@@ -80,7 +109,7 @@ pub fn for_inclusion(index: u64, size: u64) -> BTreeSet<Tile> {
 /// The tiles that [`Tree`] reads for the path from an older tree, likewise.
 pub fn for_consistency(old: u64, size: u64) -> BTreeSet<Tile> {
     if old == 0 || old >= size {
-        return needed([], size);
+        return for_root(size);
     }
     let (level, index) = last_whole(old);
     needed([(level, index)].into_iter().chain(siblings(level, index, size)), size)
@@ -241,20 +270,16 @@ mod tests {
 
     /// All tiles of a tree, as the definition has them, and which of them were asked for.
     struct Shelf {
-        tiles: BTreeMap<Tile, Vec<Hash>>,
-        asked: RefCell<Vec<Tile>>,
+        tiles: Fetched,
+        asked: RefCell<BTreeSet<Tile>>,
     }
 
-    #[derive(Debug, PartialEq, thiserror::Error)]
-    #[error("not on the shelf")]
-    struct Missing;
-
-    impl Tiles for &Shelf {
+    impl Tiles for Shelf {
         type Error = Missing;
 
         fn tile(&self, tile: Tile) -> Result<Vec<Hash>, Missing> {
-            self.asked.borrow_mut().push(tile);
-            self.tiles.get(&tile).cloned().ok_or(Missing)
+            assert!(self.asked.borrow_mut().insert(tile), "{tile} is asked for again");
+            self.tiles.tile(tile)
         }
     }
 
@@ -283,32 +308,29 @@ mod tests {
             let shelf = shelf(size);
             assert!(Tile::all(size).eq(shelf.tiles.keys().copied()), "{size}");
             let root = Tree::new(&shelf, size).expect("all is there").root();
+            assert_eq!(shelf.asked.take(), for_root(size), "{size}");
             let somewhere = [0, 1, size / 3, size / 2, size.saturating_sub(257), size - 1];
             for index in somewhere.into_iter().filter(|index| *index < size) {
                 shelf.asked.take();
                 let path = Tree::new(&shelf, size).and_then(|mut tree| tree.inclusion(index)).expect("a path");
                 assert_eq!(verify_inclusion(leaf(index), index, size, &path, root), Ok(()), "{index} of {size}");
-                let mut asked = shelf.asked.take();
-                asked.sort_unstable();
-                assert!(asked.into_iter().eq(for_inclusion(index, size)), "{index} of {size}");
+                assert_eq!(shelf.asked.take(), for_inclusion(index, size), "{index} of {size}");
             }
             for old in somewhere.into_iter().chain([size]).filter(|old| *old <= size) {
                 let before = Tree::new(&self::shelf(old), old).expect("all is there").root();
                 shelf.asked.take();
                 let path = Tree::new(&shelf, size).and_then(|mut tree| tree.consistency(old)).expect("a path");
                 assert_eq!(verify_consistency(old, before, size, root, &path), Ok(()), "{old} to {size}");
-                let mut asked = shelf.asked.take();
-                asked.sort_unstable();
-                assert!(asked.into_iter().eq(for_consistency(old, size)), "{old} to {size}");
+                assert_eq!(shelf.asked.take(), for_consistency(old, size), "{old} to {size}");
             }
         }
     }
 
     #[test]
     fn what_tiles_do_not_give_is_named() {
-        let mut shelf = shelf(300);
+        let mut tiles = shelf(300).tiles;
         let beyond = |asked, size| Err(TileError::Beyond { asked, size });
-        let mut tree = Tree::new(&shelf, 300).expect("all is there");
+        let mut tree = Tree::new(&tiles, 300).expect("all is there");
         assert_eq!((tree.inclusion(300), tree.consistency(301)), (beyond(300, 300), beyond(301, 300)));
         assert_eq!(
             (tree.inclusion(u64::MAX), tree.consistency(u64::MAX)),
@@ -316,18 +338,21 @@ mod tests {
         );
         assert_eq!((tree.consistency(0), tree.consistency(300)), (Ok(vec![]), Ok(vec![])));
         assert_eq!(
-            Tree::new(&shelf, u64::MAX).map(|tree| tree.size()),
+            Tree::new(&tiles, u64::MAX).map(|tree| tree.size()),
             Err(TileError::Beyond {
                 asked: u64::MAX,
                 size: MAX_SIZE
             })
         );
-        assert_eq!(Tree::new(&shelf, 301).map(|tree| tree.size()), Err(TileError::Source(Missing)));
-        assert_eq!(Tree::new(&shelf, 0).map(|tree| tree.root()), Ok(Hash::EMPTY));
+        assert_eq!(
+            Tree::new(&tiles, 301).map(|tree| tree.size()),
+            Err(TileError::Source(Missing(Tile::of(0, 1, 301).expect("a tile"))))
+        );
+        assert_eq!(Tree::new(&tiles, 0).map(|tree| tree.root()), Ok(Hash::EMPTY));
         let last = Tile::of(0, 1, 300).expect("a tile");
         for found in [0, 43, 45, 256] {
-            shelf.tiles.insert(last, vec![Hash::EMPTY; found]);
-            let refused = Tree::new(&shelf, 300).map(|tree| tree.size());
+            tiles.insert(last, vec![Hash::EMPTY; found]);
+            let refused = Tree::new(&tiles, 300).map(|tree| tree.size());
             assert_eq!(refused, Err(TileError::Length { tile: last, found }));
         }
     }

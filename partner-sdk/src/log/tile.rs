@@ -9,7 +9,7 @@ use std::str::FromStr;
 use super::{MAX_SIZE, decimal};
 
 /// How many levels of the tree one tile spans.
-pub(super) const HEIGHT: u32 = 8;
+pub const HEIGHT: u32 = 8;
 
 /// How many hashes a whole tile holds.
 pub const WIDTH: u16 = 1 << HEIGHT;
