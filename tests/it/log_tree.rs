@@ -161,8 +161,13 @@ fn what_is_wrong_neither_takes() {
             other == index || !included(leaf, other, size, &path, root),
             "{index} as {other} of {size}"
         );
-        // A tree of another size may have the same path and, in a forged checkpoint, the same root; whatever is taken, both take.
-        included(leaf, index, draw.upto(2 * size), &path, root);
+        let (another, another_root) = another_tree(size, &whole, &mut draw);
+        assert!(
+            !included(leaf, index, another, &path, another_root),
+            "{index} of {size} in {another}"
+        );
+        // A size that nobody signed may go with this root and path, as nothing in them tells how wide the tree is; whatever is taken, both take.
+        included(leaf, index, another, &path, root);
         if let Some(changed) = one_flipped(&path, &mut draw) {
             assert!(!included(leaf, index, size, &changed, root));
             assert!(!included(leaf, index, size, &path[1..], root));
@@ -181,13 +186,23 @@ fn what_is_wrong_neither_takes() {
         assert!(!continued(old, flipped(before, &mut draw), size, root, &path));
         assert!(!continued(old, before, size, flipped(root, &mut draw), &path));
         assert!(!continued(old, before, size, root, &[&path[..], &[leaf]].concat()));
+        assert!(
+            !continued(old, before, another, another_root, &path),
+            "{old} to {size} in {another}"
+        );
+        continued(old, before, another, root, &path);
         continued(draw.upto(2 * size), before, size, root, &path);
-        continued(old, before, draw.upto(2 * size), root, &path);
         if let Some(changed) = one_flipped(&path, &mut draw) {
             assert!(!continued(old, before, size, root, &changed));
             assert!(!continued(old, before, size, root, &path[1..]));
         }
     }
+}
+
+/// Another size than this one, and its root.
+fn another_tree(size: u64, whole: &Whole, draw: &mut Draw) -> (u64, Hash) {
+    let another = (size + below(draw, 4999)) % 5000 + 1;
+    (another, Tree::new(whole, another).expect("all is there").root())
 }
 
 fn flipped(hash: Hash, draw: &mut Draw) -> Hash {
