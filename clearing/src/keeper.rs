@@ -39,6 +39,7 @@ impl Keeper {
             files.look(&live);
             with(&url, &mut conn, |conn| {
                 refresh(conn, &reference)?;
+                store::grow(conn)?;
                 // Other processes append events too.
                 let newest = events::newest(conn)?;
                 news.send_if_modified(|known| std::mem::replace(known, newest) != newest);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use clearing::ledger::tree::{Edge, Grown};
+use ledger::tree::{Edge, Grown};
 use partner_sdk::jws::SigningKey;
 use partner_sdk::log::note::NoteKey;
 use partner_sdk::log::paths::{Fetched, Missing, Tiles, Tree};

@@ -294,7 +294,6 @@ fn nobody_fills_the_trail(backend: Backend) {
             kind: "document.proposed",
             subject: String::new(),
             facts: vec![],
-            salt: None,
         })
         .collect();
     let now = market.world.now().as_microsecond();

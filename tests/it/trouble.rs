@@ -120,10 +120,10 @@ fn after_a_failed_commit_nothing_is_tried_again(backend: Backend) {
         other => panic!("{other:?}"),
     }
     no_trigger(&mut conn);
-    // Nothing took effect, and the first sequence number is still free.
+    // Nothing took effect, and the second sequence number is still free.
     let again = world.send_all("bank", &messages);
     assert!(again.iter().all(Result::is_ok));
-    assert_eq!(again[0].as_ref().expect("accepted").sequence, Some(1));
+    assert_eq!(again[0].as_ref().expect("accepted").sequence, Some(2));
 }
 
 /// Two days' trading, each with a fee; the clock is past the first one's cut-off, and nothing is closed by a night yet.

@@ -345,6 +345,7 @@ pub fn check(conn: &mut Conn) -> Result<Vec<String>, DbError> {
             }
         }
         findings.extend(held_twice(conn)?);
+        findings.extend(super::proved::check(conn)?);
         Ok(findings)
     })
 }

@@ -9,18 +9,21 @@ use migrations::schema::{
     account, exposure, head, hold, holders, limit_use, lot, message, position, posting, quote, reversal, signed_batch,
 };
 use migrations::{Conn, DbError, each_backend};
+use partner_sdk::log::Hash;
 use partner_sdk::{Currency, PartnerId};
 
 use super::events::{self, NewEvent};
 use super::load::ALL;
+use super::log;
 use super::rows::{HoldRow, LotRow, NewMessage, NewPosting, QuoteRow};
+use ledger::tree::Grown;
 use ledger::{Hold, Posted, Posting, Quote, Signed, WorkingSet};
 
-/// Persists the changes of a working set in the transaction that loaded it.
-pub fn persist(conn: &mut Conn, set: &WorkingSet) -> Result<(), DbError> {
+/// Persists the changes of a working set in the transaction that loaded it, and adds its messages to the log's tree. Returns how that has grown.
+pub fn persist(conn: &mut Conn, set: &WorkingSet) -> Result<Option<Grown>, DbError> {
     let changes = &set.changes;
     if changes.messages.is_empty() && changes.lots.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     each_backend!(conn, |c| diesel::update(head::table.filter(head::id.eq(1)))
         .set((head::next_seq.eq(set.next_seq), head::last_at.eq(set.now)))
@@ -34,7 +37,12 @@ pub fn persist(conn: &mut Conn, set: &WorkingSet) -> Result<(), DbError> {
     super::pending::write(conn, set)?;
     super::prepaid::write_blocks(conn, set)?;
     let told = changes.told.iter().map(NewEvent::from);
-    events::append(conn, set.now, &told.collect::<Vec<_>>())
+    events::append(conn, set.now, &told.collect::<Vec<_>>())?;
+    let leaves = changes
+        .messages
+        .iter()
+        .map(|(posted, _)| Hash::leaf(ledger::entry(posted).as_bytes()));
+    log::grow_to(conn, set.next_seq, &leaves.collect::<Vec<_>>())
 }
 
 /// Runs an insert for each chunk of rows that the bind limit allows.

@@ -194,6 +194,7 @@ mod tests {
                 .iter()
                 .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
                 .collect(),
+            salt: None,
         }
         .detail()
     }

@@ -102,7 +102,8 @@ fn fill(sandbox: &Sandbox, party: &Party, numbers: std::ops::Range<u32>, member:
             accepted = messages
                 .iter()
                 .all(|message| matches!(apply(&mut set, message), Outcome::Kept(posted) if posted.code.is_none()));
-            Ok(store::persist(conn, &set)?)
+            store::persist(conn, &set)?;
+            Ok(())
         })?;
         ensure!(accepted, "an earn of the bench's own was refused");
         bar.inc(u64::try_from(chunk.len())?);

@@ -1,0 +1,145 @@
+//! The log's tree in the database: C2SP tlog-tiles, their edge read and written under the lock of `head`.
+
+use std::collections::BTreeSet;
+
+use diesel::prelude::*;
+use diesel::upsert::excluded;
+use ledger::tree::{Edge, Grown};
+use migrations::schema::{entry, head, log_tile, message};
+use migrations::{Conn, DbError, each_backend};
+use partner_sdk::log::Hash;
+use partner_sdk::log::paths::{Fetched, for_root};
+use partner_sdk::log::tile::Tile;
+
+use super::head::lock;
+use super::rows::{POSTED, PostedRow};
+
+/// Bytes of a hash.
+const HASH: usize = 32;
+/// Entries that are read at once.
+pub(super) const CHUNK: i64 = 1000;
+
+/// Adds to the tree whatever has a number and isn't in it yet; false where that is nothing. Whoever puts an entry in the log that isn't a message leaves this to
+/// whoever comes next: to the next group of messages, or to the service, which looks every second.
+pub fn grow(conn: &mut Conn) -> Result<bool, DbError> {
+    let behind: i64 = each_backend!(conn, |c| head::table.select(head::next_seq - head::tree_size).first(c))?;
+    if behind <= 1 {
+        return Ok(false);
+    }
+    conn.transaction(|conn| {
+        let next_seq = lock(conn)?.next_seq;
+        Ok(grow_to(conn, next_seq, &[])?.is_some())
+    })
+}
+
+/// Makes the tree one of all entries before `next_seq`, the last of which have the leaves that are `known`; for a transaction that has locked `head`. `None` where it
+/// was that already.
+pub(super) fn grow_to(conn: &mut Conn, next_seq: i64, known: &[Hash]) -> Result<Option<Grown>, DbError> {
+    let size: i64 = each_backend!(conn, |c| head::table.select(head::tree_size).first(c))?;
+    let first_known = next_seq - i64::try_from(known.len()).map_err(|_| DbError::Corrupt("too many entries".into()))?;
+    let mut edge = edge(conn, size)?;
+    let mut grown: Option<Grown> = None;
+    let mut from = size + 1;
+    while from < first_known {
+        let to = (from + CHUNK).min(first_known);
+        let leaves = entries(conn, from, to)?
+            .iter()
+            .map(|entry| Hash::leaf(entry.as_bytes()))
+            .collect::<Vec<_>>();
+        grown = Some(add(conn, &edge, &leaves)?);
+        edge = grown.as_ref().map_or(edge, |grown| grown.edge.clone());
+        from = to;
+    }
+    if !known.is_empty() {
+        grown = Some(add(conn, &edge, known)?);
+    }
+    if grown.is_some() {
+        each_backend!(conn, |c| diesel::update(head::table.find(1))
+            .set(head::tree_size.eq(next_seq - 1))
+            .execute(c))?;
+    }
+    Ok(grown)
+}
+
+/// The edge of the tree of a size.
+fn edge(conn: &mut Conn, size: i64) -> Result<Edge, DbError> {
+    let size = u64::try_from(size).map_err(|_| DbError::Corrupt("head.tree_size".into()))?;
+    let tiles = tiles(conn, &for_root(size))?;
+    Edge::new(size, tiles).map_err(|error| DbError::Corrupt(format!("the log's tree: {error}")))
+}
+
+fn add(conn: &mut Conn, edge: &Edge, leaves: &[Hash]) -> Result<Grown, DbError> {
+    let grown = edge
+        .append(leaves)
+        .map_err(|error| DbError::Corrupt(format!("the log's tree: {error}")))?;
+    let rows: Vec<_> = grown
+        .tiles
+        .iter()
+        .map(|(tile, hashes)| {
+            let hashes: Vec<u8> = hashes.iter().flat_map(|hash| *hash.as_bytes()).collect();
+            (
+                log_tile::level.eq(i32::from(tile.level())),
+                log_tile::no.eq(no(*tile)),
+                log_tile::hashes.eq(hashes),
+            )
+        })
+        .collect();
+    each_backend!(conn, |c| diesel::insert_into(log_tile::table)
+        .values(rows)
+        .on_conflict((log_tile::level, log_tile::no))
+        .do_update()
+        .set(log_tile::hashes.eq(excluded(log_tile::hashes)))
+        .execute(c))?;
+    Ok(grown)
+}
+
+/// Tiles, each as wide as asked for: one may have grown since.
+pub fn tiles(conn: &mut Conn, wanted: &BTreeSet<Tile>) -> Result<Fetched, DbError> {
+    let levels: BTreeSet<i32> = wanted.iter().map(|tile| tile.level().into()).collect();
+    let numbers: BTreeSet<i64> = wanted.iter().map(|tile| no(*tile)).collect();
+    if wanted.is_empty() {
+        return Ok(Fetched::new());
+    }
+    let query = log_tile::table
+        .select((log_tile::level, log_tile::no, log_tile::hashes))
+        .filter(log_tile::level.eq_any(levels))
+        .filter(log_tile::no.eq_any(numbers));
+    let rows = each_backend!(conn, |c| query.load::<(i32, i64, Vec<u8>)>(c))?;
+    let found = wanted.iter().filter_map(|tile| {
+        let row = rows
+            .iter()
+            .find(|(level, number, _)| (*level, *number) == (tile.level().into(), no(*tile)));
+        let hashes = row?.2.chunks_exact(HASH).take(tile.width().into());
+        let hashes = hashes.filter_map(|bytes| Some(Hash::from_bytes(bytes.try_into().ok()?)));
+        Some((*tile, hashes.collect()))
+    });
+    Ok(found.collect())
+}
+
+fn no(tile: Tile) -> i64 {
+    i64::try_from(tile.index()).unwrap_or(i64::MAX)
+}
+
+/// The entries from a number on, as far as before another; one that is missing is an error.
+pub(super) fn entries(conn: &mut Conn, from: i64, before: i64) -> Result<Vec<String>, DbError> {
+    let of_messages = message::table
+        .select(POSTED)
+        .filter(message::seq.ge(from))
+        .filter(message::seq.lt(before));
+    let mut all: Vec<(i64, String)> = vec![];
+    for row in each_backend!(conn, |c| of_messages.load::<PostedRow>(c))? {
+        let posted = row.posted()?;
+        all.push((posted.seq, ledger::entry(&posted)));
+    }
+    let others = entry::table
+        .select((entry::seq, entry::body))
+        .filter(entry::seq.ge(from))
+        .filter(entry::seq.lt(before));
+    all.extend(each_backend!(conn, |c| others.load::<(i64, String)>(c))?);
+    all.sort_unstable_by_key(|(seq, _)| *seq);
+    let gap = (from..before).zip(&all).find(|(seq, (found, _))| seq != found).map(|(seq, _)| seq);
+    match gap.or((i64::try_from(all.len()) != Ok(before - from)).then(|| from + all.len() as i64)) {
+        Some(seq) => Err(DbError::Corrupt(format!("the log has no entry {seq}, or two"))),
+        None => Ok(all.into_iter().map(|(_, entry)| entry).collect()),
+    }
+}
