@@ -7,7 +7,7 @@ use tests::{Backend, World, authorise, burn, earn, execute, id, on_both, quote, 
 const POOL: &str = include_str!("networks/pool.toml");
 const ELSEWHERE: &str = include_str!("networks/elsewhere.toml");
 
-on_both!(points_and_the_nights, quotes_and_exchanges);
+on_both!(points_and_the_nights, quotes_and_exchanges, the_log);
 
 /// Alters one table at a time, puts back what was in it, and expects the books to break and to balance again.
 fn all_are_noticed(world: &World, wrongs: &[(&str, &str)]) {
@@ -91,6 +91,39 @@ fn points_and_the_nights(backend: Backend) {
             ),
             ("head", "UPDATE head SET next_seq = next_seq + 1"),
             ("head", "UPDATE head SET last_at = last_at - 1"),
+        ],
+    );
+}
+
+/// What the sums don't show: the books stay even, and the log's tree knows.
+fn the_log(backend: Backend) {
+    let mut world = World::new(backend, POOL);
+    for n in 0..300 {
+        world.post("wellcome", earn("YUU", &format!("m{n}"), "10")).expect("accepted");
+    }
+    world.close();
+    store::grow(&mut world.sandbox.database().expect("a connection")).expect("it grows");
+    all_are_noticed(
+        &world,
+        &[
+            ("message", "UPDATE message SET sha256 = 'ab' WHERE seq = 7"),
+            ("message", "UPDATE message SET posted_at = posted_at - 1 WHERE seq = 299"),
+            ("message", "UPDATE message SET id = 'another' WHERE seq = 8"),
+            ("message", "UPDATE message SET facts = '[[\"points\",\"9\"]]' WHERE seq = 9"),
+            ("entry", "UPDATE entry SET body = REPLACE(body, 'open', 'held') WHERE seq = 1"),
+            ("entry", "DELETE FROM entry WHERE seq = 1"),
+            ("log_tile", "DELETE FROM log_tile WHERE level = 0 AND no = 0"),
+            ("log_tile", "DELETE FROM log_tile WHERE level = 1"),
+            (
+                "log_tile",
+                "UPDATE log_tile SET hashes = (SELECT hashes FROM log_tile WHERE level = 1) WHERE level = 0 AND no = 1",
+            ),
+            (
+                "log_tile",
+                "INSERT INTO log_tile (level, no, hashes) SELECT 2, 0, hashes FROM log_tile WHERE level = 1",
+            ),
+            ("head", "UPDATE head SET tree_size = tree_size - 1"),
+            ("head", "UPDATE head SET tree_size = next_seq"),
         ],
     );
 }

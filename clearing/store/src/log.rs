@@ -1,6 +1,6 @@
 //! The log's tree in the database: C2SP tlog-tiles, their edge read and written under the lock of `head`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::prelude::*;
 use diesel::upsert::excluded;
@@ -95,23 +95,35 @@ fn add(conn: &mut Conn, edge: &Edge, leaves: &[Hash]) -> Result<Grown, DbError> 
 
 /// Tiles, each as wide as asked for: one may have grown since.
 pub fn tiles(conn: &mut Conn, wanted: &BTreeSet<Tile>) -> Result<Fetched, DbError> {
-    let levels: BTreeSet<i32> = wanted.iter().map(|tile| tile.level().into()).collect();
-    let numbers: BTreeSet<i64> = wanted.iter().map(|tile| no(*tile)).collect();
+    let mut tiles = kept(conn, wanted)?;
+    for (tile, hashes) in &mut tiles {
+        hashes.truncate(tile.width().into());
+    }
+    Ok(tiles)
+}
+
+/// Tiles as they are kept.
+pub(super) fn kept(conn: &mut Conn, wanted: &BTreeSet<Tile>) -> Result<Fetched, DbError> {
     if wanted.is_empty() {
         return Ok(Fetched::new());
     }
+    let levels: BTreeSet<i32> = wanted.iter().map(|tile| tile.level().into()).collect();
+    let numbers: BTreeSet<i64> = wanted.iter().map(|tile| no(*tile)).collect();
     let query = log_tile::table
         .select((log_tile::level, log_tile::no, log_tile::hashes))
         .filter(log_tile::level.eq_any(levels))
         .filter(log_tile::no.eq_any(numbers));
     let rows = each_backend!(conn, |c| query.load::<(i32, i64, Vec<u8>)>(c))?;
+    let rows: BTreeMap<(i32, i64), Vec<u8>> = rows.into_iter().map(|(level, no, hashes)| ((level, no), hashes)).collect();
     let found = wanted.iter().filter_map(|tile| {
-        let row = rows
-            .iter()
-            .find(|(level, number, _)| (*level, *number) == (tile.level().into(), no(*tile)));
-        let hashes = row?.2.chunks_exact(HASH).take(tile.width().into());
-        let hashes = hashes.filter_map(|bytes| Some(Hash::from_bytes(bytes.try_into().ok()?)));
-        Some((*tile, hashes.collect()))
+        let hashes = rows.get(&(tile.level().into(), no(*tile)))?.chunks(HASH);
+        let hashes: Result<Vec<[u8; HASH]>, _> = hashes.map(<[u8; HASH]>::try_from).collect();
+        Some((
+            *tile,
+            hashes
+                .map(|all| all.into_iter().map(Hash::from_bytes).collect())
+                .unwrap_or_default(),
+        ))
     });
     Ok(found.collect())
 }

@@ -10,7 +10,7 @@ use partner_sdk::log::Hash;
 use partner_sdk::log::paths::Fetched;
 use partner_sdk::log::tile::{Tile, WIDTH};
 
-use super::log::{CHUNK, entries, tiles};
+use super::log::{CHUNK, entries, kept};
 
 /// What isn't as it should be, the first of its kind.
 pub(super) fn check(conn: &mut Conn) -> Result<Vec<String>, DbError> {
@@ -45,7 +45,7 @@ pub(super) fn check(conn: &mut Conn) -> Result<Vec<String>, DbError> {
 
 /// Where the kept tiles aren't these.
 fn differ(conn: &mut Conn, expected: &Fetched) -> Result<Option<String>, DbError> {
-    let kept = tiles(conn, &expected.keys().copied().collect())?;
+    let kept = kept(conn, &expected.keys().copied().collect())?;
     let wrong: BTreeMap<&Tile, &Vec<Hash>> = expected.iter().filter(|(tile, hashes)| kept.get(*tile) != Some(*hashes)).collect();
     let Some((tile, hashes)) = wrong.into_iter().next() else {
         return Ok(None);
