@@ -1,5 +1,8 @@
 //! Puts the service together, starts it and stops it.
 
+use crate::office::install;
+use crate::posting::writer::Signer;
+use partner_sdk::log::note::NoteKey;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -63,8 +66,15 @@ pub fn start(config: &Config, clock: Clock, unattended: bool) -> anyhow::Result<
     let reference = Reference::new(Arc::new(store::load_directory(&mut conn)?));
     let kid = KeyId::new(&config.operator.kid).context("operator.kid")?;
     let key = SigningKey::from_base64url(kid, &pki::read_secret(&config.operator.key)?).context("operator.key")?;
-    store::keys::own(&mut conn, key.kid(), &key.verifying_key(), clock.now())
+    store::keys::own(&mut conn, key.kid(), &key.verifying_key(), None, clock.now())
         .context("operator.kid and operator.key have to be the clearinghouse's alone, and a new key needs a new kid")?;
+    let log = SigningKey::from_base64url(KeyId::new("log")?, &pki::read_secret(&config.log.key)?).context("log.key")?;
+    let public = NoteKey::new(&config.log.origin, log.verifying_key()).context("log.origin")?;
+    install::own_log(&mut conn, &public, clock.now()).context("log.key has to be the log's alone")?;
+    let signer = Arc::new(Signer {
+        origin: config.log.origin.clone(),
+        key: log,
+    });
     let (files, tls) = Files::open(&config.tls)?;
     let news = watch::Sender::new(events::newest(&mut conn)?);
     let (ledger, writer) = writer::start(
@@ -72,6 +82,7 @@ pub fn start(config: &Config, clock: Clock, unattended: bool) -> anyhow::Result<
         reference.clone(),
         clock.clone(),
         news.clone(),
+        signer.clone(),
         (config.ledger.queue, config.limits.queue, config.ledger.group),
     )?;
     let (busy, failures) = (Arc::new(AtomicUsize::new(0)), Failures::default());
@@ -82,6 +93,7 @@ pub fn start(config: &Config, clock: Clock, unattended: bool) -> anyhow::Result<
         clock: clock.clone(),
         pool: Pool::new(url.clone(), CONNECTIONS),
         key: Arc::new(key),
+        signer,
         tls: tls.clone(),
         signing: Arc::new(config.tls.clone()),
         busy: busy.clone(),

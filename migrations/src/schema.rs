@@ -398,6 +398,7 @@ diesel::table! {
         kid -> Text,
         public_key -> Text,
         since -> BigInt,
+        origin -> Nullable<Text>,
     }
 }
 

@@ -6,11 +6,14 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::amount::{Amount, AmountError, Money, Points};
+use crate::amount::{Amount, Money, Points};
 use crate::ids::{Currency, PartnerId, ProgrammeCode};
 use crate::jws::sha256_hex;
 use crate::member_fee::{MemberFee, MemberFeeUnits};
 use crate::salt::Salt;
+use crate::terms_error::{amount_fault, fault};
+
+pub use crate::terms_error::TermsError;
 
 /// What an agreement allows its partner to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -192,27 +195,6 @@ fn default_hold_minutes() -> u32 {
 
 /// The longest allowance in minutes.
 const YEAR_MINUTES: u32 = 527_040;
-
-/// Why terms, a rate or a bonus aren't taken.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{field}` {why}")]
-pub struct TermsError {
-    /// The term at fault.
-    pub field: &'static str,
-    /// What is wrong with it.
-    pub why: String,
-}
-
-pub(crate) fn fault(field: &'static str, why: impl ToString) -> TermsError {
-    TermsError {
-        field,
-        why: why.to_string(),
-    }
-}
-
-pub(crate) fn amount_fault(field: &'static str) -> impl Fn(AmountError) -> TermsError {
-    move |error| fault(field, format!("is {error}"))
-}
 
 impl Terms {
     /// Terms with every option at its default: settled at issue, no limits, 90 days for reversals, a day for messages to arrive. The client gives them a salt

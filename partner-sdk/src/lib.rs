@@ -19,6 +19,7 @@
 //! | [`strict`] | JSON as the wire allows it: a flat object of strings, each key once |
 //! | [`jws`] | signing and strict verification of compact JWS |
 //! | [`log`] | the transparency log: its signed head, tiles, proofs, and their verification |
+//! | [`trust`] | the clearinghouse's public keys, and what is believed by them |
 //! | [`text`] | names and reasons: one line, nothing that a reader doesn't see |
 //! | [`wire`] | messages and receipts |
 //! | [`problem`] | every way in which a request can be refused |
@@ -42,11 +43,14 @@ pub mod rate;
 mod reading;
 pub mod salt;
 pub mod strict;
+mod terms_error;
 pub mod text;
+pub mod trust;
 pub mod wire;
 
 pub use amount::{Amount, Money, Points};
 pub use ids::{Currency, KeyId, MemberNumber, MessageId, PartnerId, ProgrammeCode, Reason, Reference};
 pub use problem::{Code, Problem};
 pub use salt::Salt;
+pub use trust::Trust;
 pub use wire::{Body, Message, Outcome, Receipt};

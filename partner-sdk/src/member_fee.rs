@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::agreement::{TermsError, amount_fault, fault};
 use crate::amount::{Amount, Money, Points};
 use crate::ids::Currency;
+use crate::terms_error::{TermsError, amount_fault, fault};
 
 /// A fee that the partner asks of its member: `amount` for each `per` points credited, or part of it (HK$100 per 5,000 miles or part).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,10 +6,11 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::agreement::{Agreement, TermsError, WHOLE, amount_fault, fault, written};
+use crate::agreement::{Agreement, WHOLE, written};
 use crate::amount::{Amount, Money, Points, Ratio};
 use crate::ids::ProgrammeCode;
 use crate::jws::sha256_hex;
+use crate::terms_error::{TermsError, amount_fault, fault};
 
 /// An exchange rate as published. Never edited: a later `valid_from` supersedes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

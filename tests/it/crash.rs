@@ -30,12 +30,12 @@ fn runtime() -> tokio::runtime::Runtime {
 
 fn client(sandbox: &Sandbox, base: &str) -> Client {
     let party = sandbox.parties.get(&"wellcome".parse().expect("a partner")).expect("wellcome");
-    Client::new(base, &party.identity, sandbox.clearing_key.clone()).expect("a client")
+    Client::new(base, &party.identity, sandbox.trust.clone()).expect("a client")
 }
 
 fn load(sandbox: &Sandbox, base: &str, clients: usize) -> Load {
     let party = sandbox.parties.get(&"wellcome".parse().expect("a partner")).expect("wellcome");
-    Load::start(clients, 5, base, party, &sandbox.clearing_key)
+    Load::start(clients, 5, base, party, &sandbox.trust)
 }
 
 /// Every message was one point: the balances are as many as there were messages, and the books balance.

@@ -335,9 +335,9 @@ fn settled_without_a_document_is_found(backend: Backend) {
     each_backend!(&mut conn, |c| diesel::insert_into(settlement_window::table).values(row).execute(c)).expect("written");
     let kid = KeyId::new(&sandbox.config.operator.kid).expect("a kid");
     let public = std::fs::read_to_string(sandbox.folder.join(install::OPERATOR_PUBLIC)).expect("there");
-    assert_eq!(public, sandbox.clearing_key.to_base64url());
+    assert_eq!(public, sandbox.trust.key().to_base64url());
     assert_eq!(
-        trail::check(&mut conn, &kid, &sandbox.clearing_key).expect("the check runs"),
+        trail::check(&mut conn, &kid, sandbox.trust.key()).expect("the check runs"),
         ["window 2026-11-20 is settled, and no signed document says so"]
     );
 }

@@ -1,5 +1,6 @@
 //! A newcomer's way by the command line: init, network, partner, serve, a message; and PostgreSQL over verified TLS.
 
+use partner_sdk::Trust;
 use std::path::Path;
 use std::process::Output;
 
@@ -103,12 +104,13 @@ fn from_nothing_to_the_first_message() {
     assert!(fails(folder, &["serve", "--sandbox-clock", "2026-01-01T00:00:00Z"]).contains("sandbox"));
     let child = Child::serve(PROGRAM, folder);
     let clearing_key = VerifyingKey::from_base64url(&std::fs::read_to_string(path("operator.pub")).expect("there")).expect("a key");
+    let trust = Trust::new(clearing_key, &std::fs::read_to_string(path("log.pub")).expect("there")).expect("keys");
     let identity = Identity {
         ca_pem: std::fs::read_to_string(path("server-ca.pem")).expect("there"),
         cert_pem,
         key_pem,
     };
-    let client = Client::new(&child.base, &identity, clearing_key).expect("a client");
+    let client = Client::new(&child.base, &identity, trust).expect("a client");
     let now = jiff::Timestamp::now();
     let message = Message {
         id: new_message_id(),

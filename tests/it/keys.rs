@@ -17,7 +17,7 @@ use partner_sdk::wire::keys::{
 };
 use partner_sdk::{Code, KeyId, Message, PartnerId};
 use store::{admin, keys};
-use tests::{Backend, World, earn, on_both};
+use tests::{Backend, World, earn, on_both, said};
 
 const POOL: &str = include_str!("networks/pool.toml");
 const NEWCOMER: &str = r#"
@@ -100,12 +100,7 @@ fn connect(world: &World, ca_pem: &str, cert_pem: &str, key_pem: &str) -> Client
         cert_pem: cert_pem.to_owned(),
         key_pem: key_pem.to_owned(),
     };
-    Client::new(
-        &world.sandbox.base().expect("it runs"),
-        &identity,
-        world.sandbox.clearing_key.clone(),
-    )
-    .expect("a client")
+    Client::new(&world.sandbox.base().expect("it runs"), &identity, world.sandbox.trust.clone()).expect("a client")
 }
 
 fn states(keys: &Keys) -> (Vec<KeyState>, Vec<KeyState>) {
@@ -168,13 +163,13 @@ fn a_newcomer_enrols_by_itself(backend: Backend) {
     let door = Client::new(
         &world.sandbox.enrolment().expect("it runs"),
         &own.identity,
-        world.sandbox.clearing_key.clone(),
+        world.sandbox.trust.clone(),
     );
     assert_eq!(refused(world.runtime.block_on(door.expect("a client").keys())).0, Code::NotFound);
 
     let enrolled = send_enrolment(&world, &sign(&token)).expect("enrolled");
     assert_eq!(enrolled.kid, *key.kid());
-    assert_eq!(enrolled.clearing_public_key, world.sandbox.clearing_key.to_base64url());
+    assert_eq!(enrolled.clearing_public_key, world.sandbox.trust.key().to_base64url());
     let client = connect(&world, &server_ca(&world), &enrolled.certificate, &key_pem);
     let message = earn_message("first", "newcomer", world.now());
     world.runtime.block_on(client.send(&message, &key)).expect("accepted");
@@ -318,10 +313,10 @@ fn a_message_is_judged_by_the_key_valid_when_it_was_issued(backend: Backend) {
     world.wait(90.minutes());
     let keys = world.runtime.block_on(client.keys()).expect("its keys");
     assert_eq!(states(&keys).0, [KeyState::Valid, KeyState::Ended]);
-    // Issued in the key's time, and sent after it: good. Sent again: the same receipt, to the byte.
+    // Issued in the key's time, and sent after it: good. Sent again: the same entry, to the byte.
     let sent_later = world.post_jws("wellcome", &stored);
     assert_eq!(sent_later.outcome, Some(Outcome::Accepted));
-    assert_eq!(world.post_jws("wellcome", &in_time), posted);
+    assert_eq!(said(world.post_jws("wellcome", &in_time)), said(posted.clone()));
     let late = world.message("wellcome", earn("YUU", "m1", "1")).sign(&second);
     let code = |jws: &str| world.post_jws("wellcome", jws).problem.map(|problem| (problem.code, problem.field));
     assert_eq!(code(&late), Some((Code::KeyNotValid, Some("issued_at".into()))));
@@ -330,8 +325,8 @@ fn a_message_is_judged_by_the_key_valid_when_it_was_issued(backend: Backend) {
     world.runtime.block_on(client.revoke(&revoked)).expect("revoked");
     // A thief can date back, so nothing new counts; what is in the ledger stays, and keeps its receipt.
     assert_eq!(code(&unsent), Some((Code::KeyRevoked, Some("kid".into()))));
-    assert_eq!(world.post_jws("wellcome", &in_time), posted);
-    assert_eq!(world.post_jws("wellcome", &stored), sent_later);
+    assert_eq!(said(world.post_jws("wellcome", &in_time)), said(posted));
+    assert_eq!(said(world.post_jws("wellcome", &stored)), said(sent_later));
 }
 
 fn what_may_not_be_registered(backend: Backend) {

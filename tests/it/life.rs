@@ -284,7 +284,7 @@ fn no_single_person_passes(backend: Backend) {
         let key = match signed.signer.as_str() {
             "first" => office.first.verifying_key(),
             "fourth" => stranger.verifying_key(),
-            _ => world.sandbox.clearing_key.clone(),
+            _ => world.sandbox.trust.key().clone(),
         };
         signed.signature.verify(done.payload.as_bytes(), &key).expect("it verifies");
     }

@@ -42,12 +42,7 @@ fn logs_name_no_member() {
         .expect("it listens");
     let id: PartnerId = "wellcome".parse().expect("a partner");
     let party = sandbox.parties.get(&id).expect("wellcome");
-    let client = Client::new(
-        &format!("https://localhost:{address}"),
-        &party.identity,
-        sandbox.clearing_key.clone(),
-    )
-    .expect("a client");
+    let client = Client::new(&format!("https://localhost:{address}"), &party.identity, sandbox.trust.clone()).expect("a client");
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -157,7 +152,7 @@ fn failed_authentication_is_a_few_lines_and_a_count() {
             .expect("a partner of the network")
     };
     let (wellcome, ikea) = (party("wellcome"), party("ikea"));
-    let client = Client::new(&base, &wellcome.identity, sandbox.clearing_key.clone()).expect("a client");
+    let client = Client::new(&base, &wellcome.identity, sandbox.trust.clone()).expect("a client");
     // A certificate of the right CA, for a key that nobody has registered.
     let (csr, key_pem) = pki::new_request(&wellcome.id).expect("a request");
     let ca = install::client_ca(&sandbox.config.tls).expect("the CA");
@@ -167,7 +162,7 @@ fn failed_authentication_is_a_few_lines_and_a_count() {
         cert_pem,
         key_pem,
     };
-    let stranger = Client::new(&base, &stranger, sandbox.clearing_key.clone()).expect("a client");
+    let stranger = Client::new(&base, &stranger, sandbox.trust.clone()).expect("a client");
     let message = Message::now(wellcome.id.clone(), earn("YUU", MEMBER, "5"));
     let unknown = pki::random_key("nobody-1".parse().expect("a kid")).expect("a key");
     let forged = {

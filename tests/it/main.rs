@@ -27,6 +27,7 @@ mod keys;
 mod lending;
 mod life;
 mod limits;
+mod log;
 mod log_tree;
 mod logs;
 mod money;

@@ -121,7 +121,7 @@ fn identity(world: &World, partner: &str) -> Identity {
 
 fn connect(world: &World, identity: &Identity) -> Client {
     let base = world.sandbox.base().expect("it runs");
-    Client::new(&base, identity, world.sandbox.clearing_key.clone()).expect("a client")
+    Client::new(&base, identity, world.sandbox.trust.clone()).expect("a client")
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn the_certificate_changes_under_load_and_no_request_fails() {
             connect(&world, &own),
             world.sandbox.base().expect("it runs"),
             own.clone(),
-            world.sandbox.clearing_key.clone(),
+            world.sandbox.trust.clone(),
         );
         let (stop, done, failed) = (stop.clone(), done.clone(), failed.clone());
         tasks.push(world.runtime.spawn(async move {

@@ -33,7 +33,7 @@ struct Saga {
 }
 
 fn client(party: &Party, base: &str, sandbox: &Sandbox) -> Client {
-    Client::new(base, &party.identity, sandbox.clearing_key.clone()).expect("a client")
+    Client::new(base, &party.identity, sandbox.trust.clone()).expect("a client")
 }
 
 fn party(sandbox: &Sandbox, id: &str) -> Party {
@@ -232,13 +232,13 @@ fn killed_at_200_moments() {
         let stop = Arc::new(AtomicBool::new(false));
         let members = MEMBERS.map(|member| {
             let bank = party(&saga.sandbox, "bank");
-            let (base, key) = (saga.base.subscribe(), saga.sandbox.clearing_key.clone());
+            let (base, key) = (saga.base.subscribe(), saga.sandbox.trust.clone());
             let connect = move |base: &str| Client::new(base, &bank.identity, key.clone()).expect("a client");
             let bank = party(&saga.sandbox, "bank");
             tokio::spawn(exchange_until(stop.clone(), base, connect, bank, member))
         });
         let airline = party(&saga.sandbox, "airline");
-        let (base, key) = (saga.base.subscribe(), saga.sandbox.clearing_key.clone());
+        let (base, key) = (saga.base.subscribe(), saga.sandbox.trust.clone());
         let connect = {
             let airline = airline.clone();
             move |base: &str| Client::new(base, &airline.identity, key.clone()).expect("a client")

@@ -11,8 +11,8 @@ pub mod raw;
 mod world;
 
 pub use world::{
-    Backend, World, amount, authorise, burn, capture, earn, earn_spend, exchange, execute, id, prepay, quote, reverse, reverse_spend, void,
-    with_bonus,
+    Backend, World, amount, authorise, burn, capture, earn, earn_spend, exchange, execute, id, prepay, quote, reverse, reverse_spend, said,
+    void, with_bonus,
 };
 
 /// Instantiates each named test for both databases.

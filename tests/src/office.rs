@@ -66,7 +66,14 @@ impl Office {
         };
         let mut conn = sandbox.database().expect("a connection");
         // As the command does: what is countersigned verifies by a key that is known.
-        store::keys::own(&mut conn, self.clearing.kid(), &self.clearing.verifying_key(), sandbox.clock.now()).expect("its own key");
+        store::keys::own(
+            &mut conn,
+            self.clearing.kid(),
+            &self.clearing.verifying_key(),
+            None,
+            sandbox.clock.now(),
+        )
+        .expect("its own key");
         people::found(&mut conn, sandbox.clock.now(), &self.clearing, &general.to_json())
     }
 

@@ -237,7 +237,7 @@ impl World {
     pub fn check_trail(&self) -> Vec<String> {
         let mut conn = self.sandbox.database().expect("a connection");
         let kid = KeyId::new(&self.sandbox.config.operator.kid).expect("a kid");
-        trail::check(&mut conn, &kid, &self.sandbox.clearing_key).expect("the check runs")
+        trail::check(&mut conn, &kid, self.sandbox.trust.key()).expect("the check runs")
     }
 }
 
@@ -256,6 +256,14 @@ pub fn with_bonus(network: &str, percent: &str) -> String {
         "{network}\n[[bonus]]\nprogramme = \"BANK\"\nto_programme = \"MILES\"\npercent = \"{percent}\"\nfunded_percent = \"50\"\n\
          valid_from = \"2026-01-01T00:00:00Z\"\nvalid_until = \"2027-01-01T00:00:00Z\"\n"
     )
+}
+
+/// An answer with the entry of its receipt, which stays the same; the proof may be by a later head of the log.
+pub fn said(mut answer: Answer) -> Answer {
+    let entry = |receipt: &mut String| receipt.truncate(receipt.find('\n').unwrap_or(receipt.len()));
+    answer.receipt.as_mut().map(entry);
+    answer.problem.as_mut().and_then(|problem| problem.receipt.as_mut()).map(entry);
+    answer
 }
 
 /// The id of a message that was accepted.

@@ -21,6 +21,7 @@ mod clawback;
 mod custody;
 pub mod cycles;
 pub mod directory;
+pub mod draft;
 mod earn;
 mod effect;
 mod entry;

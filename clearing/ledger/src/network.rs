@@ -1,7 +1,5 @@
 //! The network file: what the operator admits and publishes, as TOML. Nothing that it holds is baked into the program.
 
-mod draft;
-
 use std::collections::BTreeMap;
 
 use partner_sdk::agreement::Terms;
@@ -12,8 +10,6 @@ use partner_sdk::{Amount, PartnerId};
 use serde::{Deserialize, Serialize};
 
 use partner_sdk::change::{ProgrammeTerms, Status};
-
-pub use draft::{Draft, Unread};
 
 /// A partner as the network file states it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -55,10 +51,3 @@ pub struct Network {
 
 /// Ids that mean something else in the books.
 pub const RESERVED: [&str; 3] = ["clearing", "member", "settlement"];
-
-impl Network {
-    /// Reads and checks a file's text.
-    pub fn parse(text: &str) -> anyhow::Result<Self> {
-        Draft::parse(text)?.whole()
-    }
-}

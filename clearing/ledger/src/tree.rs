@@ -54,6 +54,11 @@ impl Edge {
         self.root
     }
 
+    /// Its tiles that aren't whole.
+    pub fn tiles(&self) -> &Fetched {
+        &self.tiles
+    }
+
     /// The tree with these leaves after those it has.
     pub fn append(&self, leaves: &[Hash]) -> Result<Grown, EdgeError> {
         let beyond = |asked| TileError::Beyond { asked, size: MAX_SIZE };
@@ -88,10 +93,16 @@ impl Edge {
 }
 
 impl Grown {
+    /// The tiles of its edge, and those that came or became wider.
+    pub fn into_tiles(self) -> Fetched {
+        let mut all = self.edge.tiles;
+        all.extend(self.tiles);
+        all
+    }
+
     /// The tree as far as its edge and what came now reach: it has the path of every entry that was appended.
     pub fn tree(&self) -> Result<Tree<Fetched>, EdgeError> {
-        let both = self.edge.tiles.iter().chain(&self.tiles);
-        Tree::new(both.map(|(tile, hashes)| (*tile, hashes.clone())).collect(), self.edge.size)
+        Tree::new(self.clone().into_tiles(), self.edge.size)
     }
 }
 

@@ -5,6 +5,7 @@ pub mod demo;
 mod documents;
 mod exchanges;
 mod keys;
+mod log;
 mod network;
 mod office;
 pub mod out;
@@ -124,6 +125,11 @@ enum Command {
         why: Option<Why>,
         #[command(flatten)]
         who: office::Who,
+    },
+    /// The keys of the log of all that happens.
+    Log {
+        #[command(subcommand)]
+        command: log::LogCommand,
     },
     /// What happened, refusals included.
     Events {
@@ -327,6 +333,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             let names = install::renew_server(&Config::load(&at.config)?, &names)?;
             out::done(say!("the server's certificate is new, for {}", names.join(", ")))
         }
+        Command::Log { command } => log::run(&command),
         Command::Exchanges { at, sandbox_clock } => exchanges::list(&at, sandbox_clock),
         Command::Serve {
             at,

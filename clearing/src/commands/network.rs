@@ -19,7 +19,8 @@ use crate::documents::standing;
 use crate::office::network_file;
 use crate::say;
 use ledger::directory::{Directory, Numbered, Partner};
-use ledger::network::{Draft, Network, PartnerEntry};
+use ledger::draft::Draft;
+use ledger::network::{Network, PartnerEntry};
 use store::{admin, listing, load_directory, people};
 
 #[derive(Subcommand)]

@@ -205,7 +205,7 @@ pub fn approve(at: &At, hash: &str, who: &Who) -> anyhow::Result<()> {
     let document = named(&mut conn, hash)?;
     let when = from_when(&mut conn, &document, Timestamp::now())?;
     let (clearing, now) = (clearing_key(&config)?, Timestamp::now());
-    keys::own(&mut conn, clearing.kid(), &clearing.verifying_key(), now)?;
+    keys::own(&mut conn, clearing.kid(), &clearing.verifying_key(), None, now)?;
     let payload = document.payload.as_bytes();
     let approved = match document.kind {
         Kind::Agreement => {
@@ -249,7 +249,7 @@ fn from_when(conn: &mut Conn, document: &Document, now: Timestamp) -> anyhow::Re
 pub fn found(at: &At, people: &[Founder], network: &str) -> anyhow::Result<()> {
     let (config, mut conn) = open(&at.config)?;
     let (clearing, now) = (clearing_key(&config)?, Timestamp::now());
-    keys::own(&mut conn, clearing.kid(), &clearing.verifying_key(), now)?;
+    keys::own(&mut conn, clearing.kid(), &clearing.verifying_key(), None, now)?;
     let mut signers = vec![];
     for one in people {
         let secret = pki::read_secret(&one.file)?;

@@ -25,8 +25,10 @@ pub struct Config {
     pub statements: PathBuf,
     /// The service's certificate and the CA of its clients.
     pub tls: Tls,
-    /// The key that signs receipts.
+    /// The key that signs answers and countersigns.
     pub operator: Operator,
+    /// The log of all that happens, and its own key.
+    pub log: Log,
     /// Group commit and bounds.
     pub ledger: Ledger,
     /// What each partner may use up.
@@ -72,8 +74,18 @@ pub enum Overdue {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Operator {
-    /// The key's id, as it stands in receipts.
+    /// The key's id, as it stands in what it signs.
     pub kid: String,
+    /// The file with the secret, as base64url.
+    pub key: PathBuf,
+}
+
+/// The log. Its key signs nothing but the log's heads.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// The log's name, for good: a host of the operator's and a path, without `https://`, blanks and plus signs. It stands in every receipt.
+    pub origin: String,
     /// The file with the secret, as base64url.
     pub key: PathBuf,
 }
@@ -185,6 +197,7 @@ impl Default for Config {
             statements: "statements".into(),
             tls: Tls::default(),
             operator: Operator::default(),
+            log: Log::default(),
             ledger: Ledger::default(),
             limits: Limits::default(),
         }
@@ -212,6 +225,15 @@ impl Default for Operator {
         Self {
             kid: "clearing-1".into(),
             key: "operator.key".into(),
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            origin: "localhost/log".into(),
+            key: "log.key".into(),
         }
     }
 }
@@ -289,6 +311,7 @@ impl Config {
             &mut self.tls.server_ca,
             &mut self.tls.server_ca_key,
             &mut self.operator.key,
+            &mut self.log.key,
         ]
         .into_iter()
         .chain(&mut self.tls.crl)

@@ -1,5 +1,7 @@
 //! A new clearinghouse in a folder, and partners' enrolment in it.
 
+use partner_sdk::jws::to_hex;
+use partner_sdk::log::note::NoteKey;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -18,6 +20,9 @@ use store::{admin, keys};
 pub const CONFIG: &str = "clearing.toml";
 /// The public half of the operator's key, for partners.
 pub const OPERATOR_PUBLIC: &str = "operator.pub";
+
+/// The public half of the log's key, for partners.
+pub const LOG_PUBLIC: &str = "log.pub";
 
 /// What a new clearinghouse is made with.
 #[derive(Debug, Clone)]
@@ -43,14 +48,19 @@ pub fn init(setup: &Setup) -> anyhow::Result<Config> {
         file(CONFIG).display()
     );
     let now = Timestamp::now();
-    let config = Config {
+    let mut config = Config {
         database: setup.database.clone(),
         ..Config::default()
     };
+    if let Some(name) = setup.names.first() {
+        config.log.origin = format!("{name}/log");
+    }
     let clients = pki::new_ca("Points clearinghouse client CA", now)?;
     let servers = pki::new_ca("Points clearinghouse server CA", now)?;
     let server = pki::issue_server(&servers, &setup.names, now)?;
     let key = pki::random_key(KeyId::new(&config.operator.kid)?)?;
+    let log = pki::random_key(KeyId::new("log")?)?;
+    let log_public = NoteKey::new(&config.log.origin, log.verifying_key()).context("log.origin")?;
     for (ca, certificate, key) in [
         (&clients, &config.tls.client_ca, &config.tls.ca_key),
         (&servers, &config.tls.server_ca, &config.tls.server_ca_key),
@@ -62,6 +72,8 @@ pub fn init(setup: &Setup) -> anyhow::Result<Config> {
     pki::write_secret(&folder.join(&config.tls.key), &server.key_pem)?;
     pki::write_secret(&folder.join(&config.operator.key), &key.secret_base64url())?;
     put(&file(OPERATOR_PUBLIC), &key.verifying_key().to_base64url())?;
+    pki::write_secret(&folder.join(&config.log.key), &log.secret_base64url())?;
+    put(&file(LOG_PUBLIC), &format!("{log_public}\n"))?;
     // The database may hold a password, and the configuration is written last: until then, nothing is a clearinghouse.
     let text = toml::to_string(&config)?;
     let database = Url::new(setup.database.as_str())
@@ -75,9 +87,16 @@ pub fn init(setup: &Setup) -> anyhow::Result<Config> {
     }
     let mut conn = Conn::open(&Url::new(database.unwrap_or_else(|| setup.database.clone()))).context("the database")?;
     admin::init(&mut conn, setup.sandbox)?;
-    keys::own(&mut conn, key.kid(), &key.verifying_key(), now)?;
+    keys::own(&mut conn, key.kid(), &key.verifying_key(), None, now)?;
+    own_log(&mut conn, &log_public, now)?;
     pki::write_secret(&file(CONFIG), &text)?;
     Config::load(&file(CONFIG))
+}
+
+/// Records the log's key, under the kid that its public text has.
+pub fn own_log(conn: &mut Conn, public: &NoteKey, now: Timestamp) -> anyhow::Result<()> {
+    let kid = KeyId::new(format!("log-{}", to_hex(&public.id())))?;
+    Ok(keys::own(conn, &kid, public.key(), Some(public.name()), now)?)
 }
 
 fn put(path: &Path, text: &str) -> anyhow::Result<()> {

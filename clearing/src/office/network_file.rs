@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use anyhow::Context;
-use ledger::network::{Draft, Network};
+use ledger::draft::Draft;
+use ledger::network::Network;
 
 /// Reads a network file as far as it goes; what is wrong with it stands in the draft.
 pub fn read(path: &Path) -> anyhow::Result<Draft> {

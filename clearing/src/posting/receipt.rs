@@ -1,24 +1,27 @@
-//! From an outcome to the answer: the receipt, signed after the commit, and for a rejection the problem.
+//! From an outcome to the answer: the receipt, and for a rejection the problem.
 //!
-//! The ledger keeps what a receipt says, not its signature: Ed25519 is deterministic, so a retry gets the same bytes again.
+//! The receipt of what is kept is its entry in the log with the proof that it stands there: a retry gets the same entry, and a proof by the log as it is then.
+//! Only what leaves no trace is signed by itself.
 
 use jiff::Timestamp;
 use partner_sdk::jws::SigningKey;
+use partner_sdk::log::Proof;
 use partner_sdk::wire::{Answer, Outcome as Said};
 use partner_sdk::{Code, PartnerId, Problem, Receipt};
 
 use crate::posting::verify::Refused;
-use ledger::{Outcome, Posted, Verified};
+use crate::posting::writer::Answered;
+use ledger::{Posted, Verified};
 
 /// The answer about a message that went through the ledger.
-pub fn answer(outcome: &Outcome, verified: &Verified, now: Timestamp, key: &SigningKey) -> Answer {
+pub fn answer(outcome: &Answered, verified: &Verified, now: Timestamp, key: &SigningKey) -> Answer {
     match outcome {
-        Outcome::Kept(posted) => kept(posted, key),
-        Outcome::IdReused => {
+        Answered::Kept(posted, proof) => kept(posted, proof),
+        Answered::IdReused => {
             let problem = Problem::new(Code::IdReused, "the ledger has other bytes under this id").at(Some("id"));
             traceless(problem, verified, now, key)
         }
-        Outcome::KeyRefused(code) => {
+        Answered::KeyRefused(code) => {
             let field = if *code == Code::KeyNotValid { "issued_at" } else { "kid" };
             traceless(Problem::new(*code, code.title()).at(Some(field)), verified, now, key)
         }
@@ -52,18 +55,18 @@ pub fn failure(code: Code) -> Answer {
     }
 }
 
-fn kept(posted: &Posted, key: &SigningKey) -> Answer {
+fn kept(posted: &Posted, proof: &Proof) -> Answer {
     let receipt = ledger::receipt(posted);
-    let signed = receipt.sign(key);
+    let proved = format!("{}\n{proof}", receipt.entry());
     match posted.code {
         None => Answer {
             outcome: Some(Said::Accepted),
-            receipt: Some(signed),
+            receipt: Some(proved),
             problem: None,
         },
         Some(code) => {
             let problem = Problem::new(code, receipt.detail()).advise(receipt.what_to_do());
-            rejected(problem.at(posted.field.as_deref()), Some(signed))
+            rejected(problem.at(posted.field.as_deref()), Some(proved))
         }
     }
 }

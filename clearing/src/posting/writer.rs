@@ -7,6 +7,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use migrations::{Conn, DbError, Url};
+use partner_sdk::jws::SigningKey;
+use partner_sdk::log::note::SignError;
+use partner_sdk::log::paths::{Fetched, Tree};
+use partner_sdk::log::{Checkpoint, Hash, Proof};
 use partner_sdk::{Code, PartnerId};
 use tokio::sync::{oneshot, watch};
 
@@ -14,7 +18,7 @@ use crate::clock::Clock;
 use crate::posting::queue::Queue;
 use crate::telemetry;
 use ledger::directory::Directory;
-use ledger::{Outcome, Verified, apply};
+use ledger::{Outcome, Posted, Verified, apply};
 use store::Unready;
 
 /// The reference data as last seen; replaced whenever a newer version is read.
@@ -41,8 +45,27 @@ impl Reference {
     }
 }
 
+/// What became of a message.
+#[derive(Debug, Clone)]
+pub enum Answered {
+    /// It is kept: its entry stands in the log, and this proves it.
+    Kept(Arc<Posted>, Proof),
+    /// Its id is another message's; this one leaves no trace.
+    IdReused,
+    /// Its key doesn't count; it leaves no trace.
+    KeyRefused(Code),
+}
+
 /// What became of a message, or what is known where it failed: nothing was posted, unless it is `outcome_unknown`.
-pub type Posting = Result<Outcome, Code>;
+pub type Posting = Result<Answered, Code>;
+
+/// The log's name and key: one signature is made for each group that was committed.
+pub struct Signer {
+    /// The log's origin, which names its key too.
+    pub origin: String,
+    /// The log's own key.
+    pub key: SigningKey,
+}
 
 struct Job {
     messages: Vec<Arc<Verified>>,
@@ -97,6 +120,7 @@ pub fn start(
     reference: Reference,
     clock: Clock,
     news: watch::Sender<i64>,
+    signer: Arc<Signer>,
     (capacity, share, group): (usize, usize, usize),
 ) -> Result<(Ledger, JoinHandle<()>), DbError> {
     let queue = Queue::new(capacity, share);
@@ -111,6 +135,7 @@ pub fn start(
         reference,
         clock,
         news,
+        signer,
         group,
     };
     let thread = std::thread::Builder::new().name("ledger".into()).spawn(move || writer.run(&queue));
@@ -130,6 +155,7 @@ struct Writer {
     reference: Reference,
     clock: Clock,
     news: watch::Sender<i64>,
+    signer: Arc<Signer>,
     group: usize,
 }
 
@@ -181,7 +207,7 @@ impl Writer {
     }
 
     /// One transaction. After any failure the connection is thrown away, so the next transaction reads everything anew.
-    fn attempt(&mut self, messages: &[Arc<Verified>]) -> Result<Vec<Outcome>, Unready> {
+    fn attempt(&mut self, messages: &[Arc<Verified>]) -> Result<Vec<Answered>, Unready> {
         // A panic is a fault of ours: the connection goes, and with it the transaction.
         let posted = catch_unwind(AssertUnwindSafe(|| self.try_post(messages)));
         let posted = posted.unwrap_or_else(|_| Err(DbError::Corrupt("posting panicked".into()).into()));
@@ -191,26 +217,30 @@ impl Writer {
         })
     }
 
-    fn try_post(&mut self, messages: &[Arc<Verified>]) -> Result<Vec<Outcome>, Unready> {
+    fn try_post(&mut self, messages: &[Arc<Verified>]) -> Result<Vec<Answered>, Unready> {
         let conn = match &mut self.conn {
             Some(conn) => conn,
             none => none.insert(Conn::open(&self.url)?),
         };
         let (known, clock) = (self.reference.get(), &self.clock);
         let mut phases = Phases::start();
-        let (outcomes, directory, newest) = conn.transaction(|conn| -> Result<_, Unready> {
+        let (outcomes, head, directory, newest) = conn.transaction(|conn| -> Result<_, Unready> {
             let mut set = store::load(conn, &known, messages, || clock.now().as_microsecond())?;
             phases.end();
-            let outcomes = messages.iter().map(|message| apply(&mut set, message)).collect();
+            let outcomes: Vec<Outcome> = messages.iter().map(|message| apply(&mut set, message)).collect();
             phases.end();
-            store::persist(conn, &set)?;
+            let grown = store::persist(conn, &set)?;
+            let first = set.changes.messages.first().map_or(i64::MAX, |(posted, _)| posted.seq);
+            let before = kept(&outcomes).map(|posted| posted.seq).filter(|seq| *seq < first);
+            let mut tree = store::tree(conn, grown, before)?;
+            let outcomes = paths(outcomes, &mut tree)?;
             let newest = if set.changes.told.is_empty() {
                 None
             } else {
                 Some(store::events::newest(conn)?)
             };
             phases.end();
-            Ok((outcomes, set.directory, newest))
+            Ok((outcomes, (tree.size(), tree.root()), set.directory, newest))
         })?;
         phases.end();
         phases.log(messages.len());
@@ -218,7 +248,56 @@ impl Writer {
             self.news.send_replace(newest);
         }
         self.reference.put(&directory);
-        Ok(outcomes)
+        Ok(self.signer.prove(outcomes, &head)?)
+    }
+}
+
+/// What is kept of some outcomes.
+fn kept(outcomes: &[Outcome]) -> impl Iterator<Item = &Posted> {
+    outcomes.iter().filter_map(|outcome| match outcome {
+        Outcome::Kept(posted) => Some(posted.as_ref()),
+        Outcome::IdReused | Outcome::KeyRefused(_) => None,
+    })
+}
+
+/// The path of each entry; empty where there is none.
+fn paths(outcomes: Vec<Outcome>, tree: &mut Tree<Fetched>) -> Result<Vec<(Outcome, Vec<Hash>)>, DbError> {
+    let path = |outcome: Outcome| {
+        let path = match &outcome {
+            Outcome::Kept(posted) => tree
+                .inclusion(index(posted))
+                .map_err(|error| DbError::Corrupt(format!("the log's tree: {error}")))?,
+            Outcome::IdReused | Outcome::KeyRefused(_) => vec![],
+        };
+        Ok((outcome, path))
+    };
+    outcomes.into_iter().map(path).collect()
+}
+
+/// Where its entry stands in the log: the first has number 1.
+fn index(posted: &Posted) -> u64 {
+    posted.seq.saturating_sub(1).try_into().unwrap_or(0)
+}
+
+impl Signer {
+    /// Signs a head of the log: the same one always gives the same text.
+    pub fn checkpoint(&self, size: u64, root: Hash) -> Result<String, SignError> {
+        let origin = self.origin.clone();
+        Checkpoint { origin, size, root }.sign(&self.key)
+    }
+
+    /// Signs the head of the log that was committed, once for all these.
+    fn prove(&self, outcomes: Vec<(Outcome, Vec<Hash>)>, (size, root): &(u64, Hash)) -> Result<Vec<Answered>, SignError> {
+        let checkpoint = self.checkpoint(*size, *root)?;
+        let prove = |(outcome, path)| match outcome {
+            Outcome::Kept(posted) => {
+                let (index, checkpoint) = (index(&posted), checkpoint.clone());
+                Answered::Kept(posted, Proof { index, path, checkpoint })
+            }
+            Outcome::IdReused => Answered::IdReused,
+            Outcome::KeyRefused(code) => Answered::KeyRefused(code),
+        };
+        Ok(outcomes.into_iter().map(prove).collect())
     }
 }
 

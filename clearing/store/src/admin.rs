@@ -13,8 +13,9 @@ use settlement::Calendar;
 use super::directory::{BONUS, RATE, check_agreement, check_bonus, check_rate, load_directory};
 use super::head::{grow_version, is_sandbox, lock_head};
 use ledger::directory::{Directory, Numbered, Programme, ProgrammeTerms, agreement_key};
+use ledger::draft::{Draft, Unread};
 use ledger::gains;
-use ledger::network::{Draft, Network, PartnerEntry, Unread};
+use ledger::network::{Network, PartnerEntry};
 
 /// Creates the tables and the one row of `head`; on a database that has them, only checks that sandbox and real don't mix.
 pub fn init(conn: &mut Conn, sandbox: bool) -> anyhow::Result<()> {

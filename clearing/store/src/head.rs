@@ -4,6 +4,7 @@ use diesel::prelude::*;
 use migrations::schema::head;
 use migrations::{Conn, DbError, each_backend};
 use partner_sdk::Code;
+use partner_sdk::log::note::SignError;
 use settlement::SettlementError;
 
 /// Windows that close by themselves at once; more would rather be a clock that jumped (a week, and a day for the night to come).
@@ -21,6 +22,9 @@ pub enum Unready {
     /// The clock stands before the last entry.
     #[error("the clock stands {0} ms before the last entry: put it right; nothing is posted until then")]
     ClockBehind(i64),
+    /// The messages are posted, and the head of the log can't be signed.
+    #[error("the head of the log can't be signed")]
+    Unsigned(#[from] SignError),
     /// Too many windows are due: the clock may have jumped.
     #[error("{0} windows or more are due at once, and nothing is posted: if the clock is right, run `clearing night --catch-up`")]
     Overdue(usize),
@@ -30,7 +34,7 @@ impl Unready {
     /// What a partner is told.
     pub fn code(&self) -> Code {
         match self {
-            Self::Db(DbError::Commit(_)) => Code::OutcomeUnknown,
+            Self::Db(DbError::Commit(_)) | Self::Unsigned(_) => Code::OutcomeUnknown,
             Self::Db(_) => Code::Internal,
             Self::ClockBehind(_) => Code::ClockBehind,
             Self::Overdue(_) => Code::WindowsOverdue,

@@ -233,8 +233,8 @@ fn revoker(conn: &mut Conn, text: &str, (name, why): (&KeyName, &Reason), now: T
     Ok(person.name)
 }
 
-/// Records the clearinghouse's own key, once: a kid or key that is anybody else's, or a kid of its own that named another key, is refused.
-pub fn own(conn: &mut Conn, kid: &KeyId, key: &VerifyingKey, now: Timestamp) -> Result<(), KeysError> {
+/// Records a key of the clearinghouse's own, that of a log with its name, once: a kid or key that is anybody else's, or a kid of its own that named another key, is refused.
+pub fn own(conn: &mut Conn, kid: &KeyId, key: &VerifyingKey, origin: Option<&str>, now: Timestamp) -> Result<(), KeysError> {
     conn.transaction(|conn| {
         lock_head(conn)?;
         let known = clearing_key::table.find(kid.as_str()).select(clearing_key::public_key);
@@ -247,10 +247,22 @@ pub fn own(conn: &mut Conn, kid: &KeyId, key: &VerifyingKey, now: Timestamp) -> 
             clearing_key::kid.eq(kid.as_str()),
             clearing_key::public_key.eq(key.to_base64url()),
             clearing_key::since.eq(now.as_microsecond()),
+            clearing_key::origin.eq(origin),
         );
         each_backend!(conn, |c| diesel::insert_into(clearing_key::table).values(row).execute(c)).map_err(DbError::from)?;
         Ok(())
     })
+}
+
+/// The keys of a log, now and before.
+pub fn log_keys(conn: &mut Conn, origin: &str) -> Result<Vec<VerifyingKey>, DbError> {
+    let query = clearing_key::table
+        .select(clearing_key::public_key)
+        .filter(clearing_key::origin.eq(origin))
+        .order(clearing_key::since);
+    let keys = each_backend!(conn, |c| query.load::<String>(c))?;
+    let read = |key: String| VerifyingKey::from_base64url(&key).map_err(|e| DbError::Corrupt(format!("clearing_key.public_key: {e}")));
+    keys.into_iter().map(read).collect()
 }
 
 /// Whether one person may bring in a partner's keys or invite it: only while the network is founded, and in a sandbox. Whoever has keys of two partners has

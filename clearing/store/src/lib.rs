@@ -30,7 +30,7 @@ pub use directory::{check_agreement, check_bonus, check_rate, current_directory,
 pub use expire::expire_lots;
 pub use head::{MOST_AT_ONCE, Unready, directory_version, grow_version, is_sandbox, last_at, lock_head};
 pub use load::load;
-pub use log::{grow, tiles};
+pub use log::{entries_of, grow, tiles, tree};
 pub use migrations::{Conn, DbError, Url};
 pub use persist::persist;
 pub use pool::{Fails, Pool};

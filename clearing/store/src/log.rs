@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::prelude::*;
 use diesel::upsert::excluded;
-use ledger::tree::{Edge, Grown};
+use ledger::tree::{Edge, EdgeError, Grown};
 use migrations::schema::{entry, head, log_tile, message};
 use migrations::{Conn, DbError, each_backend};
 use partner_sdk::log::Hash;
-use partner_sdk::log::paths::{Fetched, for_root};
+use partner_sdk::log::paths::{Fetched, Tree, for_inclusion, for_root};
 use partner_sdk::log::tile::Tile;
 
 use super::head::lock;
@@ -93,6 +93,23 @@ fn add(conn: &mut Conn, edge: &Edge, leaves: &[Hash]) -> Result<Grown, DbError> 
     Ok(grown)
 }
 
+/// The tree as it stands in this transaction, with the tiles from which the entries of some numbers are proved: those that came now are in what has `grown`.
+pub fn tree(conn: &mut Conn, grown: Option<Grown>, proved: impl IntoIterator<Item = i64>) -> Result<Tree<Fetched>, DbError> {
+    let corrupt = |error: EdgeError| DbError::Corrupt(format!("the log's tree: {error}"));
+    let (size, mut at_hand) = match grown {
+        Some(grown) => (grown.edge.size(), grown.into_tiles()),
+        None => {
+            let size: i64 = each_backend!(conn, |c| head::table.select(head::tree_size).first(c))?;
+            (u64::try_from(size).unwrap_or(0), Fetched::new())
+        }
+    };
+    let indices = proved.into_iter().filter_map(|seq| u64::try_from(seq - 1).ok());
+    let mut wanted: BTreeSet<Tile> = indices.flat_map(|index| for_inclusion(index, size)).chain(for_root(size)).collect();
+    wanted.retain(|tile| !at_hand.contains_key(tile));
+    at_hand.extend(tiles(conn, &wanted)?);
+    Tree::new(at_hand, size).map_err(corrupt)
+}
+
 /// Tiles, each as wide as asked for: one may have grown since.
 pub fn tiles(conn: &mut Conn, wanted: &BTreeSet<Tile>) -> Result<Fetched, DbError> {
     let mut tiles = kept(conn, wanted)?;
@@ -130,6 +147,36 @@ pub(super) fn kept(conn: &mut Conn, wanted: &BTreeSet<Tile>) -> Result<Fetched, 
 
 fn no(tile: Tile) -> i64 {
     i64::try_from(tile.index()).unwrap_or(i64::MAX)
+}
+
+/// Of up to `limit` numbers after one, those entries that are in the tree and of which a partner is a party: its own messages, those at programmes that it has
+/// `issued`, and the windows; and the last number that was looked at.
+pub fn entries_of(conn: &mut Conn, partner: &str, issued: &[String], after: i64, limit: i64) -> Result<(Vec<String>, i64), DbError> {
+    let size: i64 = each_backend!(conn, |c| head::table.select(head::tree_size).first(c))?;
+    let last = after.saturating_add(limit).min(size).max(after);
+    let of_messages = message::table
+        .select(POSTED)
+        .filter(message::seq.gt(after))
+        .filter(message::seq.le(last))
+        .filter(
+            message::sender
+                .eq(partner)
+                .or(message::programme.eq_any(issued).assume_not_null())
+                .or(message::to_programme.eq_any(issued).assume_not_null()),
+        );
+    let mut all: Vec<(i64, String)> = vec![];
+    for row in each_backend!(conn, |c| of_messages.load::<PostedRow>(c))? {
+        let posted = row.posted()?;
+        all.push((posted.seq, ledger::entry(&posted)));
+    }
+    let windows = entry::table
+        .select((entry::seq, entry::body))
+        .filter(entry::seq.gt(after))
+        .filter(entry::seq.le(last))
+        .filter(entry::kind.eq("window"));
+    all.extend(each_backend!(conn, |c| windows.load::<(i64, String)>(c))?);
+    all.sort_unstable_by_key(|(seq, _)| *seq);
+    Ok((all.into_iter().map(|(_, entry)| entry).collect(), last))
 }
 
 /// The entries from a number on, as far as before another; one that is missing is an error.

@@ -170,9 +170,11 @@ fn agreed(document: &Document, known: &[Known], clearing: &Clearing) -> Option<i
     countersigned(document, clearing).filter(|_| two)
 }
 
-/// The clearinghouse's own keys.
+/// The clearinghouse's own keys that sign answers and documents: the log's don't.
 pub fn clearing_keys(conn: &mut Conn) -> Result<Clearing, DbError> {
-    let query = clearing_key::table.select((clearing_key::kid, clearing_key::public_key));
+    let query = clearing_key::table
+        .select((clearing_key::kid, clearing_key::public_key))
+        .filter(clearing_key::origin.is_null());
     let rows = each_backend!(conn, |c| query.load::<(String, String)>(c))?;
     rows.into_iter().map(|(kid, key)| Ok((kid, public_key(&key)?))).collect()
 }

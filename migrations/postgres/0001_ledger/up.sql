@@ -362,11 +362,13 @@ CREATE TABLE invitation (
     expires_at BIGINT NOT NULL,
     used_at BIGINT
 );
--- The clearinghouse's own public keys, the one that it signs with now and those before it: nobody else may have one of them.
+-- The clearinghouse's own public keys, those that it signs with now and those before them: nobody else may have one of them. `origin` names the log whose key it is;
+-- without one it signs answers and documents.
 CREATE TABLE clearing_key (
     kid TEXT NOT NULL PRIMARY KEY,
     public_key TEXT NOT NULL UNIQUE,
-    since BIGINT NOT NULL
+    since BIGINT NOT NULL,
+    origin TEXT
 );
 
 -- An exchange into a programme whose issuer keeps the balances: told to the issuer, and open until it has answered. `seq` is the exchange message, and its

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use super::{ClientError, ReceiptFault};
-use crate::jws::VerifyingKey;
+use super::error::{ClientError, ReceiptFault};
 use crate::problem::Problem;
+use crate::trust::Reader;
 use crate::wire::{Answer, Outcome, Receipt};
 
 /// A whole HTTP answer.
@@ -55,7 +55,7 @@ impl Reply {
     }
 
     /// The answers of a batch, one JSON a line; with `hashes`, one for each of them.
-    pub fn lines(&self, hashes: Option<&[String]>, key: &VerifyingKey) -> Result<Vec<Answer>, ClientError> {
+    pub fn lines(&self, hashes: Option<&[String]>, reader: &mut Reader<'_>) -> Result<Vec<Answer>, ClientError> {
         let lines: Vec<&str> = self.text()?.lines().collect();
         if hashes.is_some_and(|hashes| hashes.len() != lines.len()) {
             return Err(self.unexpected("not as many answers as messages"));
@@ -63,7 +63,7 @@ impl Reply {
         let read = |(at, line): (usize, &&str)| {
             let answer = serde_json::from_str(line).map_err(|e| self.not_json(at + 1, &e))?;
             let hash = hashes.and_then(|hashes| hashes.get(at)).map(String::as_str);
-            Ok(settle(answer, hash, key).map_err(ClientError::ReceiptInvalid)?.0)
+            Ok(settle(answer, hash, reader).map_err(ClientError::ReceiptInvalid)?.0)
         };
         lines.iter().enumerate().map(read).collect()
     }
@@ -77,9 +77,9 @@ impl Reply {
     }
 }
 
-/// Checks an answer against its receipt, and the receipt against the key and the SHA-256 (hexadecimal) of what was sent, where that is
+/// Checks an answer against its receipt, and the receipt against the keys and the SHA-256 (hexadecimal) of what was sent, where that is
 /// known. What only one of outcome, receipt and problem says is filled in for the others.
-pub(super) fn settle(mut answer: Answer, hash: Option<&str>, key: &VerifyingKey) -> Result<(Answer, Option<Receipt>), ReceiptFault> {
+pub(super) fn settle(mut answer: Answer, hash: Option<&str>, reader: &mut Reader<'_>) -> Result<(Answer, Option<Receipt>), ReceiptFault> {
     let inner = answer.problem.as_ref().and_then(|problem| problem.receipt.as_ref());
     if inner.is_some_and(|inner| answer.receipt.as_ref().is_some_and(|outer| outer != inner)) {
         return Err(ReceiptFault::Disagrees);
@@ -89,7 +89,7 @@ pub(super) fn settle(mut answer: Answer, hash: Option<&str>, key: &VerifyingKey)
         let proven = answer.outcome != Some(Outcome::Accepted) && answer.problem.is_some();
         return if proven { Ok((answer, None)) } else { Err(ReceiptFault::Missing) };
     };
-    let receipt = Receipt::verify(text, key).map_err(ReceiptFault::Signature)?;
+    let (receipt, _) = reader.receipt(text).map_err(ReceiptFault::Invalid)?;
     if hash.is_some_and(|hash| hash != receipt.message_sha256) {
         return Err(ReceiptFault::OtherMessage);
     }
@@ -107,6 +107,8 @@ mod tests {
     use super::*;
     use crate::jws::{SigningKey, sha256_hex};
     use crate::problem::Code;
+    use crate::trust::Trust;
+    use crate::trust::testing::{self, trust};
 
     fn key(secret: u8) -> SigningKey {
         SigningKey::from_bytes("clearing-1".parse().expect("kid"), &[secret; 32])
@@ -119,17 +121,24 @@ mod tests {
             id: None,
             code,
             field: None,
-            sequence: None,
+            sequence: Some(1),
             window: None,
             posted_at: "2017-01-31T10:00:00Z".parse().expect("time"),
             facts: vec![],
             salt: None,
         };
-        receipt.sign(&key(3))
+        match code {
+            None => testing::receipt(&[receipt.entry()], 0),
+            Some(_) => Receipt { sequence: None, ..receipt }.sign(&key(3)),
+        }
+    }
+
+    fn settled(answer: Answer, hash: Option<&str>, trust: &Trust) -> Result<Answer, ReceiptFault> {
+        settle(answer, hash, &mut Reader::new(trust)).map(|(answer, _)| answer)
     }
 
     fn check(answer: Answer, sent: &str) -> Result<Answer, ReceiptFault> {
-        settle(answer, Some(&sha256_hex(sent.as_bytes())), &key(3).verifying_key()).map(|(answer, _)| answer)
+        settled(answer, Some(&sha256_hex(sent.as_bytes())), &trust(&key(3)))
     }
 
     const NOTHING: Answer = Answer {
@@ -147,10 +156,17 @@ mod tests {
         };
         assert_eq!(check(good.clone(), "a"), Ok(good.clone()));
         assert_eq!(check(good.clone(), "b"), Err(ReceiptFault::OtherMessage));
-        assert!(settle(good.clone(), None, &key(3).verifying_key()).is_ok());
+        assert!(settled(good.clone(), None, &trust(&key(3))).is_ok());
         assert!(matches!(
-            settle(good.clone(), None, &key(4).verifying_key()),
-            Err(ReceiptFault::Signature(_))
+            settled(
+                Answer {
+                    receipt: Some(receipt("a", Some(Code::Stale))),
+                    ..NOTHING
+                },
+                None,
+                &trust(&key(4))
+            ),
+            Err(ReceiptFault::Invalid(_))
         ));
         assert_eq!(
             check(
@@ -230,7 +246,7 @@ mod tests {
             body: body.into_bytes(),
         };
         let hashes = ["a", "b"].map(|sent| sha256_hex(sent.as_bytes()));
-        let read = |body: String| reply(body).lines(Some(&hashes), &key(3).verifying_key());
+        let read = |body: String| reply(body).lines(Some(&hashes), &mut Reader::new(&trust(&key(3))));
         assert_eq!(
             read(format!("{}\n{}\n", line("a"), line("b"))).map(|answers| answers.len()).ok(),
             Some(2)

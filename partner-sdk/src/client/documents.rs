@@ -26,7 +26,7 @@ impl Client {
 
     /// An agreement of one's own, with where it stands.
     pub async fn agreement(&self, hash: &str) -> Result<Filed, ClientError> {
-        checked(self.get(&format!("/v1/agreements/{hash}")).await?, hash, &self.clearing_key)
+        checked(self.get(&format!("/v1/agreements/{hash}")).await?, hash, self.trust.key())
     }
 
     /// One's own agreements, newest first, as many requests as that takes; with `as_of`, those in force at that instant.
@@ -44,7 +44,7 @@ impl Client {
         all.into_iter()
             .map(|one| {
                 let hash = one.hash.clone();
-                checked(one, &hash, &self.clearing_key)
+                checked(one, &hash, self.trust.key())
             })
             .collect()
     }
@@ -114,7 +114,7 @@ impl Client {
         let path = format!("/v1/events?after={after}&wait={wait}");
         let request = self.request(Method::GET, &path)?;
         let reply = self.accepted(self.exchange(request.timeout(REQUEST_TIMEOUT + Duration::from_secs(wait))).await?)?;
-        let read = |line| Event::verify(line, &self.clearing_key).map_err(unreliable);
+        let read = |line| Event::verify(line, self.trust.key()).map_err(unreliable);
         reply.text()?.lines().map(read).collect()
     }
 
@@ -131,7 +131,7 @@ impl Client {
 
     async fn file(&self, path: &str, body: String, hash: &str) -> Result<Filed, ClientError> {
         let reply = self.accepted(self.exchange(self.request(Method::POST, path)?.body(body)).await?)?;
-        checked(reply.json()?, hash, &self.clearing_key)
+        checked(reply.json()?, hash, self.trust.key())
     }
 }
 

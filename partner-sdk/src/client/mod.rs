@@ -4,9 +4,12 @@
 
 mod answer;
 mod documents;
+mod error;
 mod exchanges;
 pub mod keys;
+mod log;
 mod retry;
+mod seen;
 mod spki;
 pub mod tls;
 
@@ -19,11 +22,14 @@ use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 
 use crate::ids::MessageId;
-use crate::jws::{Compact, JwsError, SigningKey, VerifyingKey, sha256_hex};
+use crate::jws::{Compact, SigningKey, sha256_hex};
 use crate::problem::Problem;
+use crate::trust::{Reader, Trust};
 use crate::wire::{Answer, Message, Receipt, split_batch};
 use answer::{Reply, settle};
+use seen::{Head, Seen};
 
+pub use error::{ClientError, LogFault, ReceiptFault};
 pub use retry::Retry;
 pub use tls::{Identity, TlsError};
 
@@ -39,72 +45,14 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a connection is kept for the next request: less than the clearinghouse keeps it, so that no request meets its end.
 const KEEP: Duration = Duration::from_secs(50);
 
-/// Why there is no answer to use. No variant shows addresses, member numbers or keys.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    /// The certificates or the key can't be used.
-    #[error("the TLS identity can't be used")]
-    Identity(#[source] TlsError),
-    /// The base isn't `https://host:port`, or a path doesn't start with a slash.
-    #[error("not an address: a base is https://host:port, a path starts with a slash")]
-    Address,
-    /// No connection, no answer in time, or an answer that broke off: whether the request had an effect isn't known.
-    #[error("the request failed on its way")]
-    Transport(#[source] reqwest::Error),
-    /// The answer isn't one that the clearinghouse gives.
-    #[error("the answer can't be read (status {status}): {why}")]
-    Unexpected {
-        /// The HTTP status.
-        status: u16,
-        /// What is wrong, without anything of the answer's content.
-        why: String,
-    },
-    /// The request was refused, or not carried out; there is no receipt.
-    #[error("the request was refused")]
-    Refused(#[source] Box<Problem>),
-    /// The message was rejected for good; the problem holds the signed receipt.
-    #[error("the message was rejected")]
-    Rejected(#[source] Box<Problem>),
-    /// The answer's receipt proves nothing. Not to be taken for an outcome.
-    #[error("the receipt can't be relied on")]
-    ReceiptInvalid(#[source] ReceiptFault),
-}
-
-/// Why a receipt can't be relied on.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ReceiptFault {
-    /// Not a receipt, or not signed by the clearinghouse's key.
-    #[error("it is not a receipt signed by the clearinghouse")]
-    Signature(#[source] JwsError),
-    /// It is about other bytes than those that were sent.
-    #[error("it is about another message")]
-    OtherMessage,
-    /// The answer says one thing, its receipt another.
-    #[error("the answer and its receipt disagree")]
-    Disagrees,
-    /// The answer claims an acceptance, or nothing at all, and brings no receipt.
-    #[error("there is none")]
-    Missing,
-}
-
-impl ClientError {
-    /// Whether sending the same bytes again may help.
-    pub fn retryable(&self) -> bool {
-        match self {
-            Self::Transport(error) => !error.is_builder(),
-            Self::Refused(problem) => problem.retryable,
-            _ => false,
-        }
-    }
-}
-
 /// The client of one partner at one clearinghouse.
 #[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
     places: Arc<Semaphore>,
     base: Arc<str>,
-    clearing_key: VerifyingKey,
+    trust: Arc<Trust>,
+    seen: Arc<Seen>,
     retry: Retry,
 }
 
@@ -116,15 +64,16 @@ struct Try {
 }
 
 impl Client {
-    /// A client for `base`, which is `https://host:port`. Receipts are verified with `clearing_key` before they are returned.
-    pub fn new(base: &str, identity: &Identity, clearing_key: VerifyingKey) -> Result<Self, ClientError> {
+    /// A client for `base`, which is `https://host:port`. Receipts are verified by the keys of `trust` before they are returned.
+    pub fn new(base: &str, identity: &Identity, trust: Trust) -> Result<Self, ClientError> {
         let base = origin(base)?;
         let http = connector(tls::client_config(identity).map_err(ClientError::Identity)?)?;
         Ok(Self {
             http,
             places: Arc::new(Semaphore::new(CONNECTIONS)),
             base: base.into(),
-            clearing_key,
+            trust: Arc::new(trust),
+            seen: Arc::default(),
             retry: Retry::default(),
         })
     }
@@ -212,9 +161,16 @@ impl Client {
         self.get_reply(path).await?.text().map(str::to_owned)
     }
 
-    /// Verifies a receipt's signature with the clearinghouse's key and reads it.
-    pub fn verify_receipt(&self, jws: &str) -> Result<Receipt, ClientError> {
-        Receipt::verify(jws, &self.clearing_key).map_err(|e| ClientError::ReceiptInvalid(ReceiptFault::Signature(e)))
+    /// Gets bytes; `path` starts with a slash and may have a query.
+    pub async fn get_bytes(&self, path: &str) -> Result<Vec<u8>, ClientError> {
+        Ok(self.get_reply(path).await?.body)
+    }
+
+    /// Verifies a receipt by the clearinghouse's keys and reads it.
+    pub fn verify_receipt(&self, text: &str) -> Result<Receipt, ClientError> {
+        self.trust
+            .receipt(text)
+            .map_err(|e| ClientError::ReceiptInvalid(ReceiptFault::Invalid(e)))
     }
 
     async fn try_post(&self, jws: &str, timeout: Duration) -> Result<Try, ClientError> {
@@ -229,8 +185,9 @@ impl Client {
                 problem: Some(reply.problem()?),
             },
         };
-        let (answer, receipt) =
-            settle(answer, Some(&sha256_hex(jws.as_bytes())), &self.clearing_key).map_err(ClientError::ReceiptInvalid)?;
+        let mut reader = Reader::new(&self.trust);
+        let (answer, receipt) = settle(answer, Some(&sha256_hex(jws.as_bytes())), &mut reader).map_err(ClientError::ReceiptInvalid)?;
+        self.saw(heads(&reader)).await?;
         Ok(Try {
             answer,
             receipt,
@@ -240,13 +197,18 @@ impl Client {
 
     async fn post_lines(&self, path: &str, body: String, hashes: Option<Vec<String>>) -> Result<Vec<Answer>, ClientError> {
         let reply = self.accepted(self.exchange(self.request(Method::POST, path)?.body(body)).await?)?;
-        let (key, status) = (self.clearing_key.clone(), reply.status);
+        let (trust, status) = (self.trust.clone(), reply.status);
         // A thousand signatures take 50 ms: not on a thread that others wait for.
-        let read = tokio::task::spawn_blocking(move || reply.lines(hashes.as_deref(), &key));
-        read.await.map_err(|_| ClientError::Unexpected {
+        let read = tokio::task::spawn_blocking(move || {
+            let mut reader = Reader::new(&trust);
+            reply.lines(hashes.as_deref(), &mut reader).map(|answers| (answers, heads(&reader)))
+        });
+        let (answers, heads) = read.await.map_err(|_| ClientError::Unexpected {
             status,
             why: "reading it was broken off".into(),
-        })?
+        })??;
+        self.saw(heads).await?;
+        Ok(answers)
     }
 
     async fn get_reply(&self, path: &str) -> Result<Reply, ClientError> {
@@ -255,6 +217,7 @@ impl Client {
 
     /// Sends a request when it has a place, and reads the whole answer.
     async fn exchange(&self, request: RequestBuilder) -> Result<Reply, ClientError> {
+        self.seen.sound()?;
         // It is never closed, so there is always a place in the end.
         let _place = self.places.acquire().await;
         exchange(request).await
@@ -285,6 +248,15 @@ impl Client {
             .try_for_each(|receipt| self.verify_receipt(receipt).map(drop))?;
         Err(ClientError::Refused(Box::new(problem)))
     }
+}
+
+/// The heads of the log that came with receipts.
+fn heads(reader: &Reader<'_>) -> Vec<Head> {
+    reader
+        .heads()
+        .iter()
+        .map(|(text, checkpoint)| Head::new(checkpoint, text))
+        .collect()
 }
 
 /// `https://host:port` of a base, which must be just that.
@@ -416,7 +388,7 @@ mod tests {
 
     #[test]
     fn only_https_addresses_without_a_path_are_taken() {
-        let key = SigningKey::from_bytes("clearing-1".parse().expect("kid"), &[3; 32]).verifying_key();
+        let trust = crate::trust::testing::trust(&SigningKey::from_bytes("clearing-1".parse().expect("kid"), &[3; 32]));
         let identity = Identity {
             ca_pem: String::new(),
             cert_pem: String::new(),
@@ -431,13 +403,13 @@ mod tests {
             "https://localhost:1/?q",
         ] {
             assert!(
-                matches!(Client::new(bad, &identity, key.clone()), Err(ClientError::Address)),
+                matches!(Client::new(bad, &identity, trust.clone()), Err(ClientError::Address)),
                 "{bad}"
             );
         }
         for good in ["https://localhost:8443", "https://[::1]:8443/", "https://clearing.example"] {
             assert!(
-                matches!(Client::new(good, &identity, key.clone()), Err(ClientError::Identity(_))),
+                matches!(Client::new(good, &identity, trust.clone()), Err(ClientError::Identity(_))),
                 "{good}"
             );
         }

@@ -324,10 +324,12 @@ pub struct Enrolled {
     pub client_ca: String,
     /// The signing key that is registered now.
     pub kid: KeyId,
-    /// The id of the key that signs receipts.
+    /// The id of the key that signs answers and countersigns.
     pub clearing_kid: KeyId,
     /// That key: 32 bytes as unpadded base64url.
     pub clearing_public_key: String,
+    /// The keys of the log, now and before, as C2SP signed-note writes them, one a line: with the key above, what [`crate::Trust::new`] takes.
+    pub log_keys: String,
 }
 
 /// The answer to a request for a certificate.

@@ -28,10 +28,12 @@ mod tests {
 
     fn documented(text: &str) {
         assert!(
-            PROTOCOL.lines().any(|line| line == text),
-            "docs/PROTOCOL.md has no such line:\n{text}"
+            PROTOCOL.contains(&format!("\n{}\n", text.trim_end_matches('\n'))),
+            "docs/PROTOCOL.md has no such lines:\n{text}"
         );
     }
+
+    use crate::trust::testing::{receipt as logged, trust};
 
     fn read<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
         text.parse().expect(text)
@@ -164,14 +166,14 @@ mod tests {
     #[test]
     fn documented_receipts_still_hold() {
         let (signed_earn, signed_burn) = (earn().sign(&partner_key()), burn().sign(&partner_key()));
-        let accepted = receipt(&signed_earn, &earn(), Some(1));
+        let accepted = receipt(&signed_earn, &earn(), Some(2));
         let rejected = Receipt {
             code: Some(Code::InsufficientBalance),
             field: Some("points".into()),
             facts: [("available", "39"), ("balance", "99"), ("held", "60"), ("debt", "0")]
                 .map(|(name, points)| (name.into(), points.into()))
                 .to_vec(),
-            ..receipt(&signed_burn, &burn(), Some(2))
+            ..receipt(&signed_burn, &burn(), Some(3))
         };
         let bank = SigningKey::from_bytes(read("bank-1"), &[3; 32]);
         let (quote, exchange) = (others().remove(3), others().remove(4));
@@ -179,11 +181,11 @@ mod tests {
         let facts = facts.map(|(name, points)| (name.into(), points.into())).to_vec();
         let exchanged = Receipt {
             facts: facts.clone(),
-            ..receipt(&exchange.sign(&bank), &exchange, Some(4))
+            ..receipt(&exchange.sign(&bank), &exchange, Some(5))
         };
         let mut quoted = Receipt {
             facts,
-            ..receipt(&quote.sign(&bank), &quote, Some(3))
+            ..receipt(&quote.sign(&bank), &quote, Some(4))
         };
         let more = [
             ("expires_at", "2026-11-21T10:01:00.25Z"),
@@ -203,9 +205,18 @@ mod tests {
         };
         documented(&unreadable);
         documented(&signed_burn);
-        for receipt in [accepted, rejected, quoted, exchanged, unkept] {
-            documented(&receipt.payload());
-            documented(&receipt.sign(&clearing_key()));
+        documented(&unkept.payload());
+        documented(&unkept.sign(&clearing_key()));
+        // Earn and burn came into the log together, after the window that they belong to was opened.
+        let opened = r#"{"cut_off_at":"2026-11-21T16:00:00Z","entry":"window","posted_at":"2026-11-20T16:00:00Z","salt":"000102030405060708090a0b0c0d0e0f","sequence":"1","state":"open","window":"2026-11-21"}"#;
+        let mut log = vec![opened.to_owned()];
+        log.extend([&accepted, &rejected, &quoted, &exchanged].map(Receipt::entry));
+        documented(opened);
+        documented(trust(&clearing_key()).log_keys().trim_end());
+        for (index, size, receipt) in [(1, 3, accepted), (2, 3, rejected), (3, 4, quoted), (4, 5, exchanged)] {
+            let text = logged(&log[..size], index);
+            documented(&text);
+            assert_eq!(trust(&clearing_key()).receipt(&text), Ok(receipt));
         }
     }
 }

@@ -22,7 +22,8 @@ pub enum Outcome {
     Rejected,
 }
 
-/// What the clearinghouse signs about a message. The same message always gets the same receipt, to the byte.
+/// What the clearinghouse says about a message, in an entry of its log or, where that leaves no trace, in a signed answer. The same kept message always gets
+/// the same entry, to the byte.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
     /// SHA-256 of the message's bytes, in hexadecimal: of the compact JWS, or of the message's own bytes in a signed batch.
@@ -143,9 +144,25 @@ impl Receipt {
         key.sign(TYP_RECEIPT, self.payload().as_bytes())
     }
 
-    /// Reads a payload strictly.
+    /// Reads an entry of the log strictly: that of a message.
+    pub fn parse_entry(entry: &[u8]) -> Result<Self, StrictError> {
+        let mut fields = Fields::parse(entry)?;
+        let kind: String = fields.take("entry")?;
+        if kind != MESSAGE {
+            return Err(StrictError::Value {
+                field: "entry".into(),
+                why: "must be that of a message".into(),
+            });
+        }
+        Self::read(fields)
+    }
+
+    /// Reads the payload of a signed refusal strictly.
     pub fn parse(payload: &[u8]) -> Result<Self, StrictError> {
-        let mut fields = Fields::parse(payload)?;
+        Self::read(Fields::parse(payload)?)
+    }
+
+    fn read(mut fields: Fields) -> Result<Self, StrictError> {
         let outcome: String = fields.take("outcome")?;
         let receipt = Self {
             message_sha256: fields.take("message_sha256")?,
@@ -172,11 +189,18 @@ impl Receipt {
         Ok(receipt)
     }
 
-    /// Verifies a receipt with the clearinghouse's key and reads it.
+    /// Verifies a signed refusal with the clearinghouse's key and reads it. What the ledger keeps isn't signed like that: see [`crate::Trust::receipt`].
     pub fn verify(text: &str, key: &VerifyingKey) -> Result<Self, JwsError> {
         let jws = Compact::parse_as(text, TYP_RECEIPT)?;
         jws.verify(key)?;
-        Self::parse(&jws.payload).map_err(JwsError::Header)
+        let receipt = Self::parse(&jws.payload).map_err(JwsError::Header)?;
+        if receipt.sequence.is_some() || receipt.code.is_none() {
+            return Err(JwsError::Header(StrictError::Value {
+                field: "sequence".into(),
+                why: "stands in the log, and isn't signed by itself".into(),
+            }));
+        }
+        Ok(receipt)
     }
 }
 
@@ -207,8 +231,8 @@ mod tests {
             id: Some("a-1".parse().expect("id")),
             code: Some(Code::ClawbackLimited),
             field: Some("points".into()),
-            sequence: Some(7),
-            window: Some("2017-01-31".parse().expect("date")),
+            sequence: None,
+            window: None,
             posted_at: "2017-01-31T10:00:00.25Z".parse().expect("time"),
             facts: vec![("recoverable".into(), "400".into())],
             salt: None,

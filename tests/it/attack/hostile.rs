@@ -1,5 +1,6 @@
 //! What a hostile partner does, each way for itself and again and again until it is told to stop.
 
+use partner_sdk::Trust;
 use std::collections::{BTreeMap, VecDeque};
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpStream};
@@ -10,7 +11,6 @@ use std::time::Duration;
 use clearing::commands::demo::sandbox::Party;
 use clearing::edge::listen::most_connections;
 use partner_sdk::client::{Client, ClientError};
-use partner_sdk::jws::VerifyingKey;
 use partner_sdk::wire::MAX_BATCH;
 use tests::raw::{Raw, socket, socket_at};
 
@@ -22,7 +22,7 @@ type Seen = Arc<Mutex<BTreeMap<String, u64>>>;
 pub struct Attack {
     pub base: String,
     pub party: Party,
-    pub key: VerifyingKey,
+    pub trust: Trust,
     /// The address that it comes from: 127.0.0.`from`.
     pub from: u8,
     /// The listeners for those without a certificate.
@@ -68,7 +68,7 @@ impl Attack {
     }
 
     fn client(&self) -> Client {
-        Client::new(&self.base, &self.party.identity, self.key.clone()).expect("a client")
+        Client::new(&self.base, &self.party.identity, self.trust.clone()).expect("a client")
     }
 
     /// Notes an answer's status.

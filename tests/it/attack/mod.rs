@@ -182,14 +182,14 @@ fn three_hostile_partners_take_nothing_from_honest_ones() {
     let attacks = HOSTILE.into_iter().zip(2u8..).map(|(id, from)| Attack {
         base: child.base.clone(),
         party: party(id),
-        key: sandbox.clearing_key.clone(),
+        trust: sandbox.trust.clone(),
         from,
         others: [enrolment.clone(), health.clone()],
         stop: stop.clone(),
         seen: Arc::default(),
     });
     let attacks: Vec<Attack> = attacks.collect();
-    let client = Client::new(&child.base, &own.identity, sandbox.clearing_key.clone()).expect("a client");
+    let client = Client::new(&child.base, &own.identity, sandbox.trust.clone()).expect("a client");
     let before = resident(child.pid());
     let mut fared = std::thread::scope(|scope| {
         for attack in &attacks {

@@ -92,7 +92,7 @@ fn keys_of(market: &Market) -> Vec<Value> {
     let partners = ["grocer", "pool"].map(|partner| market.key(partner));
     let keys = partners.into_iter().chain([&market.office.second]);
     let kid = KeyId::new(&market.world.sandbox.config.operator.kid).expect("a kid");
-    let clearing = public(&kid, &market.world.sandbox.clearing_key);
+    let clearing = public(&kid, market.world.sandbox.trust.key());
     keys.map(|key| public(key.kid(), &key.verifying_key())).chain([clearing]).collect()
 }
 
@@ -192,7 +192,7 @@ fn events_and_acts_verify_there() {
     let kid = KeyId::new(&market.world.sandbox.config.operator.kid).expect("a kid");
     let mut signed: Vec<Signed> = feed
         .lines()
-        .map(|line| Signed::new(line.to_owned(), &kid, &market.world.sandbox.clearing_key))
+        .map(|line| Signed::new(line.to_owned(), &kid, market.world.sandbox.trust.key()))
         .collect();
     assert!(signed.len() >= 5, "{feed}");
     let key = market.key("pool");

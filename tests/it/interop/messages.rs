@@ -61,7 +61,7 @@ impl Parties {
 
     fn receipt(&self, receipt: String) -> Signed {
         let kid = Compact::parse(&receipt).expect("a JWS").kid;
-        Signed::new(receipt, &kid, &self.world.sandbox.clearing_key)
+        Signed::new(receipt, &kid, self.world.sandbox.trust.key())
     }
 }
 
@@ -71,11 +71,11 @@ fn messages_and_receipts_verify_there() {
     let mut signed = vec![];
     for (message, outcome) in parties.of_every_kind() {
         let jws = parties.world.sign(&message);
-        signed.push(parties.receipt(parties.post(&message, &jws, outcome)));
+        parties.post(&message, &jws, outcome);
         let key = &parties.party(message.sender.as_str()).key;
         signed.push(Signed::new(jws, key.kid(), &key.verifying_key()));
     }
-    // Neither a payload that can't be read nor an id used twice gets into the ledger; their receipts are signed all the same.
+    // A payload that can't be read doesn't get into the ledger; the refusal is signed all the same.
     let (last, _) = parties.of_every_kind().remove(0);
     let bank = &parties.party("bank").key;
     let unreadable = bank.sign(TYP_MESSAGE, "{\"kind\":\"Zufall \u{1f3b2}\"}".as_bytes());
@@ -83,7 +83,7 @@ fn messages_and_receipts_verify_there() {
     signed.push(Signed::new(unreadable, bank.kid(), &bank.verifying_key()));
     let cases: Vec<Value> = signed.iter().map(Signed::case).collect();
     let expected: Vec<Value> = signed.iter().map(Signed::answer).collect();
-    assert_eq!(cases.len(), 22);
+    assert_eq!(cases.len(), 12);
     for library in Library::ALL {
         assert_eq!(library.ask(&cases), expected, "{library:?}");
     }
@@ -94,8 +94,9 @@ fn a_changed_byte_is_refused_there() {
     let mut parties = Parties::new();
     let (message, _) = parties.of_every_kind().remove(0);
     let jws = parties.world.sign(&message);
-    let receipt = parties.receipt(parties.post(&message, &jws, Outcome::Accepted));
     let key = &parties.party("bank").key;
+    let unreadable = key.sign(TYP_MESSAGE, b"{}");
+    let receipt = parties.receipt(parties.post(&message, &unreadable, Outcome::Rejected));
     let message = Signed::new(jws, key.kid(), &key.verifying_key());
     // Whose key it isn't.
     let mut cases = vec![json!({"task": "verify", "jws": message.jws, "keys": [receipt.key]})];
@@ -133,8 +134,8 @@ fn messages_signed_there_are_accepted_here() {
             let answers = library.ask(&messages.iter().map(sign).collect::<Vec<_>>());
             for ((message, outcome), answer) in messages.iter().zip(answers) {
                 let jws = answer["jws"].as_str().unwrap_or_else(|| panic!("{library:?}: {answer}"));
-                let receipt = parties.receipt(parties.post(message, jws, *outcome));
-                assert!(receipt.payload.contains(&sha256_hex(jws.as_bytes())), "{library:?} {alg}");
+                let receipt = parties.post(message, jws, *outcome);
+                assert!(receipt.contains(&sha256_hex(jws.as_bytes())), "{library:?} {alg}");
             }
         }
     }

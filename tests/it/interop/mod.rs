@@ -2,6 +2,7 @@
 
 mod documents;
 mod json;
+mod log;
 mod messages;
 
 use std::fs::File;

@@ -5,9 +5,10 @@ use std::time::Instant;
 use anyhow::{Context, ensure};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use indicatif::ProgressBar;
-use partner_sdk::Receipt;
+use partner_sdk::Trust;
 use partner_sdk::client::Client;
-use partner_sdk::jws::{VerifyingKey, sha256_hex};
+use partner_sdk::jws::sha256_hex;
+use partner_sdk::trust::Reader;
 use partner_sdk::wire::{Answer, Outcome};
 use rayon::prelude::*;
 
@@ -58,11 +59,12 @@ pub(super) fn drive(clients: &[Client], requests: &[Request], path: &str, in_fli
 }
 
 /// Every message was accepted, and its receipt is the clearinghouse's and about these bytes.
-pub(super) fn check(requests: &[Request], answers: &[String], key: &VerifyingKey) -> anyhow::Result<()> {
+pub(super) fn check(requests: &[Request], answers: &[String], trust: &Trust) -> anyhow::Result<()> {
     let bar = progress("checking receipts", requests.len());
     let pairs: Vec<_> = requests.iter().zip(answers).collect();
     pairs.par_iter().try_for_each(|(request, answer)| {
         let lines: Vec<&str> = answer.lines().collect();
+        let mut reader = Reader::new(trust);
         ensure!(lines.len() == request.messages.len(), "not as many answers as messages");
         for (message, line) in request.messages.iter().zip(lines) {
             let answer: Answer = serde_json::from_str(line).context("an answer that isn't JSON")?;
@@ -71,7 +73,7 @@ pub(super) fn check(requests: &[Request], answers: &[String], key: &VerifyingKey
                 "a message was not accepted: {:?}",
                 answer.problem
             );
-            let receipt = Receipt::verify(&answer.receipt.context("an answer without a receipt")?, key)?;
+            let (receipt, _) = reader.receipt(&answer.receipt.context("an answer without a receipt")?)?;
             ensure!(
                 receipt.code.is_none() && receipt.message_sha256 == sha256_hex(message.as_bytes()),
                 "another message's receipt"

@@ -127,7 +127,7 @@ impl Bench {
             .zip(before)
             .map(|(after, before)| after.saturating_sub(before));
         bar.finish_and_clear();
-        drive::check(requests, &answers, &sandbox.clearing_key).context(what)?;
+        drive::check(requests, &answers, &sandbox.trust).context(what)?;
         let messages: usize = requests.iter().map(|request| request.messages.len()).sum();
         Ok(Series::new(what, messages, nanos, latencies, cpu))
     }
@@ -135,7 +135,7 @@ impl Bench {
 
 fn connect(sandbox: &Sandbox, parties: &[&Party], server: &Server) -> anyhow::Result<Vec<Client>> {
     let base = format!("https://localhost:{}", server.port);
-    let connect = |party: &&Party| Ok(Client::new(&base, &party.identity, sandbox.clearing_key.clone())?);
+    let connect = |party: &&Party| Ok(Client::new(&base, &party.identity, sandbox.trust.clone())?);
     parties.iter().map(connect).collect()
 }
 

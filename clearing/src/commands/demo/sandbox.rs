@@ -1,6 +1,7 @@
 //! A clearinghouse for trying things out: the real service in this process, a throwaway PKI, and a client for every partner. The demo, the bench and the
 //! tests stand on it.
 
+use partner_sdk::Trust;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -44,8 +45,8 @@ pub struct Sandbox {
     pub clock: Clock,
     /// All partners of the network.
     pub parties: BTreeMap<PartnerId, Party>,
-    /// The public half of the key that signs receipts.
-    pub clearing_key: VerifyingKey,
+    /// The clearinghouse's public keys, as partners hold them.
+    pub trust: Trust,
     night: Night,
     running: Option<Running>,
 }
@@ -75,13 +76,14 @@ impl Sandbox {
             parties.insert(entry.id.clone(), enrol(folder, &config, &mut conn, &entry.id, clock.now())?);
         }
         let public = std::fs::read_to_string(folder.join(install::OPERATOR_PUBLIC)).context(install::OPERATOR_PUBLIC)?;
+        let log = std::fs::read_to_string(folder.join(install::LOG_PUBLIC)).context(install::LOG_PUBLIC)?;
         let night = Night::new(config.statements.clone());
         Ok(Self {
             folder: folder.to_owned(),
             config,
             clock,
             parties,
-            clearing_key: VerifyingKey::from_base64url(&public)?,
+            trust: Trust::new(VerifyingKey::from_base64url(&public)?, &log)?,
             night,
             running: None,
         })
@@ -134,7 +136,7 @@ impl Sandbox {
     /// A connection of one partner's own.
     pub fn client(&self, id: &PartnerId) -> anyhow::Result<Client> {
         let party = self.parties.get(id).with_context(|| format!("there is no partner {id}"))?;
-        Ok(Client::new(&self.base()?, &party.identity, self.clearing_key.clone())?)
+        Ok(Client::new(&self.base()?, &party.identity, self.trust.clone())?)
     }
 
     /// A connection of the sandbox's own to its database.

@@ -4,6 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use jiff::Timestamp;
 use migrations::Conn;
 use partner_sdk::jws::{Compact, KeyError, VerifyingKey};
+use partner_sdk::log::note::NoteKey;
 use partner_sdk::wire::MessageError;
 use partner_sdk::wire::keys::{
     Certified, Enrolled, Enrolment, Issued, KeyProof, NewCertificate, NewKey, Revocation, Spki, TYP_CERTIFICATE, TYP_ENROLMENT, TYP_KEY,
@@ -227,8 +228,16 @@ fn enrol_with(conn: &mut Conn, state: &State, enrolment: &Enrolment, key: &Verif
         kid: enrolment.kid.clone(),
         clearing_kid: state.key.kid().clone(),
         clearing_public_key: state.key.verifying_key().to_base64url(),
+        log_keys: log_keys(conn, &state.signer.origin)?,
     };
     Ok((enrolled, changed))
+}
+
+/// The log's keys, a line each, the oldest first.
+fn log_keys(conn: &mut Conn, origin: &str) -> Result<String, Failure> {
+    let all = keys::log_keys(conn, origin)?.into_iter();
+    let lines = all.map(|key| NoteKey::new(origin, key).map(|key| format!("{key}\n")));
+    lines.collect::<Result<_, _>>().map_err(|_| Failure::new(Code::Internal))
 }
 
 /// Signs a certificate with the CA, whose key may be kept elsewhere while nothing is signed. It is worth nothing until its key is registered.

@@ -19,7 +19,7 @@ use ledger::directory::Status;
 use ledger::{self, Verified};
 
 /// About what the answer to one message of a batch takes, in bytes.
-const LINE: usize = 1024;
+const LINE: usize = 2048;
 
 /// `POST /v1/messages`: the body is one compact JWS.
 pub async fn single(request: HttpRequest, payload: web::Payload, state: web::Data<State>) -> Result<HttpResponse, Failure> {

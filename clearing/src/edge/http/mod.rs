@@ -30,9 +30,11 @@ mod params;
 mod prepaid;
 mod queries;
 mod rates;
+mod tlog;
 
 pub use gate::problem_text;
 
+use crate::posting::writer::Signer;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
@@ -73,6 +75,8 @@ pub struct State {
     pub pool: Pool,
     /// The key that signs receipts.
     pub key: Arc<SigningKey>,
+    /// The log's name and key.
+    pub signer: Arc<Signer>,
     /// What certificates are judged by.
     pub tls: Live,
     /// Where the CA is that signs certificates.
@@ -319,6 +323,9 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(only("/v1/rates", web::get().to(rates::in_force)))
         .service(only("/v1/rates/{from}/{to}", web::get().to(rates::history)))
         .service(only("/v1/events", web::get().to(documents::events)))
+        .service(only("/v1/log/checkpoint", web::get().to(tlog::checkpoint)))
+        .service(only("/v1/log/tile/{tile:.*}", web::get().to(tlog::tile)))
+        .service(only("/v1/log/entries", web::get().to(tlog::entries)))
         .service(only("/v1/exchanges", web::get().to(exchanges::open)))
         .service(only("/v1/exchanges/{sender}/{id}", web::get().to(exchanges::fetch)))
         .service(only("/v1/statements/{date}", web::get().to(queries::statement_json)))

@@ -1,3 +1,7 @@
+use ledger::tree::Edge;
+use partner_sdk::Trust;
+use partner_sdk::log::note::NoteKey;
+use partner_sdk::log::{Checkpoint, Hash, Proof};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -21,7 +25,7 @@ use crate::edge::failures::Failures;
 use crate::edge::listen::door::{self, Door};
 use crate::edge::shares::Shares;
 use crate::office::config::Limits;
-use crate::office::pki::{Issued, issue_server, new_ca, new_request, random_key, sign_request, spki_sha256};
+use crate::office::pki::{Issued, issue_server, new_ca, new_request, sign_request, spki_sha256};
 use crate::posting::writer::Reference;
 use ledger::directory::Directory;
 
@@ -213,11 +217,8 @@ async fn a_request_knows_its_peer() {
     let handle = server.handle();
     actix_web::rt::spawn(server);
 
-    let (identity, key) = (
-        pki.identity(),
-        random_key("clearing-1".parse().expect("kid")).expect("a key").verifying_key(),
-    );
-    let client = |identity: &Identity| Client::new(&base, identity, key.clone()).expect("a client");
+    let identity = pki.identity();
+    let client = |identity: &Identity| Client::new(&base, identity, trust()).expect("a client");
     let leaf = CertificateDer::from_pem_slice(identity.cert_pem.as_bytes()).expect("a certificate");
     let expected = format!("HTTP/1.1 {}", to_hex(&spki_sha256(&leaf).expect("read")));
     assert_eq!(client(&identity).get_text("/who").await.expect("an answer"), expected);
@@ -242,8 +243,9 @@ async fn a_request_knows_its_peer() {
 }
 
 /// Refuses every message twice, then accepts it: the receipt's `left_over` counts the tries.
-async fn reluctant(seen: web::Data<Mutex<Vec<String>>>, body: String) -> HttpResponse {
-    let mut seen = seen.lock().expect("not poisoned");
+async fn reluctant(state: web::Data<Mutex<(Vec<String>, Edge)>>, body: String) -> HttpResponse {
+    let mut state = state.lock().expect("not poisoned");
+    let (seen, log) = &mut *state;
     seen.push(body.clone());
     let tries = seen.iter().filter(|one| **one == body).count();
     if tries < 3 {
@@ -259,7 +261,7 @@ async fn reluctant(seen: web::Data<Mutex<Vec<String>>>, body: String) -> HttpRes
         id: None,
         code: None,
         field: None,
-        sequence: Some(1),
+        sequence: i64::try_from(log.size() + 1).ok(),
         window: None,
         posted_at: Timestamp::now(),
         facts: vec![("left_over".into(), tries.to_string())],
@@ -267,9 +269,34 @@ async fn reluctant(seen: web::Data<Mutex<Vec<String>>>, body: String) -> HttpRes
     };
     HttpResponse::Ok().json(Answer {
         outcome: None,
-        receipt: Some(receipt.sign(&clearing_key())),
+        receipt: Some(logged(log, &receipt)),
         problem: None,
     })
+}
+
+/// The receipt of a message that is the next entry of a log.
+fn logged(log: &mut Edge, receipt: &Receipt) -> String {
+    let (entry, index) = (receipt.entry(), log.size());
+    let grown = log.append(&[Hash::leaf(entry.as_bytes())]).expect("room");
+    let mut tree = grown.tree().expect("all is there");
+    let head = Checkpoint {
+        origin: "localhost/log".into(),
+        size: tree.size(),
+        root: tree.root(),
+    };
+    let proof = Proof {
+        index,
+        path: tree.inclusion(index).expect("a path"),
+        checkpoint: head.sign(&clearing_key()).expect("signed"),
+    };
+    *log = grown.edge;
+    format!("{entry}\n{proof}")
+}
+
+fn trust() -> Trust {
+    let key = clearing_key().verifying_key();
+    let log = NoteKey::new("localhost/log", key.clone()).expect("a name");
+    Trust::new(key, &log.to_string()).expect("one log")
 }
 
 fn clearing_key() -> SigningKey {
@@ -279,7 +306,7 @@ fn clearing_key() -> SigningKey {
 #[actix_web::test]
 async fn the_client_tries_again_with_the_same_bytes() {
     let pki = Pki::new();
-    let seen = web::Data::new(Mutex::new(Vec::<String>::new()));
+    let seen = web::Data::new(Mutex::new((Vec::<String>::new(), Edge::default())));
     let (port, listener, door) = pki.door(Arc::new(pki.server()));
     let server = door::serve(listener, door, 1, move || {
         App::new()
@@ -291,7 +318,7 @@ async fn the_client_tries_again_with_the_same_bytes() {
     let base = format!("https://127.0.0.1:{}", port);
     let handle = server.handle();
     actix_web::rt::spawn(server);
-    let client = Client::new(&base, &pki.identity(), clearing_key().verifying_key()).expect("a client");
+    let client = Client::new(&base, &pki.identity(), trust()).expect("a client");
     let partner_key = SigningKey::from_bytes("wellcome-1".parse().expect("kid"), &[7; 32]);
     let sends = (0..64).map(|_| async {
         let message = Message {
@@ -316,7 +343,7 @@ async fn a_connection_that_breaks_off_may_be_tried_again() {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("an address");
     let base = format!("https://{}", listener.local_addr().expect("an address"));
     std::thread::spawn(move || listener.incoming().for_each(drop));
-    let client = Client::new(&base, &Pki::new().identity(), clearing_key().verifying_key()).expect("a client");
+    let client = Client::new(&base, &Pki::new().identity(), trust()).expect("a client");
     let gone = client.post("a.b.c").await.expect_err("nobody answers");
     assert!(gone.retryable() && matches!(gone, ClientError::Transport(_)));
 }
@@ -335,6 +362,7 @@ async fn an_enrolment_is_good_only_with_a_certificate_for_its_own_key() {
         kid: kid.parse().expect("a kid"),
         clearing_kid: "clearing-1".parse().expect("a kid"),
         clearing_public_key: clearing_key().verifying_key().to_base64url(),
+        log_keys: trust().log_keys(),
     };
     let answers = [
         (answer(&own, "wellcome-1"), true),

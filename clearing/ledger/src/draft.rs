@@ -12,7 +12,8 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
-use super::{Network, PartnerEntry, ProgrammeTerms, RESERVED};
+use crate::network::{Network, PartnerEntry, RESERVED};
+use partner_sdk::change::ProgrammeTerms;
 
 /// What a network file holds: each table, and the keys that it needs.
 const TABLES: [(&str, &[&str]); 6] = [
@@ -120,6 +121,13 @@ impl Draft {
     pub fn whole(self) -> anyhow::Result<Network> {
         ensure!(self.faults.is_empty(), self.faults.join("\n"));
         Ok(self.network)
+    }
+}
+
+impl Network {
+    /// Reads and checks a file's text.
+    pub fn parse(text: &str) -> anyhow::Result<Self> {
+        Draft::parse(text)?.whole()
     }
 }
 
