@@ -7,7 +7,7 @@ use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use crate::run::SettlementError;
+use crate::error::SettlementError;
 
 /// How many files are written at once: the disk syncs that many in about the time of one.
 const WRITERS: usize = 8;

@@ -14,6 +14,7 @@
 
 pub mod book;
 pub mod calendar;
+mod error;
 mod files;
 pub mod netting;
 pub mod render;
@@ -24,10 +25,11 @@ mod store;
 mod testing;
 
 pub use calendar::{Calendar, CalendarError, Calendars, Weekday};
+pub use error::SettlementError;
 pub use netting::NettingError;
 pub use run::{
-    Format, SettlementError, advise, advised, close_due, may_settle, net, open_first, open_window, over, pending, settle, settle_locked,
-    settlement, statement,
+    Format, advise, advised, close_due, may_settle, net, open_first, open_window, over, pending, settle, settle_locked, settlement,
+    statement,
 };
 pub use statement::{
     BreakageLine, Direction, Line, NetLine, NetPosition, NetResult, PairLine, Payment, ReductionLine, Settlement, SettlementPair, Statement,

@@ -5,15 +5,15 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use jiff::civil::Date;
-use migrations::{Conn, DbError};
+use migrations::Conn;
 use partner_sdk::PartnerId;
 
-use crate::calendar::{CalendarError, Calendars};
-use crate::netting::{self, NettingError};
-use crate::render::{self, RenderError};
+use crate::book::Book;
+use crate::calendar::Calendars;
+use crate::error::SettlementError;
 use crate::statement::{Settlement, Statement};
 use crate::store::{self, Advised, Mark, NamedBytes, State, Window};
-use crate::{book::Book, files};
+use crate::{files, netting, render};
 
 /// The name of the file with the operator's view; no partner may have this id.
 const SETTLEMENT: &str = "settlement";
@@ -25,78 +25,6 @@ pub enum Format {
     Json,
     /// One table.
     Csv,
-}
-
-/// Why a phase didn't complete. Nothing of it took effect in the database; files may have been written, the same as they will be again.
-#[derive(Debug, thiserror::Error)]
-pub enum SettlementError {
-    /// The database failed.
-    #[error("the database failed")]
-    Db(#[from] DbError),
-    /// The calendar can't be used.
-    #[error("the calendar can't be used")]
-    Calendar(#[from] CalendarError),
-    /// The numbers don't add up, or don't fit.
-    #[error("the window can't be netted")]
-    Netting(#[from] NettingError),
-    /// A statement can't be written down.
-    #[error("a statement can't be rendered")]
-    Render(#[from] RenderError),
-    /// A file can't be written.
-    #[error("cannot write {path}")]
-    File {
-        /// The file or folder.
-        path: PathBuf,
-        /// What the system says.
-        #[source]
-        source: std::io::Error,
-    },
-    /// No window has been opened yet.
-    #[error("no window is open")]
-    NoneOpen,
-    /// There is no such window.
-    #[error("there is no window of {0}")]
-    Unknown(Date),
-    /// The window hasn't come far enough.
-    #[error("the window of {date} is {state}: it must be {needed} first")]
-    NotYet {
-        /// The window.
-        date: Date,
-        /// The state that it is in.
-        state: State,
-        /// The state that it has to reach.
-        needed: State,
-    },
-    /// More windows would close at once than do so by themselves.
-    #[error("{0} windows or more are due at once, and none was closed: if the clock is right, run `clearing night --catch-up`")]
-    Overdue(usize),
-    /// Points of the window still have to expire.
-    #[error("points that are due in the window of {0} haven't expired yet")]
-    NotExpired(Date),
-    /// Its payments were confirmed before.
-    #[error("the window of {0} is settled already")]
-    Settled(Date),
-    /// Windows are netted in order, because residues are carried from one to the next.
-    #[error("the window of {earlier} must be netted before that of {date}")]
-    OutOfOrder {
-        /// The window that was to be netted.
-        date: Date,
-        /// The one that comes first.
-        earlier: Date,
-    },
-    /// What is kept of a window's statements was changed behind the ledger's back.
-    #[error(
-        "{name} of the window of {date} isn't what was advised: its bytes don't have the SHA-256 that was kept with them; restore the row of statement_file"
-    )]
-    Changed {
-        /// The window.
-        date: Date,
-        /// The file.
-        name: String,
-    },
-    /// A partner's files would overwrite the settlement's.
-    #[error("a partner can't be called `{SETTLEMENT}`: its statement would have the name of another file")]
-    ReservedId,
 }
 
 /// Opens the first window, that of `now`, if there has never been one; returns the date of the open window.
@@ -235,7 +163,7 @@ fn render_all(book: &Book, partners: Vec<PartnerId>) -> Result<Vec<NamedBytes>, 
     let mut files = vec![(format!("{SETTLEMENT}.json"), render::to_json(&book.settlement()?)?)];
     for party in parties {
         if party.as_str() == SETTLEMENT {
-            return Err(SettlementError::ReservedId);
+            return Err(SettlementError::ReservedId(party));
         }
         let statement = book.statement(&party)?;
         files.push((format!("{party}.json"), render::to_json(&statement)?));

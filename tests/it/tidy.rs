@@ -1,5 +1,7 @@
 //! The house keeps its shape.
 
+mod circles;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 

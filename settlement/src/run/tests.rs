@@ -1,6 +1,7 @@
 use jiff::civil::date;
 
 use super::*;
+use crate::netting::NettingError;
 use crate::statement::{Direction, NetResult};
 use crate::testing::{Entry, Lcg, Ledger, at, entry, partner};
 

@@ -7,8 +7,8 @@ use migrations::schema::calendar;
 use migrations::{Conn, DbError, each_backend};
 
 use super::read;
-use crate::SettlementError;
 use crate::calendar::{BEGINNING, Calendar, Calendars};
+use crate::error::SettlementError;
 
 /// Every calendar, in the order in which they were put in force.
 pub fn calendars(conn: &mut Conn) -> Result<Calendars, DbError> {

@@ -13,8 +13,8 @@ use partner_sdk::{Currency, PartnerId, ProgrammeCode};
 use super::book::{agreements, groups, issuers};
 use super::pairs::{add_exposure, add_position};
 use super::read;
+use crate::error::SettlementError;
 use crate::netting::{self, Position};
-use crate::run::SettlementError;
 
 /// The kind of money posting that a fee is a percentage of; what is reversed later is not refunded.
 const EXCHANGE: &str = "exchange";

@@ -7,7 +7,7 @@ use migrations::{Conn, DbError, each_backend};
 use partner_sdk::jws::sha256_hex;
 
 use super::read;
-use crate::run::SettlementError;
+use crate::error::SettlementError;
 
 /// A file's name and bytes.
 pub type NamedBytes = (String, Vec<u8>);

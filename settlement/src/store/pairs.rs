@@ -9,8 +9,8 @@ use migrations::{Conn, DbError, each_backend};
 use partner_sdk::{Currency, Money, PartnerId};
 
 use super::{party, read};
+use crate::error::SettlementError;
 use crate::netting::{self, NettingError, Obligation, Position};
-use crate::run::SettlementError;
 
 fn currency(code: &str) -> Result<Currency, DbError> {
     read("a currency", Currency::new(code))

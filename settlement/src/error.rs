@@ -1,0 +1,84 @@
+//! Why a window doesn't get on.
+
+use std::path::PathBuf;
+
+use jiff::civil::Date;
+use migrations::DbError;
+use partner_sdk::PartnerId;
+
+use crate::calendar::CalendarError;
+use crate::netting::NettingError;
+use crate::render::RenderError;
+use crate::store::State;
+
+/// Why a phase didn't complete. Nothing of it took effect in the database; files may have been written, the same as they will be again.
+#[derive(Debug, thiserror::Error)]
+pub enum SettlementError {
+    /// The database failed.
+    #[error("the database failed")]
+    Db(#[from] DbError),
+    /// The calendar can't be used.
+    #[error("the calendar can't be used")]
+    Calendar(#[from] CalendarError),
+    /// The numbers don't add up, or don't fit.
+    #[error("the window can't be netted")]
+    Netting(#[from] NettingError),
+    /// A statement can't be written down.
+    #[error("a statement can't be rendered")]
+    Render(#[from] RenderError),
+    /// A file can't be written.
+    #[error("cannot write {path}")]
+    File {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// No window has been opened yet.
+    #[error("no window is open")]
+    NoneOpen,
+    /// There is no such window.
+    #[error("there is no window of {0}")]
+    Unknown(Date),
+    /// The window hasn't come far enough.
+    #[error("the window of {date} is {state}: it must be {needed} first")]
+    NotYet {
+        /// The window.
+        date: Date,
+        /// The state that it is in.
+        state: State,
+        /// The state that it has to reach.
+        needed: State,
+    },
+    /// More windows would close at once than do so by themselves.
+    #[error("{0} windows or more are due at once, and none was closed: if the clock is right, run `clearing night --catch-up`")]
+    Overdue(usize),
+    /// Points of the window still have to expire.
+    #[error("points that are due in the window of {0} haven't expired yet")]
+    NotExpired(Date),
+    /// Its payments were confirmed before.
+    #[error("the window of {0} is settled already")]
+    Settled(Date),
+    /// Windows are netted in order, because residues are carried from one to the next.
+    #[error("the window of {earlier} must be netted before that of {date}")]
+    OutOfOrder {
+        /// The window that was to be netted.
+        date: Date,
+        /// The one that comes first.
+        earlier: Date,
+    },
+    /// What is kept of a window's statements was changed behind the ledger's back.
+    #[error(
+        "{name} of the window of {date} isn't what was advised: its bytes don't have the SHA-256 that was kept with them; restore the row of statement_file"
+    )]
+    Changed {
+        /// The window.
+        date: Date,
+        /// The file.
+        name: String,
+    },
+    /// A partner's files would overwrite the settlement's.
+    #[error("a partner can't be called `{0}`: its statement would have the name of another file")]
+    ReservedId(PartnerId),
+}
