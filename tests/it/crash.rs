@@ -1,5 +1,6 @@
 //! Whatever is killed, nothing acknowledged is lost or doubled, and the books balance.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use clearing::clock::Clock;
@@ -48,8 +49,28 @@ async fn assert_each_counts_once(sandbox: &Sandbox, base: &str, sent: &[Sent]) {
         points += account["balance"].as_str().and_then(|b| b.parse::<usize>().ok()).expect("a number");
     }
     assert_eq!(points, sent.len());
+    the_log_goes_on(&client, sent).await;
     let mut conn = sandbox.database().expect("a connection");
     assert_eq!(books::check(&mut conn).expect("the check runs"), Vec::<String>::new());
+}
+
+/// Every receipt that was given before a kill has a number of its own, and the head of the log that it came with is continued by the log of now.
+async fn the_log_goes_on(client: &Client, sent: &[Sent]) {
+    let (mut numbers, mut heads) = (BTreeSet::new(), BTreeMap::new());
+    for text in sent.iter().filter_map(|s| s.receipt.as_deref()) {
+        let receipt = client.verify_receipt(text).expect("it verifies after the kill as well");
+        assert!(numbers.insert(receipt.sequence.expect("kept")), "two entries of one number");
+        let (_, head) = text.split_once("\n\n").expect("a proof");
+        let size: u64 = head.lines().nth(1).expect("a size").parse().expect("a number");
+        let before = heads.insert(size, head.to_owned());
+        assert!(before.is_none_or(|before| before == head), "two heads of {size} entries");
+    }
+    // Some of them, the first and the last among them.
+    let step = heads.len().div_ceil(30).max(1);
+    for head in heads.values().step_by(step).chain(heads.values().last()) {
+        let held = client.clone().with_seen(head).expect("a head of this log");
+        held.check_log().await.expect("it goes on");
+    }
 }
 
 #[test]
