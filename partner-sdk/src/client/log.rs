@@ -62,7 +62,7 @@ impl Client {
             size: head.size,
             root: head.root,
         };
-        self.seen.proved(&held, head);
+        self.seen.proved(&held, head)?;
         Ok(checkpoint)
     }
 
