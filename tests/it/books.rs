@@ -109,6 +109,12 @@ fn the_log(backend: Backend) {
             ("message", "UPDATE message SET sha256 = 'ab' WHERE seq = 7"),
             ("message", "UPDATE message SET posted_at = posted_at - 1 WHERE seq = 299"),
             ("message", "UPDATE message SET id = 'another' WHERE seq = 8"),
+            (
+                "message",
+                "UPDATE message SET bytes = (SELECT bytes FROM message WHERE seq = 11) WHERE seq = 10",
+            ),
+            ("signing_key", "DELETE FROM signing_key WHERE partner = 'wellcome'"),
+            ("entry", "UPDATE entry SET kind = 'another' WHERE seq = 1"),
             ("message", "UPDATE message SET facts = '[[\"points\",\"9\"]]' WHERE seq = 9"),
             ("entry", "UPDATE entry SET body = REPLACE(body, 'open', 'held') WHERE seq = 1"),
             ("entry", "DELETE FROM entry WHERE seq = 1"),

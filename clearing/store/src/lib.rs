@@ -23,6 +23,7 @@ mod proved;
 pub mod queries;
 mod rows;
 mod scratch;
+mod signed;
 pub mod trail;
 mod write_off;
 

@@ -191,10 +191,15 @@ pub(super) fn entries(conn: &mut Conn, from: i64, before: i64) -> Result<Vec<Str
         all.push((posted.seq, ledger::entry(&posted)));
     }
     let others = entry::table
-        .select((entry::seq, entry::body))
+        .select((entry::seq, entry::kind, entry::body))
         .filter(entry::seq.ge(from))
         .filter(entry::seq.lt(before));
-    all.extend(each_backend!(conn, |c| others.load::<(i64, String)>(c))?);
+    for (seq, kind, body) in each_backend!(conn, |c| others.load::<(i64, String, String)>(c))? {
+        if !body.contains(&format!("\"entry\":\"{kind}\"")) {
+            return Err(DbError::Corrupt(format!("entry {seq} says that it is of another kind than {kind}")));
+        }
+        all.push((seq, body));
+    }
     all.sort_unstable_by_key(|(seq, _)| *seq);
     let gap = (from..before).zip(&all).find(|(seq, (found, _))| seq != found).map(|(seq, _)| seq);
     match gap.or((i64::try_from(all.len()) != Ok(before - from)).then(|| from + all.len() as i64)) {

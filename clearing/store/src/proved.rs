@@ -1,4 +1,5 @@
-//! Whether the log's tree is that of the entries: every leaf, tile and the size, read in order and in little memory.
+//! Whether the log's tree is that of the entries, and the entries are of what partners signed: every leaf, tile, signature and the size, read in order and in
+//! little memory.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,9 @@ use partner_sdk::log::Hash;
 use partner_sdk::log::paths::Fetched;
 use partner_sdk::log::tile::{Tile, WIDTH};
 
+use super::directory::load_keys;
 use super::log::{CHUNK, entries, kept};
+use super::signed;
 
 /// What isn't as it should be, the first of its kind.
 pub(super) fn check(conn: &mut Conn) -> Result<Vec<String>, DbError> {
@@ -18,7 +21,7 @@ pub(super) fn check(conn: &mut Conn) -> Result<Vec<String>, DbError> {
     if size < 0 || size >= next_seq {
         return Ok(vec![format!("the log's tree has {size} entries, and the log {}", next_seq - 1)]);
     }
-    let (mut edge, mut from) = (Edge::default(), 1);
+    let (ring, mut edge, mut from) = (load_keys(conn)?, Edge::default(), 1);
     while from <= size {
         let to = (from + CHUNK).min(size + 1);
         let found = match entries(conn, from, to) {
@@ -31,6 +34,9 @@ pub(super) fn check(conn: &mut Conn) -> Result<Vec<String>, DbError> {
         // A tile that isn't whole yet is looked at once it is, or at the end.
         let whole: Fetched = grown.tiles.into_iter().filter(|(tile, _)| tile.is_whole()).collect();
         if let Some(finding) = differ(conn, &whole)? {
+            return Ok(vec![finding]);
+        }
+        if let Some(finding) = signed::check(conn, &ring, from, to)? {
             return Ok(vec![finding]);
         }
         (edge, from) = (grown.edge, to);

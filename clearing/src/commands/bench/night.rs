@@ -87,7 +87,7 @@ fn fill(sandbox: &Sandbox, party: &Party, numbers: std::ops::Range<u32>, member:
             .iter()
             .map(|no| {
                 let message = message(sandbox, party, earn_for(&member(*no))?)?;
-                let bytes: Arc<str> = message.payload().into();
+                let bytes: Arc<str> = message.sign(&party.key).into();
                 Ok(Arc::new(Verified {
                     kid: party.key.kid().clone(),
                     sha256: sha256_hex(bytes.as_bytes()),
