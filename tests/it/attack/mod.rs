@@ -2,7 +2,7 @@
 //! and heads without an end, sockets that say nothing or a byte from thousands of addresses, answers that nobody takes, lists, floods of messages and of full batches, with bad signatures too. What the server takes of memory, what it refuses
 //! them, and how an honest partner, a newcomer who enrols and a watcher of its health fare meanwhile is printed, and held to its bounds.
 //!
-//! The short form runs with the other suites. The long one by hand, for `ATTACK_SECONDS` (up to 600) seconds:
+//! The short form runs alone before the other suites. The long one by hand, for `ATTACK_SECONDS` (up to 600) seconds:
 //! `ATTACK_SECONDS=120 ./tests/run attack:: --nocapture`. All traffic stays on loopback addresses.
 
 mod hostile;
@@ -34,7 +34,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_clearing-under-test");
 const POOL: &str = include_str!("../networks/pool.toml");
 /// The most memory that the server may take, in KiB.
 const MOST_KIB: u64 = 128 * 1024;
-/// The honest partner's bound, 99 of 100, where nothing else runs; and beside the other suites, which want the processors too.
+/// The honest partner's bound, 99 of 100: in a long attack; and in a short one, where that is the slowest of all, or other suites run beside it.
 const P99: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];
 /// How many are invited meanwhile.
 const NEWCOMERS: usize = 5;
