@@ -142,6 +142,14 @@ impl Conn {
         Ok(Conn::Sqlite(conn))
     }
 
+    /// A new SQLite database for one run: nothing of it is wanted after a power cut, so nothing waits for the disk.
+    pub fn scratch(path: &std::path::Path) -> Result<Self, DbError> {
+        let mut conn = Self::open(&Url::new(path.to_string_lossy()))?;
+        conn.execute("PRAGMA synchronous = OFF; PRAGMA locking_mode = EXCLUSIVE; PRAGMA cache_size = -65536;")?;
+        conn.migrate()?;
+        Ok(conn)
+    }
+
     /// Creates or upgrades the tables.
     pub fn migrate(&mut self) -> Result<(), DbError> {
         let done = match self {

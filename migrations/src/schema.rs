@@ -138,6 +138,7 @@ diesel::table! {
     entry (seq) {
         seq -> BigInt,
         kind -> Text,
+        subject -> Text,
         body -> Text,
     }
 }

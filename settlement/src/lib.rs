@@ -28,10 +28,13 @@ pub use calendar::{Calendar, CalendarError, Calendars, Weekday};
 pub use error::SettlementError;
 pub use netting::NettingError;
 pub use run::{
-    Format, advise, advised, close_due, may_settle, net, open_first, open_window, over, pending, settle, settle_locked, settlement,
-    statement,
+    Format, advise, advised, advised_dates, close_due, keep, kept, mark_advised, may_settle, net, open_first, open_window, over, pending,
+    settle, settle_locked, settlement, statement,
 };
 pub use statement::{
     BreakageLine, Direction, Line, NetLine, NetPosition, NetResult, PairLine, Payment, ReductionLine, Settlement, SettlementPair, Statement,
 };
-pub use store::{Advised, State, Window, add_calendar, append, calendars, found_calendar, founding_calendar, next_window, parties, random};
+pub use store::{
+    Advised, STATEMENTS, State, WINDOW, Window, add_calendar, append, calendars, found_calendar, founding_calendar, next_window, parties,
+    random,
+};

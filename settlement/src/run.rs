@@ -128,20 +128,55 @@ pub fn net(conn: &mut Conn, date: Date, now: Timestamp) -> Result<(), Settlement
 /// Keeps a netted window's statements in the database, writes them to `out/<date>/`, then marks the window advised; returns the files' paths, sorted. What is
 /// kept already is written as it is, without reading a posting: files that are missing or were changed are as before then.
 pub fn advise(conn: &mut Conn, date: Date, out: &Path, now: Timestamp) -> Result<Vec<PathBuf>, SettlementError> {
-    reached(conn, date, State::Netted)?;
-    let mut kept = store::kept_files(conn, date)?;
-    if kept.is_empty() {
+    let kept = keep(conn, date, now)?;
+    let paths = files::write_all(&out.join(date.to_string()), &kept)?;
+    mark_advised(conn, date, now)?;
+    Ok(paths)
+}
+
+/// The statements of a netted window, which are kept in the database from the first time on.
+pub fn keep(conn: &mut Conn, date: Date, now: Timestamp) -> Result<Vec<NamedBytes>, SettlementError> {
+    loop {
+        reached(conn, date, State::Netted)?;
+        let kept = store::kept_files(conn, date)?;
+        if !kept.is_empty() {
+            return Ok(kept);
+        }
         let (book, partners) = conn.snapshot(|conn| {
             let window = reached(conn, date, State::Netted)?;
             Ok::<_, SettlementError>((store::read_book(conn, &window)?, store::partners(conn)?))
         })?;
         book.check()?;
-        kept = render_all(&book, partners)?;
-        conn.transaction(|conn| store::keep_files(conn, date, &kept))?;
+        let files = render_all(&book, partners.clone())?;
+        let done = conn.transaction(|conn| {
+            store::lock_head(conn)?;
+            // Somebody else may have kept them meanwhile, or have admitted a partner, which gets a statement too.
+            let stands = store::kept_files(conn, date)?.is_empty() && store::partners(conn)? == partners;
+            if stands {
+                store::keep_files(conn, date, &files, now)?;
+            }
+            Ok::<_, SettlementError>(stands)
+        })?;
+        if done {
+            return Ok(files);
+        }
     }
-    let paths = files::write_all(&out.join(date.to_string()), &kept)?;
-    conn.transaction(|conn| store::mark(conn, date, Mark::Advised, now))?;
-    Ok(paths)
+}
+
+/// The windows that are advised, settled ones too, oldest first.
+pub fn advised_dates(conn: &mut Conn) -> Result<Vec<Date>, SettlementError> {
+    let windows = store::windows_in(conn, &[State::Advised, State::Settled])?;
+    Ok(windows.into_iter().map(|window| window.business_date).collect())
+}
+
+/// Every file of a window as it was advised; none where it isn't yet. An error where one isn't what was kept.
+pub fn kept(conn: &mut Conn, date: Date) -> Result<Vec<NamedBytes>, SettlementError> {
+    store::kept_files(conn, date)
+}
+
+/// Marks a window advised whose statements are kept, and written as files.
+pub fn mark_advised(conn: &mut Conn, date: Date, now: Timestamp) -> Result<(), SettlementError> {
+    Ok(conn.transaction(|conn| store::mark(conn, date, Mark::Advised, now))?)
 }
 
 /// A partner's statement as it was advised, with its digest; `None` where the window isn't advised, or the partner wasn't one then. Reads one row.

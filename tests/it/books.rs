@@ -106,17 +106,12 @@ fn the_log(backend: Backend) {
     all_are_noticed(
         &world,
         &[
-            ("message", "UPDATE message SET sha256 = 'ab' WHERE seq = 7"),
+            ("message", "UPDATE message SET sha256 = 'ab' WHERE seq = 17"),
             ("message", "UPDATE message SET posted_at = posted_at - 1 WHERE seq = 299"),
-            ("message", "UPDATE message SET id = 'another' WHERE seq = 8"),
-            (
-                "message",
-                "UPDATE message SET bytes = (SELECT bytes FROM message WHERE seq = 11) WHERE seq = 10",
-            ),
-            ("signing_key", "DELETE FROM signing_key WHERE partner = 'wellcome'"),
+            ("message", "UPDATE message SET id = 'another' WHERE seq = 18"),
             ("entry", "UPDATE entry SET kind = 'another' WHERE seq = 1"),
-            ("message", "UPDATE message SET facts = '[[\"points\",\"9\"]]' WHERE seq = 9"),
-            ("entry", "UPDATE entry SET body = REPLACE(body, 'open', 'held') WHERE seq = 1"),
+            ("message", "UPDATE message SET facts = '[[\"points\",\"9\"]]' WHERE seq = 19"),
+            ("entry", "UPDATE entry SET body = REPLACE(body, 'yes', 'no') WHERE seq = 1"),
             ("entry", "DELETE FROM entry WHERE seq = 1"),
             ("log_tile", "DELETE FROM log_tile WHERE level = 0 AND no = 0"),
             ("log_tile", "DELETE FROM log_tile WHERE level = 1"),

@@ -121,6 +121,7 @@ fn what_one_message_moves_is_bounded(backend: Backend) {
 
 fn a_sum_that_would_not_fit_refuses_its_message_alone(backend: Backend) {
     let mut world = World::new(backend, BOUNDS);
+    world.alters_rows();
     let mut conn = world.sandbox.database().expect("a connection");
     let mut execute = |sql: &str| each_backend!(&mut conn, |c| c.batch_execute(sql)).expect("done");
     world.exchange_at_quote("bank", "BANK", "MILES", "m1", MOST).expect("the first");

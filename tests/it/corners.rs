@@ -129,8 +129,8 @@ fn a_new_agreement_prices_the_bonus_too(backend: Backend) {
     };
     let mut conn = world.sandbox.database().expect("a connection");
     // Under this one, half of a bonus mile would cost half a micro; and one that starts before what is there would rewrite history.
-    assert!(admin::apply_network(&mut conn, &version("0.04", "2025-12-01T00:00:00Z")).is_err());
-    admin::apply_network(&mut conn, &version("0.04", "2026-02-01T00:00:00Z")).expect("a later version");
+    assert!(admin::apply_network(&mut conn, &version("0.04", "2025-12-01T00:00:00Z"), world.now()).is_err());
+    admin::apply_network(&mut conn, &version("0.04", "2026-02-01T00:00:00Z"), world.now()).expect("a later version");
     world.post("bank", earn("BANK", "m1", "730")).expect("accepted");
     world.exchange_at_quote("bank", "BANK", "MILES", "m1", "730").expect("accepted");
     // 7,000 at 0.04, and 1,050 at half of it.

@@ -85,6 +85,7 @@ fn files_that_are_missing_or_changed_are_written_again_as_they_were(backend: Bac
 
 fn what_was_changed_behind_the_ledger_is_not_served(backend: Backend) {
     let (world, mut conn, date) = advised(backend);
+    world.alters_rows();
     execute(
         &mut conn,
         "UPDATE statement_file SET bytes = REPLACE(bytes, 'HKD', 'USD') WHERE name = 'bank.json'",
@@ -156,6 +157,7 @@ fn a_list_takes_as_many_statements_as_one(backend: Backend) {
 
 fn whether_a_partner_may_go_is_asked_of_counts(backend: Backend) {
     let (world, mut conn, date) = advised(backend);
+    world.alters_rows();
     let hotel = "hotel".parse().expect("a partner");
     let day = date.parse().expect("a date");
     let (count, found) = statements(&mut conn, |conn| {

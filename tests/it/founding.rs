@@ -15,6 +15,7 @@ use partner_sdk::jws::SigningKey;
 use partner_sdk::wire::keys::{Issued, KeyName, Revocation};
 use partner_sdk::{Code, KeyId};
 use store::documents::Document;
+use store::invitations;
 use store::keys::{self, By, KeysError};
 use store::trail;
 use tests::office::{Office, code_of, founding, named};
@@ -132,11 +133,12 @@ fn twenty_found_it_and_no_more(backend: Backend) {
 fn what_one_person_invited_ends_with_the_founding(backend: Backend) {
     let world = World::new(backend, POOL);
     let mut conn = world.sandbox.database().expect("a connection");
-    let (ikea, token) = ("ikea".parse().expect("an id"), pki::random_token().expect("a token"));
-    keys::invite(&mut conn, &ikea, &token, world.now()).expect("invited");
-    assert!(keys::is_invited(&mut conn, &ikea, &token, world.now()).expect("read"));
+    let token = partner_sdk::jws::sha256_hex(pki::random_token().expect("a token").as_bytes());
+    let ikea = "ikea".parse().expect("an id");
+    invitations::invite(&mut conn, &ikea, &token, world.now()).expect("invited");
+    assert!(invitations::is_invited(&mut conn, &ikea, &token, world.now()).expect("read"));
     Office::found(&world.sandbox);
-    assert!(!keys::is_invited(&mut conn, &ikea, &token, world.now()).expect("read"));
+    assert!(!invitations::is_invited(&mut conn, &ikea, &token, world.now()).expect("read"));
     let client = world.client("ikea");
     let feed = world.runtime.block_on(client.events(0, std::time::Duration::ZERO)).expect("events");
     assert!(feed.iter().any(|event| event.kind == "key.uninvited" && event.subject == "ikea"));

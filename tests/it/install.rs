@@ -149,7 +149,7 @@ fn from_nothing_to_the_first_message() {
     let message = Message::now(id, earn("YUU", "m1", "5"));
     assert!(later.is_some_and(|from| from <= message.occurred_at));
     let receipt = runtime.block_on(client.send(&message, &key)).expect("accepted");
-    assert_eq!(receipt.sequence, Some(3));
+    assert_eq!(receipt.sequence, Some(8));
     changes_by_command(folder, &people);
     invited_by_command(folder, &people);
     assert!(child.terminate().success());

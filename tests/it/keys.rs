@@ -16,7 +16,7 @@ use partner_sdk::wire::keys::{
     Enrolled, Enrolment, Issued, KeyName, KeyState, Keys, NewCertificate, NewKey, Revocation, TYP_ENROLMENT, TYP_KEY,
 };
 use partner_sdk::{Code, KeyId, Message, PartnerId};
-use store::{admin, keys};
+use store::{admin, invitations};
 use tests::{Backend, World, earn, on_both, said};
 
 const POOL: &str = include_str!("networks/pool.toml");
@@ -80,7 +80,13 @@ fn refused<T: std::fmt::Debug>(result: Result<T, ClientError>) -> (Code, Option<
 fn invite(world: &World, id: &str) -> String {
     let token = pki::random_token().expect("a token");
     let mut conn = world.sandbox.database().expect("a connection");
-    keys::invite(&mut conn, &partner(id), &token, world.now()).expect("invited");
+    invitations::invite(
+        &mut conn,
+        &partner(id),
+        &partner_sdk::jws::sha256_hex(token.as_bytes()),
+        world.now(),
+    )
+    .expect("invited");
     token
 }
 
@@ -114,7 +120,7 @@ fn a_newcomer_enrols_by_itself(backend: Backend) {
     let world = World::new(backend, POOL);
     let mut conn = world.sandbox.database().expect("a connection");
     let network = Network::parse(&format!("{POOL}{NEWCOMER}")).expect("the network");
-    admin::apply_network(&mut conn, &network).expect("applied");
+    admin::apply_network(&mut conn, &network, world.now()).expect("applied");
     let id = partner("newcomer");
     let (csr, key_pem) = pki::new_request(&id).expect("a request");
     let key = new_key("newcomer-1");

@@ -51,34 +51,39 @@ fn a_partner_reads_its_own_entries(backend: Backend) {
         let next = lines.pop().expect("where to go on");
         (lines, next)
     };
-    // The window, and its own; the issuer has those of its programme, and a rejection is its sender's alone.
+    // Its keys, the window, and its own messages; the issuer has those of its programme, and a rejection is its sender's alone.
     let (own, next) = kinds("wellcome", "");
-    assert_eq!((own.len(), next.as_str()), (6, r#"{"next":"12"}"#));
-    assert!(own[0].contains(r#""entry":"window""#), "{own:?}");
+    let size = world.entries();
+    let whole = format!(r#"{{"next":"{size}"}}"#);
+    assert_eq!((own.len(), &next), (7, &whole));
+    assert!(
+        own[0].contains(r#""entry":"key""#) && own[1].contains(r#""entry":"window""#),
+        "{own:?}"
+    );
     let read = |line: &String| Receipt::parse_entry(line.as_bytes()).expect("an entry of a message");
-    assert!(own[1..].iter().all(|line| read(line).sender.as_str() == "wellcome"));
-    assert_eq!(kinds("ikea", "").0.len(), 2);
-    assert_eq!(kinds("pool", "").0.len(), 11);
+    assert!(own[2..].iter().all(|line| read(line).sender.as_str() == "wellcome"));
+    assert_eq!(kinds("ikea", "").0.len(), 3);
+    assert_eq!(kinds("pool", "").0.len(), 12);
     // In pieces they are the same.
     let (first, next) = kinds("pool", "?limit=7");
     assert_eq!(next, r#"{"next":"7"}"#);
     let (second, next) = kinds("pool", "?after=7");
-    assert_eq!(next, r#"{"next":"12"}"#);
+    assert_eq!(next, whole);
     assert_eq!([first, second].concat(), kinds("pool", "").0);
-    assert_eq!(kinds("pool", "?after=12"), (vec![], r#"{"next":"12"}"#.to_owned()));
+    assert_eq!(kinds("pool", &format!("?after={size}")), (vec![], whole.clone()));
     // Each stands in the tree, by tiles that anybody may read.
     let client = world.client("ikea");
     let head = world.runtime.block_on(client.check_log()).expect("a head");
-    assert_eq!(head.size, 12);
+    assert_eq!(head.size, size);
     let tile = world
         .runtime
-        .block_on(client.get_bytes("/v1/log/tile/0/000.p/12"))
+        .block_on(client.get_bytes(&format!("/v1/log/tile/0/000.p/{size}")))
         .expect("the tile");
     let leaves: Vec<Hash> = tile
         .chunks(32)
         .map(|hash| Hash::from_bytes(hash.try_into().expect("32 bytes")))
         .collect();
-    for line in &own[1..] {
+    for line in &own[2..] {
         let place = usize::try_from(read(line).sequence.expect("a number") - 1).expect("small");
         assert_eq!(leaves[place], Hash::leaf(line.as_bytes()));
     }
@@ -86,7 +91,7 @@ fn a_partner_reads_its_own_entries(backend: Backend) {
     // What isn't there yet, or is no tile.
     for path in [
         "/v1/log/tile/0/000",
-        "/v1/log/tile/0/000.p/13",
+        &format!("/v1/log/tile/0/000.p/{}", size + 1),
         "/v1/log/tile/1/000.p/1",
         "/v1/log/tile/0/0",
         "/v1/log/tile/x",
@@ -102,6 +107,7 @@ fn what_a_client_saw_goes_on(backend: Backend) {
     let mut world = World::new(backend, POOL);
     let client = world.client("wellcome");
     assert_eq!(client.seen(), None);
+    let before = world.entries();
     let post = |world: &mut World, n: usize| {
         let message = world.message("wellcome", earn("YUU", "m", "1"));
         let jws = world.sign(&message);
@@ -115,13 +121,13 @@ fn what_a_client_saw_goes_on(backend: Backend) {
         }
     }
     let head = world.runtime.block_on(client.check_log()).expect("it goes on");
-    assert_eq!(head.size, 301);
+    assert_eq!(head.size, before + 300);
     // Kept and brought back, it is held to what comes.
     let seen = client.seen().expect("a head");
     let again = world.client("wellcome").with_seen(&seen).expect("a head of this log");
     post(&mut world, 300);
-    assert_eq!(world.runtime.block_on(again.check_log()).expect("it goes on").size, 302);
-    let other = seen.replace("\n301\n", "\n302\n");
+    assert_eq!(world.runtime.block_on(again.check_log()).expect("it goes on").size, before + 301);
+    let other = seen.replace(&format!("\n{}\n", head.size), &format!("\n{}\n", head.size + 1));
     assert!(matches!(
         world.client("wellcome").with_seen(&other),
         Err(ClientError::Checkpoint(_))
@@ -130,6 +136,7 @@ fn what_a_client_saw_goes_on(backend: Backend) {
 
 fn a_forked_log_is_found_out(backend: Backend) {
     let mut world = World::new(backend, POOL);
+    let size = world.entries() + 2;
     let client = world.client("wellcome");
     let post = |world: &mut World, points: &str| {
         let message = world.message("wellcome", earn("YUU", "m", points));
@@ -152,7 +159,7 @@ fn a_forked_log_is_found_out(backend: Backend) {
     assert_eq!(kept, &earlier);
     // Both are signed by the log's key: that is the evidence.
     let sizes = [kept, later].map(|head| world.sandbox.trust.checkpoint(head).expect("signed").size);
-    assert_eq!(sizes, [3, 3]);
+    assert_eq!(sizes, [size, size]);
     // From here on it does nothing more, whatever is asked.
     let asked = world.runtime.block_on(client.get_text("/v1/positions"));
     assert!(matches!(asked, Err(ClientError::Log(fault)) if fault == found));

@@ -3,6 +3,7 @@
 
 mod agreements;
 mod attack;
+mod audit;
 mod balances;
 mod books;
 mod bounds;

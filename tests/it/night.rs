@@ -99,11 +99,8 @@ fn a_killed_night_ends_with_the_same_bytes(backend: Backend) {
             assert!(night(&place, &copied).status().expect("it runs").success());
             assert!(files(&place) == expected, "killed after {moment:?}: other bytes");
         }
-        let check = command(PROGRAM, &place, Some(&copied))
-            .arg("check")
-            .stdout(std::process::Stdio::null())
-            .status();
-        assert!(check.expect("it runs").success(), "killed after {moment:?}: the books");
+        let check = command(PROGRAM, &place, Some(&copied)).arg("check").output().expect("it runs");
+        assert!(check.status.success(), "killed after {moment:?}: {check:?}");
     }
     println!("{unfinished} of {KILLS} nights were killed before their end");
     assert!(unfinished > 0, "no kill came in time: the test shows nothing");

@@ -32,7 +32,7 @@ pub fn with_rate(network: &str, numerator: u32, from: jiff::Timestamp) -> String
 /// Publishes what a network file adds, as the operator would while the service runs.
 pub fn publish(world: &World, network: &str) -> anyhow::Result<()> {
     let mut conn = world.sandbox.database().expect("a connection");
-    admin::apply_network(&mut conn, &Network::parse(network).expect("a network"))
+    admin::apply_network(&mut conn, &Network::parse(network).expect("a network"), world.now())
 }
 
 /// A world where a member has BANK points.

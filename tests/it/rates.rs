@@ -295,6 +295,6 @@ fn the_operators_word_opens_no_cycle_either(backend: Backend) {
     );
     let network = ledger::network::Network::parse(&gains).expect("a network");
     let mut conn = world.sandbox.database().expect("a connection");
-    let error = store::admin::apply_network(&mut conn, &network).expect_err("refused");
+    let error = store::admin::apply_network(&mut conn, &network, world.now()).expect_err("refused");
     assert!(format!("{error:#}").contains("11/10"), "{error:#}");
 }

@@ -222,7 +222,7 @@ fn a_cap_is_named_to_its_owner_alone(backend: Backend) {
     // The pool's cap of 30 is nobody else's to know, nor how much of it is left.
     let raised = SHOP.replace("net_debit_cap = { HKD = \"30\" }", "net_debit_cap = { HKD = \"2\" }");
     let network = ledger::network::Network::parse(&raised).expect("a network");
-    store::admin::apply_network(&mut world.sandbox.database().expect("a connection"), &network).expect("applied");
+    store::admin::apply_network(&mut world.sandbox.database().expect("a connection"), &network, world.now()).expect("applied");
     let message = world.message("shop", burn("YUU", "m1", "300"));
     assert_eq!(refused(&world, &message).1, "whose issuer, currency HKD");
 }

@@ -312,7 +312,7 @@ fn who_may_not_call(backend: Backend) {
     // A suspended partner is refused on its live connection.
     let suspended = POOL.replace("name = \"Wellcome\"", "name = \"Wellcome\"\nstatus = \"suspended\"");
     let network = ledger::network::Network::parse(&suspended).expect("a network");
-    store::admin::apply_network(&mut world.sandbox.database().expect("a connection"), &network).expect("applied");
+    store::admin::apply_network(&mut world.sandbox.database().expect("a connection"), &network, world.now()).expect("applied");
     let message = world.message("wellcome", earn("YUU", "m1", "100"));
     let jws = world.sign(&message);
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);

@@ -14,6 +14,9 @@ use crate::reject::{Reject, Rejected};
 use crate::types::{AccountKey, Lot, Moved, Posted, Signed};
 use crate::working_set::WorkingSet;
 
+/// The kind of what the clearinghouse does at a cut-off.
+pub const EXPIRY: &str = "expiry";
+
 /// Expires what is due in the loaded accounts, at the cut-off of each window that is closed and not netted, so that whatever is applied afterwards finds it
 /// done. What comes of it are messages of the clearinghouse's own: one for a window, and one for each account where money moves, so that a statement
 /// counts the same messages however many accounts are looked at at once. Returns how many lots gave points.
@@ -31,7 +34,7 @@ pub fn expire_due(set: &mut WorkingSet) -> Rejected<usize> {
             .collect();
         accounts.sort();
         accounts.dedup();
-        let mut all = vec![];
+        let (mut all, mut of) = (vec![], vec![]);
         for account in accounts {
             let effects = at_cut_off(set, &account, cut_off)?;
             count += effects
@@ -40,13 +43,14 @@ pub fn expire_due(set: &mut WorkingSet) -> Rejected<usize> {
                 .count();
             if effects.iter().any(|effect| matches!(effect, Effect::Money(_))) {
                 set.check_sums(&effects, i64::MAX)?;
-                post_own(set, window, "expiry", effects)?;
+                post_own(set, window, &[account], effects)?;
             } else {
+                of.extend(effects.iter().any(moves).then_some(account));
                 all.extend(effects);
             }
         }
-        if all.iter().any(|effect| !matches!(effect, Effect::Defer { .. })) {
-            post_own(set, window, "expiry", all)?;
+        if all.iter().any(moves) {
+            post_own(set, window, &of, all)?;
         } else {
             // Nothing to post: the lots wait.
             set.commit(0, window, all);
@@ -104,16 +108,41 @@ fn at_cut_off(set: &WorkingSet, account: &AccountKey, cut_off: i64) -> Rejected<
     Ok(returns.done().into_iter().chain(effects).collect())
 }
 
-/// Keeps what the clearinghouse does by itself as an accepted message of its own, with an id made of its kind, window and number.
-fn post_own(set: &mut WorkingSet, window: Date, kind: &str, effects: Vec<Effect>) -> Rejected<()> {
-    let id = MessageId::new(format!("{kind}-{window}-{}", set.next_seq)).map_err(|_| Reject::new(Code::Internal))?;
-    set.post_own(kind, id, window, Moved::default(), effects);
+/// Whether it is more than that a lot waits.
+fn moves(effect: &Effect) -> bool {
+    !matches!(effect, Effect::Defer { .. })
+}
+
+/// Keeps what a cut-off does to some accounts as an accepted message of the clearinghouse's own. Its facts name the accounts, so that it can be done again.
+fn post_own(set: &mut WorkingSet, window: Date, of: &[AccountKey], effects: Vec<Effect>) -> Rejected<()> {
+    let id = MessageId::new(format!("{EXPIRY}-{window}-{}", set.next_seq)).map_err(|_| Reject::new(Code::Internal))?;
+    let facts = of
+        .iter()
+        .map(|account| (account.programme.to_string(), account.member.as_str().to_owned()))
+        .collect();
+    set.post_own((EXPIRY, id, window), Moved::default(), facts, effects);
     Ok(())
+}
+
+/// The accounts that a message of the kind [`EXPIRY`] was about.
+pub fn expired_of(posted: &Posted) -> impl Iterator<Item = AccountKey> {
+    posted.facts.iter().filter_map(|(programme, member)| {
+        Some(AccountKey {
+            programme: programme.parse().ok()?,
+            member: member.parse().ok()?,
+        })
+    })
 }
 
 impl WorkingSet {
     /// Keeps what the clearinghouse does by itself as an accepted message of its own in a window. Every check of the effects was made before.
-    pub(crate) fn post_own(&mut self, kind: &str, id: MessageId, window: Date, moved: Moved, effects: Vec<Effect>) {
+    pub(crate) fn post_own(
+        &mut self,
+        (kind, id, window): (&str, MessageId, Date),
+        moved: Moved,
+        facts: Vec<(String, String)>,
+        effects: Vec<Effect>,
+    ) {
         let seq = self.next_seq;
         self.next_seq += 1;
         let posted = Posted {
@@ -125,7 +154,7 @@ impl WorkingSet {
             posted_at: self.now,
             code: None,
             field: None,
-            facts: vec![],
+            facts,
             sha256: String::new(),
             salt: Some(self.salt(seq)),
             moved,

@@ -54,7 +54,7 @@ pub use bounds::{MAX_FEES, MAX_MONEY, MAX_POINTS, MAX_SUM};
 pub use custody::instruction;
 pub use effect::Effect;
 pub use entry::{entry, receipt};
-pub use expiry::expire_due;
+pub use expiry::{EXPIRY, expire_due, expired_of};
 pub use life::answers;
 pub use pending::{Answered, Pending, Reserved};
 pub use quote::QUOTE_SECONDS;

@@ -33,7 +33,8 @@ fn active() -> Status {
 }
 
 /// A network file.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Network {
     /// When windows end.
     pub calendar: Calendar,

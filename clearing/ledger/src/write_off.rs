@@ -23,6 +23,6 @@ pub fn write_off(set: &mut WorkingSet, account: &AccountKey, points: Points, id:
         account: account.clone(),
         points: points.0,
     };
-    set.post_own("write_off", id, set.window, moved, vec![forgiven]);
+    set.post_own(("write_off", id, set.window), moved, vec![], vec![forgiven]);
     Ok(())
 }

@@ -16,6 +16,7 @@ use super::{At, clock, open};
 use crate::commands::out;
 use crate::office::pki;
 use crate::say;
+use store::invitations;
 use store::keys::{self, By};
 use store::load_directory;
 
@@ -88,7 +89,7 @@ pub(super) fn invite(invite: &Invite) -> anyhow::Result<()> {
             invite.id
         ));
     } else {
-        let expires_at = keys::invite(&mut conn, &invite.id, &token, now)?;
+        let expires_at = invitations::invite(&mut conn, &invite.id, &sha256_hex(token.as_bytes()), now)?;
         out::complain(&format!("{} may enrol once, until {expires_at}, with this token:", invite.id));
     }
     // The token is kept nowhere, so that nobody reads it is a failure here.

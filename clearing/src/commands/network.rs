@@ -69,7 +69,7 @@ pub(super) fn run(command: NetworkCommand) -> anyhow::Result<()> {
             let refused = |faults: String| anyhow::anyhow!("{} isn't applied, and nothing has changed:\n{faults}", file.display());
             let faults = faults(&mut conn, &draft)?;
             ensure!(faults.is_empty(), refused(faults.join("\n")));
-            admin::apply_network(&mut conn, &draft.network).map_err(|error| refused(format!("{error:#}")))?;
+            admin::apply_network(&mut conn, &draft.network, Timestamp::now()).map_err(|error| refused(format!("{error:#}")))?;
             out::done(say!("the database holds the network of {}", file.display()))
         }
         NetworkCommand::Found { at, people, network } => office::found(&at, &people, &network),
@@ -89,7 +89,7 @@ fn check(file: &Path, config: Option<PathBuf>) -> anyhow::Result<()> {
         None => {
             let folder = tempfile::tempdir().context("a temporary folder")?;
             let mut conn = Conn::open(&Url::new(folder.path().join("check.db").to_string_lossy()))?;
-            admin::init(&mut conn, true)?;
+            admin::init(&mut conn, true, Timestamp::now())?;
             (admin::try_network(&mut conn, &draft)?, "a new sandbox".to_owned())
         }
     };

@@ -5,13 +5,16 @@ use migrations::Conn;
 use partner_sdk::agreement::Terms;
 use partner_sdk::document::{self, Act, Action, Kind, State};
 use partner_sdk::jws::general::Signature;
-use partner_sdk::jws::{SigningKey, TYP_AGREEMENT};
+use partner_sdk::jws::{TYP_AGREEMENT, sha256_hex};
 use partner_sdk::text::counted;
 use partner_sdk::{Code, PartnerId, Problem};
 
 use super::publication::no_gain;
 use super::rights::Role;
-use super::{Done, add, by_partner, by_person, decide, fact, find, fresh, key_of, may_sign, no_document, open, role, step, tell, verified};
+use super::{
+    Countersigner, Done, add, by_partner, by_person, decide, digest, fact, find, fresh, key_of, may_sign, no_document, open, record, role,
+    step, tell, verified,
+};
 use ledger::directory::{Directory, agreement_key};
 use ledger::timestamp;
 use store::admin::insert_agreement;
@@ -47,6 +50,14 @@ pub fn propose(conn: &mut Conn, now: Timestamp, caller: &PartnerId, text: &str) 
             return Err(Problem::new(code, format!("this document is there already, and {}", known.state)).into());
         }
         check_succession(conn, &directory, &terms, caller)?;
+        record(
+            conn,
+            now,
+            (Kind::Agreement, &about),
+            "propose",
+            caller.as_str(),
+            &digest([signature]),
+        )?;
         let mut new = Document {
             hash: about.clone(),
             kind: Kind::Agreement,
@@ -157,6 +168,7 @@ pub fn sign(conn: &mut Conn, now: Timestamp, caller: &PartnerId, hash: &str, tex
         let next = decide(&document, role, Action::Sign)?;
         let own = own.ok_or_else(own_missing)?;
         may_sign(&directory, caller)?;
+        record(conn, now, (Kind::Agreement, hash), "sign", caller.as_str(), &digest([&own]))?;
         add(conn, &mut document, "counterparty", caller.as_str(), own, now)?;
         enter(conn, &mut document, next, now)?;
         let facts = [fact("by", caller.as_str())];
@@ -193,6 +205,14 @@ pub fn act(conn: &mut Conn, now: Timestamp, caller: &PartnerId, hash: &str, text
             return Err(super::another_document().into());
         }
         let next = decide(&document, role, act.action)?;
+        record(
+            conn,
+            now,
+            (Kind::Agreement, hash),
+            "act",
+            caller.as_str(),
+            &sha256_hex(text.as_bytes()),
+        )?;
         let (kind, mut facts) = match act.action {
             Action::Withdraw => ("agreement.withdrawn", vec![]),
             Action::Decline => ("agreement.declined", vec![]),
@@ -264,7 +284,13 @@ fn notice(document: &Document, act: &Act, now: Timestamp) -> Done<Timestamp> {
 }
 
 /// One of the operator's people approves, by a signature over the same payload; the clearinghouse countersigns, and the agreement is in force.
-pub fn approve(conn: &mut Conn, now: Timestamp, key: &SigningKey, hash: &str, signature: &Signature) -> Done<Document> {
+pub fn approve<'a>(
+    conn: &mut Conn,
+    now: Timestamp,
+    key: impl Into<Countersigner<'a>>,
+    hash: &str,
+    signature: &Signature,
+) -> Done<Document> {
     step(conn, now, signature.kid.as_str(), "approve", hash, |conn| {
         let mut document = find(conn, Kind::Agreement, hash)?;
         let payload = document.payload.clone().into_bytes();
@@ -277,19 +303,14 @@ pub fn approve(conn: &mut Conn, now: Timestamp, key: &SigningKey, hash: &str, si
         // What was signed long ago may have been overtaken.
         let proposer: PartnerId = document.proposer.parse().map_err(|_| Code::Internal)?;
         check_succession(conn, &directory, &terms, &proposer)?;
+        record(conn, now, (Kind::Agreement, hash), "approve", &person.name, &digest([signature]))?;
         insert_agreement(conn, &mut directory, item, now.as_microsecond())?;
         // Another life of quotes may keep an old rate usable beside a new one.
         no_gain(&directory, now)?;
         grow_version(conn, directory.version)?;
         add(conn, &mut document, "approver", &person.name, signature.clone(), now)?;
-        add(
-            conn,
-            &mut document,
-            "clearing",
-            "clearing",
-            Signature::new(key, TYP_AGREEMENT, &payload),
-            now,
-        )?;
+        let countersigned = key.into().sign(TYP_AGREEMENT, &payload);
+        add(conn, &mut document, "clearing", "clearing", countersigned, now)?;
         enter(conn, &mut document, next, now)?;
         load_directory(conn)?;
         let whom = [document.proposer.as_str(), document.counterparty.as_str()];

@@ -6,13 +6,13 @@ use partner_sdk::amount::format_units;
 use partner_sdk::change::{Change, Proposal, Status};
 use partner_sdk::document::{self, Act, Action, Kind, State};
 use partner_sdk::jws::general::Signature;
-use partner_sdk::jws::{SigningKey, TYP_CHANGE};
+use partner_sdk::jws::{TYP_CHANGE, sha256_hex};
 use partner_sdk::{Amount, Code, MemberNumber, PartnerId, Points, Problem, ProgrammeCode};
 
 use super::rights::Role;
 use super::{
-    Done, Fault, add, by_person, calendars, decide, fact, find, fresh, not_in_state, open, people, publication, refused, settled, step,
-    tell,
+    Countersigner, Done, Fault, add, by_person, calendars, decide, digest, fact, find, fresh, not_in_state, open, people, publication,
+    record, refused, settled, step, tell,
 };
 use ledger::AccountKey;
 use ledger::directory::Directory;
@@ -22,7 +22,7 @@ use store::documents::{self, Document};
 use store::events::EVERYBODY;
 use store::grow_version;
 use store::people::{NEWCOMER, Person, newcomer};
-use store::{self, keys, load_directory, partners, write_off};
+use store::{self, invitations, load_directory, partners, write_off};
 
 /// How long a proposal may be approved.
 pub const OPEN_FOR: SignedDuration = SignedDuration::from_hours(24 * 30);
@@ -60,6 +60,7 @@ pub fn propose(conn: &mut Conn, now: Timestamp, text: &str) -> Done<Document> {
             proposed_at: now.as_microsecond(),
             signatures: vec![],
         };
+        record(conn, now, (Kind::Change, &about), "propose", &person.name, &digest([signature]))?;
         documents::insert(conn, &new)?;
         add(conn, &mut new, "proposer", &person.name, signature.clone(), now)?;
         tell(conn, now, &[], "change.proposed", &about, &[fact("by", person.name)])?;
@@ -86,6 +87,7 @@ pub fn accept(conn: &mut Conn, now: Timestamp, hash: &str, signature: &Signature
             return refused(Code::UnknownKey, "kid", detail);
         }
         super::verified(signature, TYP_CHANGE, document.payload.as_bytes(), &newcomer.key)?;
+        record(conn, now, (Kind::Change, hash), "accept", &newcomer.name, &digest([signature]))?;
         add(conn, &mut document, NEWCOMER, &newcomer.name, signature.clone(), now)?;
         tell(conn, now, &[], "change.accepted", hash, &[fact("by", newcomer.name)])?;
         Ok(document)
@@ -93,7 +95,13 @@ pub fn accept(conn: &mut Conn, now: Timestamp, hash: &str, signature: &Signature
 }
 
 /// Another person approves, by a signature over the same payload; the change takes effect in the same transaction.
-pub fn approve(conn: &mut Conn, now: Timestamp, key: &SigningKey, hash: &str, signature: &Signature) -> Done<Document> {
+pub fn approve<'a>(
+    conn: &mut Conn,
+    now: Timestamp,
+    key: impl Into<Countersigner<'a>>,
+    hash: &str,
+    signature: &Signature,
+) -> Done<Document> {
     step(conn, now, signature.kid.as_str(), "approve", hash, |conn| {
         let mut document = find(conn, Kind::Change, hash)?;
         let payload = document.payload.clone().into_bytes();
@@ -124,19 +132,14 @@ pub fn approve(conn: &mut Conn, now: Timestamp, key: &SigningKey, hash: &str, si
         }
         let mut directory = load_directory(conn)?;
         check(conn, &directory, &proposal.change, now)?;
+        record(conn, now, (Kind::Change, hash), "approve", &person.name, &digest([signature]))?;
         take_effect(conn, &mut directory, &proposal.change, hash, now)?;
         grow_version(conn, directory.version)?;
         // What couldn't be read back would keep the service from starting.
         load_directory(conn)?;
         add(conn, &mut document, "approver", &person.name, signature.clone(), now)?;
-        add(
-            conn,
-            &mut document,
-            "clearing",
-            "clearing",
-            Signature::new(key, TYP_CHANGE, &payload),
-            now,
-        )?;
+        let countersigned = key.into().sign(TYP_CHANGE, &payload);
+        add(conn, &mut document, "clearing", "clearing", countersigned, now)?;
         document.state = next;
         documents::set_state(conn, hash, next, now)?;
         let facts = [fact("by", person.name), fact("proposed_by", proposer.name)];
@@ -195,6 +198,8 @@ fn turn_down(conn: &mut Conn, now: Timestamp, kind: Kind, hash: &str, text: &str
             Role::Person
         };
         let next = decide(&document, role, action)?;
+        let signed = sha256_hex(text.as_bytes());
+        record(conn, now, (kind, hash), action.as_str(), &person.name, &signed)?;
         documents::add_act(conn, hash, action, &person.name, text, now)?;
         document.state = next;
         documents::set_state(conn, hash, next, now)?;
@@ -235,7 +240,7 @@ fn check(conn: &mut Conn, directory: &Directory, change: &Change, now: Timestamp
         Change::Status { partner, status } => check_status(conn, directory, partner, *status),
         Change::Invite { partner, token_sha256 } => {
             partner_of(directory, partner)?;
-            Ok(keys::may_invite(conn, partner, token_sha256)?)
+            Ok(invitations::may_invite(conn, partner, token_sha256)?)
         }
         Change::Cap { partner, amount, .. } => {
             partner_of(directory, partner)?;
@@ -337,7 +342,7 @@ fn take_effect(conn: &mut Conn, directory: &mut Directory, change: &Change, hash
             tell(conn, now, &[EVERYBODY], "partner.status", partner.as_str(), &facts)?;
         }
         Change::Invite { partner, token_sha256 } => {
-            keys::put_invitation(conn, partner, token_sha256, now)?;
+            invitations::put_invitation(conn, partner, token_sha256, now)?;
         }
         Change::Cap { partner, currency, amount } => {
             let micros = amount.map(|a| a.to_units(6)).transpose().map_err(|_| Code::BadAmount)?;

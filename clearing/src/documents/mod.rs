@@ -26,7 +26,7 @@ use jiff::{SignedDuration, Timestamp};
 use migrations::{Conn, DbError};
 use partner_sdk::document::{Action, DocumentError, Kind, State};
 use partner_sdk::jws::general::{General, MAX_DOCUMENT_BYTES, Signature};
-use partner_sdk::jws::{JwsError, VerifyingKey};
+use partner_sdk::jws::{JwsError, SigningKey, VerifyingKey, sha256_hex};
 use partner_sdk::{Code, KeyId, PartnerId, Problem, Salt};
 
 use crate::posting::verify::Refused;
@@ -124,15 +124,9 @@ fn step<T>(conn: &mut Conn, now: Timestamp, who: &str, what: &str, about: &str, 
         }
         let mut facts = vec![fact("by", by), fact("action", what), fact("code", problem.code.as_str())];
         facts.extend(problem.field.as_deref().map(|field| fact("field", field)));
-        let refused = NewEvent {
-            recipient: OPERATOR.into(),
-            kind: "document.refused",
-            subject: about.to_owned(),
-            facts,
-        };
         conn.transaction(|conn| -> Result<(), DbError> {
             store::lock_head(conn)?;
-            events::append(conn, now.as_microsecond(), &[refused])
+            record_refusal(conn, now, about, facts)
         })?;
         if before + 1 == MAX_REFUSALS {
             tracing::warn!(
@@ -143,6 +137,65 @@ fn step<T>(conn: &mut Conn, now: Timestamp, who: &str, what: &str, about: &str, 
         }
     }
     done
+}
+
+/// What `entry` says in the log's entries about steps that were refused.
+pub const REFUSED: &str = "refused";
+
+/// Records for the operator that a step with a document was refused, and why; the ledger is locked.
+pub fn record_refusal(conn: &mut Conn, now: Timestamp, about: &str, facts: Vec<(String, String)>) -> Result<(), DbError> {
+    let named = (!about.is_empty()).then_some(("document", about));
+    let fields: Vec<(&str, &str)> = facts.iter().map(|(name, value)| (&**name, &**value)).chain(named).collect();
+    settlement::append(conn, now, REFUSED, about, &fields)?;
+    let event = NewEvent {
+        recipient: OPERATOR.into(),
+        kind: "document.refused",
+        subject: about.to_owned(),
+        facts,
+    };
+    events::append(conn, now.as_microsecond(), &[event])
+}
+
+/// Says in the log that a step with a document is taken, by whom, and the digest of what was signed for it. What comes of it has the numbers that follow.
+fn record(conn: &mut Conn, now: Timestamp, (kind, hash): (Kind, &str), action: &str, by: &str, signed: &str) -> Result<(), DbError> {
+    let fields = [
+        ("document", hash),
+        ("kind", kind.as_str()),
+        ("action", action),
+        ("by", by),
+        ("signed_sha256", signed),
+    ];
+    settlement::append(conn, now, documents::ENTRY, hash, &fields)
+}
+
+/// The digest by which the log names signatures of a document.
+pub fn digest<'a>(signatures: impl IntoIterator<Item = &'a Signature>) -> String {
+    let line = |one: &Signature| format!("{}.{}\n", one.protected, one.signature);
+    sha256_hex(signatures.into_iter().map(line).collect::<String>().as_bytes())
+}
+
+/// Who countersigns for the clearinghouse.
+#[derive(Debug, Clone, Copy)]
+pub enum Countersigner<'a> {
+    /// Its key.
+    Key(&'a SigningKey),
+    /// A signature that it made before, where a step is done once more.
+    Kept(&'a Signature),
+}
+
+impl<'a> From<&'a SigningKey> for Countersigner<'a> {
+    fn from(key: &'a SigningKey) -> Self {
+        Self::Key(key)
+    }
+}
+
+impl Countersigner<'_> {
+    fn sign(self, typ: &str, payload: &[u8]) -> Signature {
+        match self {
+            Self::Key(key) => Signature::new(key, typ, payload),
+            Self::Kept(signature) => signature.clone(),
+        }
+    }
 }
 
 fn is_hash(text: &str) -> bool {

@@ -5,16 +5,16 @@ use migrations::Conn;
 use partner_sdk::change::{Change, FOUNDERS, PersonTerms, Proposal};
 use partner_sdk::document::{self, Kind, State};
 use partner_sdk::jws::general::Signature;
-use partner_sdk::jws::{SigningKey, TYP_CHANGE, VerifyingKey};
+use partner_sdk::jws::{TYP_CHANGE, VerifyingKey};
 use partner_sdk::text::{MAX_NAME, Name, folded};
 use partner_sdk::{Code, Problem};
 
-use super::{Done, Fault, add, fact, fresh, open, refused, salted, standing, step, tell, verified};
+use super::{Countersigner, Done, Fault, add, digest, fact, fresh, open, record, refused, salted, standing, step, tell, verified};
 use ledger::directory::Directory;
 use ledger::network::RESERVED;
 use store::documents::{self, Document};
 use store::people::{self, Person};
-use store::{keys, load_directory, partners};
+use store::{invitations, load_directory, partners};
 
 /// The most people of a founding.
 const MAX_FOUNDERS: usize = 20;
@@ -69,7 +69,7 @@ pub(super) fn come(conn: &mut Conn, terms: &PersonTerms, hash: &str, now: Timest
 
 /// Names the first people, once: the network is applied, and every one of them has signed the same bytes. What one person alone could do until then ends with
 /// it, and so do invitations that nobody has used.
-pub fn found(conn: &mut Conn, now: Timestamp, key: &SigningKey, text: &str) -> Done<Document> {
+pub fn found<'a>(conn: &mut Conn, now: Timestamp, key: impl Into<Countersigner<'a>>, text: &str) -> Done<Document> {
     let general = open(text);
     let about = general.as_ref().map(|g| g.hash()).unwrap_or_default();
     step(conn, now, "", "found", &about, |conn| {
@@ -111,6 +111,7 @@ pub fn found(conn: &mut Conn, now: Timestamp, key: &SigningKey, text: &str) -> D
         }
         check_founders(conn, &directory, people)?;
         signed_by_all(people, &general.signatures, &general.payload)?;
+        record(conn, now, (Kind::Change, &about), "found", "", &digest(&general.signatures))?;
         let mut new = Document {
             hash: about.clone(),
             kind: Kind::Change,
@@ -131,10 +132,10 @@ pub fn found(conn: &mut Conn, now: Timestamp, key: &SigningKey, text: &str) -> D
             add(conn, &mut new, &role, &person.name, signature.clone(), now)?;
             come(conn, person, &about, now)?;
         }
-        let countersigned = Signature::new(key, TYP_CHANGE, &general.payload);
+        let countersigned = key.into().sign(TYP_CHANGE, &general.payload);
         add(conn, &mut new, people::CLEARING, people::CLEARING, countersigned, now)?;
         people::set_founding(conn, &about)?;
-        keys::void_invitations(conn, now)?;
+        invitations::void_invitations(conn, now)?;
         tell(conn, now, &[], "network.founded", &about, &[])?;
         Ok(new)
     })

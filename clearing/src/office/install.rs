@@ -86,7 +86,7 @@ pub fn init(setup: &Setup) -> anyhow::Result<Config> {
         options.open(path).with_context(|| format!("cannot make {path}"))?;
     }
     let mut conn = Conn::open(&Url::new(database.unwrap_or_else(|| setup.database.clone()))).context("the database")?;
-    admin::init(&mut conn, setup.sandbox)?;
+    admin::init(&mut conn, setup.sandbox, now)?;
     keys::own(&mut conn, key.kid(), &key.verifying_key(), None, now)?;
     own_log(&mut conn, &log_public, now)?;
     pki::write_secret(&file(CONFIG), &text)?;

@@ -229,7 +229,8 @@ impl Writer {
             phases.end();
             let outcomes: Vec<Outcome> = messages.iter().map(|message| apply(&mut set, message)).collect();
             phases.end();
-            let grown = store::persist(conn, &set)?;
+            store::persist(conn, &set)?;
+            let grown = store::add_messages(conn, &set)?;
             let first = set.changes.messages.first().map_or(i64::MAX, |(posted, _)| posted.seq);
             let before = kept(&outcomes).map(|posted| posted.seq).filter(|seq| *seq < first);
             let mut tree = store::tree(conn, grown, before)?;

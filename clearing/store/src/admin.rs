@@ -3,7 +3,7 @@
 use anyhow::{Context, bail, ensure};
 use diesel::prelude::*;
 use jiff::Timestamp;
-use migrations::schema::{agreement, head, net_debit_cap, partner, programme, rate, settlement_window};
+use migrations::schema::{agreement, head, holders, net_debit_cap, partner, programme, rate, settlement_window};
 use migrations::{Conn, DbError, Url, each_backend};
 use partner_sdk::agreement::{Agreement, Terms};
 use partner_sdk::rate::{Bonus, BonusTerms, Rate, RateTerms};
@@ -17,8 +17,13 @@ use ledger::draft::{Draft, Unread};
 use ledger::gains;
 use ledger::network::{Network, PartnerEntry};
 
+/// What `entry` says in the log's first entry.
+pub const INIT: &str = "init";
+/// What `entry` says in the log's entries about network files.
+pub const NETWORK: &str = "network";
+
 /// Creates the tables and the one row of `head`; on a database that has them, only checks that sandbox and real don't mix.
-pub fn init(conn: &mut Conn, sandbox: bool) -> anyhow::Result<()> {
+pub fn init(conn: &mut Conn, sandbox: bool, now: Timestamp) -> anyhow::Result<()> {
     conn.migrate()?;
     let row = (
         head::id.eq(1),
@@ -30,10 +35,16 @@ pub fn init(conn: &mut Conn, sandbox: bool) -> anyhow::Result<()> {
         head::founding.eq(""),
         head::tree_size.eq(0i64),
     );
-    each_backend!(conn, |c| diesel::insert_into(head::table)
-        .values(row)
-        .on_conflict_do_nothing()
-        .execute(c))?;
+    conn.transaction(|conn| {
+        let made = each_backend!(conn, |c| diesel::insert_into(head::table)
+            .values(row)
+            .on_conflict_do_nothing()
+            .execute(c))?;
+        match made {
+            0 => Ok(()),
+            _ => settlement::append(conn, now, INIT, "", &[("sandbox", if sandbox { "yes" } else { "no" })]),
+        }
+    })?;
     ensure!(
         is_sandbox(conn)? == sandbox,
         "this database was made {} a sandbox",
@@ -68,9 +79,10 @@ pub fn has_network(conn: &mut Conn) -> anyhow::Result<()> {
 
 /// Makes the database hold what the network file states. Agreements, rates and bonuses are only ever added: a later `valid_from` supersedes. The error has a line
 /// for each fault, and then nothing has changed.
-pub fn apply_network(conn: &mut Conn, network: &Network) -> anyhow::Result<()> {
+pub fn apply_network(conn: &mut Conn, network: &Network, now: Timestamp) -> anyhow::Result<()> {
+    let text = serde_json::to_string(network)?;
     let done = conn.transaction(|conn| match put_network(conn, network, &Unread::default())? {
-        faults if faults.is_empty() => Ok(()),
+        faults if faults.is_empty() => Ok(settlement::append(conn, now, NETWORK, "", &[("network", &text)])?),
         faults => Err(Stopped::Faults(faults)),
     });
     match done {
@@ -312,6 +324,8 @@ pub fn put_programme(conn: &mut Conn, terms: &ProgrammeTerms) -> anyhow::Result<
                 programme::terms.eq(&text),
             );
             each_backend!(conn, |c| diesel::insert_into(programme::table).values(row).execute(c)).map_err(DbError::from)?;
+            let nobody = (holders::programme.eq(terms.code.as_str()), holders::members.eq(0i64));
+            each_backend!(conn, |c| diesel::insert_into(holders::table).values(nobody).execute(c)).map_err(DbError::from)?;
         }
     }
     Ok(())

@@ -11,6 +11,9 @@ use partner_sdk::jws::general::{General, Signature};
 
 use super::listing::{Row, listed};
 
+/// What `entry` says in the log's entries about steps with documents.
+pub const ENTRY: &str = "document";
+
 /// A signature with what it stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signed {
@@ -87,8 +90,8 @@ fn with_signatures(conn: &mut Conn, rows: Vec<Row>) -> Result<Vec<Document>, DbE
             "proposer" => 0,
             "counterparty" => 1,
             "approver" => 2,
-            "clearing" => 4,
-            _ => 3,
+            "clearing" => usize::MAX,
+            other => other.strip_prefix("founder-").map_or(3, |no| no.parse().unwrap_or(3)),
         };
         signatures.sort_by_key(place);
         Ok(Document {
@@ -215,6 +218,15 @@ pub fn add_act(conn: &mut Conn, hash: &str, action: Action, signer: &str, bytes:
     );
     each_backend!(conn, |c| diesel::insert_into(document_act::table).values(row).execute(c))?;
     Ok(())
+}
+
+/// The signed bytes of what parties did to a document, in order.
+pub fn acts(conn: &mut Conn, hash: &str) -> Result<Vec<String>, DbError> {
+    let query = document_act::table
+        .filter(document_act::document.eq(hash))
+        .order(document_act::place)
+        .select(document_act::bytes);
+    Ok(each_backend!(conn, |c| query.load(c))?)
 }
 
 /// Ends an agreement by notice.

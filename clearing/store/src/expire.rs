@@ -17,7 +17,7 @@ use super::load::{empty_set, expire, load_positions};
 use super::persist;
 use super::rows::read;
 use ledger::directory::Directory;
-use ledger::{AccountKey, LotKey};
+use ledger::{AccountKey, LotKey, Posted, WorkingSet, expired_of};
 
 /// Lots in one transaction.
 const CHUNK: i64 = 500;
@@ -34,15 +34,8 @@ pub fn expire_lots(conn: &mut Conn, directory: &Arc<Directory>, window: &Window,
         let (count, last) = conn.transaction(|conn| -> Result<_, Unready> {
             let mut set = empty_set(conn, directory, &clock)?;
             let due = due_lots(conn, after, cut_off)?;
-            let need = Need {
-                lots: true,
-                ..Need::default()
-            };
-            let accounts: BTreeMap<AccountKey, Need> = due.iter().map(|(_, _, account)| (account.clone(), need)).collect();
-            load_accounts(conn, &mut set, &accounts, &BTreeSet::new())?;
-            load_positions(conn, &mut set, &[])?;
-            let count = expire(&mut set)?;
-            persist(conn, &set)?;
+            let accounts: BTreeSet<AccountKey> = due.iter().map(|(_, _, account)| account.clone()).collect();
+            let count = expire_in(conn, &mut set, &accounts)?;
             Ok((count, due.last().map(|(at, key, _)| (*at, *key))))
         })?;
         total += count;
@@ -54,6 +47,29 @@ pub fn expire_lots(conn: &mut Conn, directory: &Arc<Directory>, window: &Window,
     }
     close_lapsed(conn, cut_off)?;
     Ok(total)
+}
+
+/// Expires what is due in some accounts at the cut-off of a window, and of those before it, in one transaction: what an own message did, done again.
+pub fn expire_again(conn: &mut Conn, directory: &Arc<Directory>, own: &Posted) -> Result<usize, Unready> {
+    let accounts: BTreeSet<AccountKey> = expired_of(own).collect();
+    conn.transaction(|conn| {
+        let mut set = empty_set(conn, directory, || own.posted_at)?;
+        set.due.retain(|(window, _)| *window <= own.window);
+        expire_in(conn, &mut set, &accounts)
+    })
+}
+
+fn expire_in(conn: &mut Conn, set: &mut WorkingSet, accounts: &BTreeSet<AccountKey>) -> Result<usize, Unready> {
+    let need = Need {
+        lots: true,
+        ..Need::default()
+    };
+    let accounts: BTreeMap<AccountKey, Need> = accounts.iter().map(|account| (account.clone(), need)).collect();
+    load_accounts(conn, set, &accounts, &BTreeSet::new())?;
+    load_positions(conn, set, &[])?;
+    let count = expire(set)?;
+    persist(conn, set)?;
+    Ok(count)
 }
 
 type Due = (i64, LotKey, AccountKey);

@@ -92,6 +92,12 @@ pub fn lock_head(conn: &mut Conn) -> Result<(i64, i64), DbError> {
     lock(conn).map(|head| (head.next_seq, head.version))
 }
 
+/// The number of the entry to come, without a lock.
+pub fn next_seq(conn: &mut Conn) -> Result<i64, DbError> {
+    let next: Option<i64> = each_backend!(conn, |c| head::table.select(head::next_seq).first(c).optional())?;
+    Ok(next.unwrap_or(1))
+}
+
 /// The time of the last entry, in microseconds since 1970; 0 if there is none.
 pub fn last_at(conn: &mut Conn) -> Result<i64, DbError> {
     Ok(each_backend!(conn, |c| head::table.select(head::last_at).first(c))?)

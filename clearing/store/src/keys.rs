@@ -1,14 +1,14 @@
-//! Partners' keys: registered, ended, revoked; and the invitations to bring them. Every change grows the directory's version, so that each process reads it
+//! Partners' keys: registered, ended, revoked. Every change grows the directory's version, so that each process reads it
 //! within a second; what changes nothing doesn't.
 
 use std::sync::Arc;
 
 use diesel::prelude::*;
 use jiff::{SignedDuration, Timestamp};
-use migrations::schema::{clearing_key, invitation, partner, signing_key, tls_key};
+use migrations::schema::{clearing_key, partner, signing_key, tls_key};
 use migrations::{Conn, DbError, each_backend};
 use partner_sdk::change::Status;
-use partner_sdk::jws::{Compact, VerifyingKey, sha256_hex};
+use partner_sdk::jws::{Compact, VerifyingKey};
 use partner_sdk::wire::keys::{FRESH_SECONDS, KeyName, Reason, Revocation, Spki, TYP_REVOCATION};
 use partner_sdk::{Code, KeyId, PartnerId, Problem};
 
@@ -19,9 +19,6 @@ use super::people::{is_founded, people};
 use super::rows::read;
 use ledger::directory::Directory;
 use ledger::keyring::{Admission, Key, Keyring, TlsKey, fresh};
-
-/// How long an invitation is good for.
-const INVITED: SignedDuration = SignedDuration::from_hours(24);
 
 /// Why keys stay as they are.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +46,20 @@ pub enum By<'a> {
     Partner(&'a PartnerId, &'a KeyId, Timestamp),
 }
 
+impl By<'_> {
+    /// Says in the log what was done, and by whose word.
+    fn enter(&self, conn: &mut Conn, now: Timestamp, action: &str, id: &PartnerId, fields: &[(&str, &str)]) -> Result<(), DbError> {
+        let (by, issued_at) = match self {
+            Self::Person(text) => (*text, None),
+            Self::Partner(_, kid, issued_at) => (kid.as_str(), Some(issued_at.to_string())),
+        };
+        let mut all = fields.to_vec();
+        all.push((if issued_at.is_some() { "by" } else { "revocation" }, by));
+        all.extend(issued_at.as_deref().map(|at| ("issued_at", at)));
+        enter(conn, now, action, id, &all)
+    }
+}
+
 /// A signing key to be registered, or to be ended.
 #[derive(Debug, Clone)]
 pub struct NewSigningKey {
@@ -74,7 +85,7 @@ pub struct Changed {
 }
 
 /// Runs a change of keys in a transaction; `body` says whether there was anything to change.
-fn change(conn: &mut Conn, body: impl FnOnce(&mut Conn, &mut Keyring) -> Result<bool, KeysError>) -> Result<Changed, KeysError> {
+pub(super) fn change(conn: &mut Conn, body: impl FnOnce(&mut Conn, &mut Keyring) -> Result<bool, KeysError>) -> Result<Changed, KeysError> {
     conn.transaction(|conn| {
         let (_, version) = lock_head(conn)?;
         let mut ring = load_keys(conn)?;
@@ -88,8 +99,29 @@ fn change(conn: &mut Conn, body: impl FnOnce(&mut Conn, &mut Keyring) -> Result<
     })
 }
 
+/// What `entry` says in the log's entries about partners' keys.
+pub const ENTRY: &str = "key";
+/// What `entry` says in the log's entry about a key of the clearinghouse's own.
+pub const OWN_ENTRY: &str = "own_key";
+
+/// Says in the log what was done with a partner's keys.
+pub(super) fn enter(conn: &mut Conn, now: Timestamp, action: &str, id: &PartnerId, fields: &[(&str, &str)]) -> Result<(), DbError> {
+    let all: Vec<_> = [("action", action), ("partner", id.as_str())]
+        .into_iter()
+        .chain(fields.iter().copied())
+        .collect();
+    settlement::append(conn, now, ENTRY, id.as_str(), &all)
+}
+
 /// Tells the partner and the operator what became of a key; the operator reads whose it is.
-fn tell(conn: &mut Conn, now: Timestamp, kind: &'static str, id: &PartnerId, key: &str, facts: &[(&str, String)]) -> Result<(), DbError> {
+pub(super) fn tell(
+    conn: &mut Conn,
+    now: Timestamp,
+    kind: &'static str,
+    id: &PartnerId,
+    key: &str,
+    facts: &[(&str, String)],
+) -> Result<(), DbError> {
     let event = |recipient: &str| NewEvent {
         recipient: recipient.to_owned(),
         kind,
@@ -116,7 +148,13 @@ pub fn register(conn: &mut Conn, id: &PartnerId, spki: Spki, kid: &KeyId, key: &
     change(conn, |conn, ring| {
         may_alone(conn)?;
         known_partner(conn, id)?;
-        Ok(put_tls(conn, ring, id, spki, now)? | put_signing(conn, ring, &new, now)?)
+        let changed = put_tls(conn, ring, id, spki, now)? | put_signing(conn, ring, &new, now)?;
+        if changed {
+            let (spki, public_key) = (spki.to_string(), key.to_base64url());
+            let fields = [("spki", &*spki), ("kid", kid.as_str()), ("public_key", &public_key)];
+            enter(conn, now, "registered", id, &fields)?;
+        }
+        Ok(changed)
     })
     .map(drop)
 }
@@ -125,7 +163,15 @@ pub fn register(conn: &mut Conn, id: &PartnerId, spki: Spki, kid: &KeyId, key: &
 pub fn add_signing(conn: &mut Conn, new: &NewSigningKey, by: &By, now: Timestamp) -> Result<Changed, KeysError> {
     change(conn, |conn, ring| {
         may(ring, by)?;
-        put_signing(conn, ring, new, now)
+        let changed = put_signing(conn, ring, new, now)?;
+        if changed {
+            let (public_key, from) = (new.key.to_base64url(), new.valid_from.to_string());
+            let until = new.valid_until.map(|until| until.to_string());
+            let mut fields = vec![("kid", new.kid.as_str()), ("public_key", &public_key), ("valid_from", &from)];
+            fields.extend(until.as_deref().map(|until| ("valid_until", until)));
+            by.enter(conn, now, "signing_added", &new.partner, &fields)?;
+        }
+        Ok(changed)
     })
 }
 
@@ -133,7 +179,11 @@ pub fn add_signing(conn: &mut Conn, new: &NewSigningKey, by: &By, now: Timestamp
 pub fn add_tls(conn: &mut Conn, id: &PartnerId, spki: Spki, by: &By, now: Timestamp) -> Result<Changed, KeysError> {
     change(conn, |conn, ring| {
         may(ring, by)?;
-        put_tls(conn, ring, id, spki, now)
+        let changed = put_tls(conn, ring, id, spki, now)?;
+        if changed {
+            by.enter(conn, now, "tls_added", id, &[("spki", &spki.to_string())])?;
+        }
+        Ok(changed)
     })
 }
 
@@ -157,6 +207,11 @@ pub fn revoke(conn: &mut Conn, name: &KeyName, why: &Reason, by: &By, now: Times
         if let Some(at) = revoked {
             return person.map_or(Ok(false), |_| Err(revoked_before(conn, name, at)?.into()));
         }
+        let (of, named) = match name {
+            KeyName::Kid(kid) => ("kid", kid.to_string()),
+            KeyName::Spki(spki) => ("spki", spki.to_string()),
+        };
+        by.enter(conn, now, "revoked", &owner, &[(of, &named), ("reason", why.as_str())])?;
         let signed = match by {
             By::Person(text) => Some(*text),
             By::Partner(..) => None,
@@ -164,11 +219,7 @@ pub fn revoke(conn: &mut Conn, name: &KeyName, why: &Reason, by: &By, now: Times
         let who = person.as_ref().map_or_else(|| owner.to_string(), ToString::to_string);
         let by = person.map_or_else(|| format!("partner {owner}"), |person| format!("operator {person}"));
         let (at, why) = (now.as_microsecond(), why.as_str());
-        let key = match name {
-            KeyName::Kid(kid) => kid.as_str().to_owned(),
-            KeyName::Spki(spki) => spki.to_string(),
-        };
-        tell(conn, now, "key.revoked", &owner, &key, &[("by", who), ("reason", why.to_owned())])?;
+        tell(conn, now, "key.revoked", &owner, &named, &[("by", who), ("reason", why.to_owned())])?;
         each_backend!(conn, |c| match name {
             KeyName::Kid(kid) => diesel::update(signing_key::table.find(kid.as_str()))
                 .set((
@@ -250,6 +301,10 @@ pub fn own(conn: &mut Conn, kid: &KeyId, key: &VerifyingKey, origin: Option<&str
             clearing_key::origin.eq(origin),
         );
         each_backend!(conn, |c| diesel::insert_into(clearing_key::table).values(row).execute(c)).map_err(DbError::from)?;
+        let public_key = key.to_base64url();
+        let mut fields = vec![("kid", kid.as_str()), ("public_key", &public_key)];
+        fields.extend(origin.map(|origin| ("origin", origin)));
+        settlement::append(conn, now, OWN_ENTRY, kid.as_str(), &fields)?;
         Ok(())
     })
 }
@@ -276,102 +331,6 @@ pub fn may_alone(conn: &mut Conn) -> Result<(), KeysError> {
     Err(Problem::new(Code::FourEyes, instead).into())
 }
 
-/// Whether an invitation can be proposed: for a partner that hasn't gone, with a token that was never given before.
-pub fn may_invite(conn: &mut Conn, id: &PartnerId, token_sha256: &str) -> Result<(), KeysError> {
-    known_partner(conn, id)?;
-    let refused = |why: &str| Err(Problem::new(Code::BadTerms, why).at(Some("token_sha256")).into());
-    if token_sha256.len() != 64 || !token_sha256.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')) {
-        return refused("the token's SHA-256 is 64 digits of lower-case hexadecimal");
-    }
-    let same = invitation::table.find(token_sha256).count();
-    match each_backend!(conn, |c| same.get_result::<i64>(c)).map_err(DbError::from)? {
-        0 => Ok(()),
-        _ => refused("this token was given before"),
-    }
-}
-
-/// Makes the token (a secret of 32 random bytes, as text) an invitation of the partner on one person's word.
-pub fn invite(conn: &mut Conn, id: &PartnerId, token: &str, now: Timestamp) -> Result<Timestamp, KeysError> {
-    conn.transaction(|conn| {
-        lock_head(conn)?;
-        may_alone(conn)?;
-        let token_sha256 = sha256_hex(token.as_bytes());
-        may_invite(conn, id, &token_sha256)?;
-        put_invitation(conn, id, &token_sha256, now)
-    })
-}
-
-/// Makes a token an invitation of the partner, good once and for 24 hours from now. An earlier one that wasn't used is void. The partner is told, so that one
-/// that has keys already hears of it.
-pub fn put_invitation(conn: &mut Conn, id: &PartnerId, token_sha256: &str, now: Timestamp) -> Result<Timestamp, KeysError> {
-    let expires_at = now.saturating_add(INVITED).map_err(|_| DbError::Corrupt("the clock".into()))?;
-    let row = (
-        invitation::token_sha256.eq(token_sha256),
-        invitation::partner.eq(id.as_str()),
-        invitation::expires_at.eq(expires_at.as_microsecond()),
-        invitation::used_at.eq(None::<i64>),
-    );
-    let unused = invitation::table
-        .filter(invitation::partner.eq(id.as_str()))
-        .filter(invitation::used_at.is_null());
-    each_backend!(conn, |c| diesel::delete(unused).execute(c)).map_err(DbError::from)?;
-    each_backend!(conn, |c| diesel::insert_into(invitation::table).values(row).execute(c)).map_err(DbError::from)?;
-    tell(conn, now, "key.invited", id, id.as_str(), &[("expires_at", expires_at.to_string())])?;
-    Ok(expires_at)
-}
-
-/// Voids every invitation that wasn't used: what one person gave before the founding doesn't outlive it. The partners are told.
-pub fn void_invitations(conn: &mut Conn, now: Timestamp) -> Result<(), DbError> {
-    let unused = invitation::table.filter(invitation::used_at.is_null());
-    let partners: Vec<String> = each_backend!(conn, |c| unused.select(invitation::partner).load(c))?;
-    each_backend!(conn, |c| diesel::delete(unused).execute(c))?;
-    for id in partners {
-        let id: PartnerId = read(&id, "invitation.partner")?;
-        tell(conn, now, "key.uninvited", &id, id.as_str(), &[])?;
-    }
-    Ok(())
-}
-
-/// Whether the token is an invitation of the partner that is good now. It is looked up by its hash, so the time that takes tells nothing about it.
-pub fn is_invited(conn: &mut Conn, id: &PartnerId, token: &str, now: Timestamp) -> Result<bool, DbError> {
-    let good = invitation::table
-        .filter(invitation::token_sha256.eq(sha256_hex(token.as_bytes())))
-        .filter(invitation::partner.eq(id.as_str()))
-        .filter(invitation::expires_at.gt(now.as_microsecond()))
-        .filter(invitation::used_at.is_null())
-        .count();
-    let rows: i64 = each_backend!(conn, |c| good.get_result(c))?;
-    Ok(rows == 1)
-}
-
-/// Uses up an invitation and registers the keys that it was used for, or does neither. The signing key is good from a little earlier, for tills whose
-/// clocks are slow.
-pub fn enrol(
-    conn: &mut Conn,
-    token: &str,
-    id: &PartnerId,
-    spki: Spki,
-    (kid, key): (&KeyId, &VerifyingKey),
-    now: Timestamp,
-) -> Result<Changed, KeysError> {
-    let new = NewSigningKey {
-        partner: id.clone(),
-        kid: kid.clone(),
-        key: key.clone(),
-        valid_from: earliest(now),
-        valid_until: None,
-    };
-    change(conn, |conn, ring| {
-        if !is_invited(conn, id, token, now)? {
-            return Err(Problem::new(Code::InvitationInvalid, Code::InvitationInvalid.title()).into());
-        }
-        known_partner(conn, id)?;
-        let used = diesel::update(invitation::table.find(sha256_hex(token.as_bytes()))).set(invitation::used_at.eq(now.as_microsecond()));
-        each_backend!(conn, |c| used.execute(c)).map_err(DbError::from)?;
-        Ok(put_tls(conn, ring, id, spki, now)? | put_signing(conn, ring, &new, now)?)
-    })
-}
-
 /// The earliest instant from which a key that comes now may be valid.
 pub fn earliest(now: Timestamp) -> Timestamp {
     now.checked_sub(SignedDuration::from_secs(FRESH_SECONDS)).unwrap_or(Timestamp::MIN)
@@ -388,7 +347,7 @@ fn may(ring: &Keyring, by: &By) -> Result<(), KeysError> {
 }
 
 /// A partner of the network that hasn't gone.
-fn known_partner(conn: &mut Conn, id: &PartnerId) -> Result<(), KeysError> {
+pub(super) fn known_partner(conn: &mut Conn, id: &PartnerId) -> Result<(), KeysError> {
     let status = partner::table.find(id.as_str()).select(partner::status);
     let status: Option<String> = each_backend!(conn, |c| status.first(c).optional()).map_err(DbError::from)?;
     match status {
@@ -401,7 +360,7 @@ fn known_partner(conn: &mut Conn, id: &PartnerId) -> Result<(), KeysError> {
 }
 
 /// Registers a signing key, or ends it; whether that changed anything.
-fn put_signing(conn: &mut Conn, ring: &mut Keyring, new: &NewSigningKey, now: Timestamp) -> Result<bool, KeysError> {
+pub(super) fn put_signing(conn: &mut Conn, ring: &mut Keyring, new: &NewSigningKey, now: Timestamp) -> Result<bool, KeysError> {
     let key = Key {
         partner: new.partner.clone(),
         key: new.key.clone(),
@@ -443,7 +402,7 @@ fn put_signing(conn: &mut Conn, ring: &mut Keyring, new: &NewSigningKey, now: Ti
 }
 
 /// Registers a TLS key; whether that changed anything.
-fn put_tls(conn: &mut Conn, ring: &mut Keyring, id: &PartnerId, spki: Spki, now: Timestamp) -> Result<bool, KeysError> {
+pub(super) fn put_tls(conn: &mut Conn, ring: &mut Keyring, id: &PartnerId, spki: Spki, now: Timestamp) -> Result<bool, KeysError> {
     let new = ring.admit_tls(&spki, id)? == Admission::New;
     if new {
         let row = (

@@ -4,15 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::prelude::*;
 use diesel::upsert::excluded;
+use ledger::WorkingSet;
 use ledger::tree::{Edge, EdgeError, Grown};
-use migrations::schema::{entry, head, log_tile, message};
+use migrations::schema::{document, entry, head, log_tile, message};
 use migrations::{Conn, DbError, each_backend};
+use partner_sdk::document::Kind;
 use partner_sdk::log::Hash;
 use partner_sdk::log::paths::{Fetched, Tree, for_inclusion, for_root};
 use partner_sdk::log::tile::Tile;
+use settlement::WINDOW;
 
+use super::documents::ENTRY as DOCUMENT;
 use super::head::lock;
 use super::rows::{POSTED, PostedRow};
+use super::{kept, keys};
 
 /// Bytes of a hash.
 const HASH: usize = 32;
@@ -32,9 +37,19 @@ pub fn grow(conn: &mut Conn) -> Result<bool, DbError> {
     })
 }
 
+/// Adds the messages of a working set that was persisted to the tree, in the same transaction. Returns how it has grown.
+pub fn add_messages(conn: &mut Conn, set: &WorkingSet) -> Result<Option<Grown>, DbError> {
+    let messages = &set.changes.messages;
+    if messages.is_empty() {
+        return Ok(None);
+    }
+    let leaves = messages.iter().map(|(posted, _)| Hash::leaf(ledger::entry(posted).as_bytes()));
+    grow_to(conn, set.next_seq, &leaves.collect::<Vec<_>>())
+}
+
 /// Makes the tree one of all entries before `next_seq`, the last of which have the leaves that are `known`; for a transaction that has locked `head`. `None` where it
 /// was that already.
-pub(super) fn grow_to(conn: &mut Conn, next_seq: i64, known: &[Hash]) -> Result<Option<Grown>, DbError> {
+fn grow_to(conn: &mut Conn, next_seq: i64, known: &[Hash]) -> Result<Option<Grown>, DbError> {
     let size: i64 = each_backend!(conn, |c| head::table.select(head::tree_size).first(c))?;
     let first_known = next_seq - i64::try_from(known.len()).map_err(|_| DbError::Corrupt("too many entries".into()))?;
     let mut edge = edge(conn, size)?;
@@ -42,9 +57,9 @@ pub(super) fn grow_to(conn: &mut Conn, next_seq: i64, known: &[Hash]) -> Result<
     let mut from = size + 1;
     while from < first_known {
         let to = (from + CHUNK).min(first_known);
-        let leaves = entries(conn, from, to)?
+        let leaves = kept::kept(conn, from, to)?
             .iter()
-            .map(|entry| Hash::leaf(entry.as_bytes()))
+            .map(|entry| Hash::leaf(entry.text().as_bytes()))
             .collect::<Vec<_>>();
         grown = Some(add(conn, &edge, &leaves)?);
         edge = grown.as_ref().map_or(edge, |grown| grown.edge.clone());
@@ -110,9 +125,20 @@ pub fn tree(conn: &mut Conn, grown: Option<Grown>, proved: impl IntoIterator<Ite
     Tree::new(at_hand, size).map_err(corrupt)
 }
 
+/// The root of the tree as it was when it had so many entries; `None` where it never had. For one unchanging view of the database.
+pub fn root_at(conn: &mut Conn, size: u64) -> Result<Option<Hash>, DbError> {
+    let now: i64 = each_backend!(conn, |c| head::table.select(head::tree_size).first(c))?;
+    if u64::try_from(now).is_ok_and(|now| size > now) {
+        return Ok(None);
+    }
+    let tiles = tiles(conn, &for_root(size))?;
+    let tree = Tree::new(tiles, size).map_err(|error| DbError::Corrupt(format!("the log's tree: {error}")))?;
+    Ok(Some(tree.root()))
+}
+
 /// Tiles, each as wide as asked for: one may have grown since.
 pub fn tiles(conn: &mut Conn, wanted: &BTreeSet<Tile>) -> Result<Fetched, DbError> {
-    let mut tiles = kept(conn, wanted)?;
+    let mut tiles = kept_tiles(conn, wanted)?;
     for (tile, hashes) in &mut tiles {
         hashes.truncate(tile.width().into());
     }
@@ -120,7 +146,7 @@ pub fn tiles(conn: &mut Conn, wanted: &BTreeSet<Tile>) -> Result<Fetched, DbErro
 }
 
 /// Tiles as they are kept.
-pub(super) fn kept(conn: &mut Conn, wanted: &BTreeSet<Tile>) -> Result<Fetched, DbError> {
+pub(super) fn kept_tiles(conn: &mut Conn, wanted: &BTreeSet<Tile>) -> Result<Fetched, DbError> {
     if wanted.is_empty() {
         return Ok(Fetched::new());
     }
@@ -150,7 +176,7 @@ fn no(tile: Tile) -> i64 {
 }
 
 /// Of up to `limit` numbers after one, those entries that are in the tree and of which a partner is a party: its own messages, those at programmes that it has
-/// `issued`, and the windows; and the last number that was looked at.
+/// `issued`, what was done with its keys and agreements, and the windows; and the last number that was looked at.
 pub fn entries_of(conn: &mut Conn, partner: &str, issued: &[String], after: i64, limit: i64) -> Result<(Vec<String>, i64), DbError> {
     let size: i64 = each_backend!(conn, |c| head::table.select(head::tree_size).first(c))?;
     let last = after.saturating_add(limit).min(size).max(after);
@@ -169,41 +195,22 @@ pub fn entries_of(conn: &mut Conn, partner: &str, issued: &[String], after: i64,
         let posted = row.posted()?;
         all.push((posted.seq, ledger::entry(&posted)));
     }
-    let windows = entry::table
+    let agreements = document::table
+        .select(document::hash)
+        .filter(document::kind.eq(Kind::Agreement.as_str()))
+        .filter(document::proposer.eq(partner).or(document::counterparty.eq(partner)));
+    let of_documents = entry::kind.eq(DOCUMENT).and(entry::subject.eq_any(agreements));
+    let others = entry::table
         .select((entry::seq, entry::body))
         .filter(entry::seq.gt(after))
         .filter(entry::seq.le(last))
-        .filter(entry::kind.eq("window"));
-    all.extend(each_backend!(conn, |c| windows.load::<(i64, String)>(c))?);
+        .filter(
+            entry::kind
+                .eq(WINDOW)
+                .or(entry::kind.eq(keys::ENTRY).and(entry::subject.eq(partner)))
+                .or(of_documents),
+        );
+    all.extend(each_backend!(conn, |c| others.load::<(i64, String)>(c))?);
     all.sort_unstable_by_key(|(seq, _)| *seq);
     Ok((all.into_iter().map(|(_, entry)| entry).collect(), last))
-}
-
-/// The entries from a number on, as far as before another; one that is missing is an error.
-pub(super) fn entries(conn: &mut Conn, from: i64, before: i64) -> Result<Vec<String>, DbError> {
-    let of_messages = message::table
-        .select(POSTED)
-        .filter(message::seq.ge(from))
-        .filter(message::seq.lt(before));
-    let mut all: Vec<(i64, String)> = vec![];
-    for row in each_backend!(conn, |c| of_messages.load::<PostedRow>(c))? {
-        let posted = row.posted()?;
-        all.push((posted.seq, ledger::entry(&posted)));
-    }
-    let others = entry::table
-        .select((entry::seq, entry::kind, entry::body))
-        .filter(entry::seq.ge(from))
-        .filter(entry::seq.lt(before));
-    for (seq, kind, body) in each_backend!(conn, |c| others.load::<(i64, String, String)>(c))? {
-        if !body.contains(&format!("\"entry\":\"{kind}\"")) {
-            return Err(DbError::Corrupt(format!("entry {seq} says that it is of another kind than {kind}")));
-        }
-        all.push((seq, body));
-    }
-    all.sort_unstable_by_key(|(seq, _)| *seq);
-    let gap = (from..before).zip(&all).find(|(seq, (found, _))| seq != found).map(|(seq, _)| seq);
-    match gap.or((i64::try_from(all.len()) != Ok(before - from)).then(|| from + all.len() as i64)) {
-        Some(seq) => Err(DbError::Corrupt(format!("the log has no entry {seq}, or two"))),
-        None => Ok(all.into_iter().map(|(_, entry)| entry).collect()),
-    }
 }

@@ -260,45 +260,53 @@ pub fn find(conn: &mut Conn, sender: &str, id: &str) -> Result<Option<Instructed
     Ok(found.into_iter().next())
 }
 
+/// What `entry` says in the log's entries about issuers that were asked again.
+pub const QUERIES: &str = "queries";
+
 /// Asks again, by an event, about every exchange whose time for that has come; returns how many. When each is asked next is written with the event, so a
 /// restart repeats nothing.
 pub fn ask_again(conn: &mut Conn, directory: &Directory, now: i64) -> Result<usize, DbError> {
     let mut asked = 0;
     while is_due(conn, now)? {
-        let more = conn.transaction(|conn| -> Result<usize, DbError> {
-            lock_head(conn)?;
-            // Another process, or the answer, may have come before the lock.
-            if !is_due(conn, now)? {
-                return Ok(0);
-            }
-            let open = is_open();
-            // In the order of the index of those that are due, however many others there are.
-            let order = (pending_exchange::next_query_at, pending_exchange::seq);
-            let due = with_messages!(conn, CHUNK, open.and(pending_exchange::next_query_at.le(now)), order)?;
-            let mut told = vec![];
-            for mut one in due {
-                one.pending.asked(now);
-                let pending = &one.pending;
-                each_backend!(conn, |c| diesel::update(pending_exchange::table.find(pending.seq))
-                    .set((
-                        pending_exchange::queries.eq(pending.queries),
-                        pending_exchange::next_query_at.eq(pending.next_query_at)
-                    ))
-                    .execute(c))?;
-                told.push(query(&one, directory, now));
-            }
-            if told.is_empty() {
-                return Err(DbError::Corrupt("an exchange that is due has no message".into()));
-            }
-            events::append(conn, now, &told)?;
-            Ok(told.len())
-        })?;
-        if more == 0 {
-            break;
+        match ask_once(conn, directory, now)? {
+            0 => break,
+            more => asked += more,
         }
-        asked += more;
     }
     Ok(asked)
+}
+
+/// The same for as many as one transaction takes.
+pub fn ask_once(conn: &mut Conn, directory: &Directory, now: i64) -> Result<usize, DbError> {
+    conn.transaction(|conn| {
+        lock_head(conn)?;
+        // Another process, or the answer, may have come before the lock.
+        if !is_due(conn, now)? {
+            return Ok(0);
+        }
+        let open = is_open();
+        // In the order of the index of those that are due, however many others there are.
+        let order = (pending_exchange::next_query_at, pending_exchange::seq);
+        let due = with_messages!(conn, CHUNK, open.and(pending_exchange::next_query_at.le(now)), order)?;
+        let mut told = vec![];
+        for mut one in due {
+            one.pending.asked(now);
+            let pending = &one.pending;
+            each_backend!(conn, |c| diesel::update(pending_exchange::table.find(pending.seq))
+                .set((
+                    pending_exchange::queries.eq(pending.queries),
+                    pending_exchange::next_query_at.eq(pending.next_query_at)
+                ))
+                .execute(c))?;
+            told.push(query(&one, directory, now));
+        }
+        if told.is_empty() {
+            return Err(DbError::Corrupt("an exchange that is due has no message".into()));
+        }
+        settlement::append(conn, ledger::timestamp(now), QUERIES, "", &[("asked", &told.len().to_string())])?;
+        events::append(conn, now, &told)?;
+        Ok(told.len())
+    })
 }
 
 fn is_due(conn: &mut Conn, now: i64) -> Result<bool, DbError> {

@@ -9,25 +9,25 @@ use migrations::schema::{
     account, exposure, head, hold, holders, limit_use, lot, message, position, posting, quote, reversal, signed_batch,
 };
 use migrations::{Conn, DbError, each_backend};
-use partner_sdk::log::Hash;
 use partner_sdk::{Currency, PartnerId};
 
 use super::events::{self, NewEvent};
 use super::load::ALL;
-use super::log;
 use super::rows::{HoldRow, LotRow, NewMessage, NewPosting, QuoteRow};
-use ledger::tree::Grown;
 use ledger::{Hold, Posted, Posting, Quote, Signed, WorkingSet};
 
-/// Persists the changes of a working set in the transaction that loaded it, and adds its messages to the log's tree. Returns how that has grown.
-pub fn persist(conn: &mut Conn, set: &WorkingSet) -> Result<Option<Grown>, DbError> {
+/// Persists the changes of a working set in the transaction that loaded it. The log's tree is left to [`add_messages`](super::add_messages), or to whoever grows it next.
+pub fn persist(conn: &mut Conn, set: &WorkingSet) -> Result<(), DbError> {
     let changes = &set.changes;
     if changes.messages.is_empty() && changes.lots.is_empty() {
-        return Ok(None);
+        return Ok(());
     }
-    each_backend!(conn, |c| diesel::update(head::table.filter(head::id.eq(1)))
-        .set((head::next_seq.eq(set.next_seq), head::last_at.eq(set.now)))
-        .execute(c))?;
+    // Where lots only wait, there is no entry, and the last one's time stays.
+    if !changes.messages.is_empty() {
+        each_backend!(conn, |c| diesel::update(head::table.filter(head::id.eq(1)))
+            .set((head::next_seq.eq(set.next_seq), head::last_at.eq(set.now)))
+            .execute(c))?;
+    }
     write_messages(conn, &changes.messages)?;
     write_postings(conn, set)?;
     write_points(conn, set)?;
@@ -37,12 +37,7 @@ pub fn persist(conn: &mut Conn, set: &WorkingSet) -> Result<Option<Grown>, DbErr
     super::pending::write(conn, set)?;
     super::prepaid::write_blocks(conn, set)?;
     let told = changes.told.iter().map(NewEvent::from);
-    events::append(conn, set.now, &told.collect::<Vec<_>>())?;
-    let leaves = changes
-        .messages
-        .iter()
-        .map(|(posted, _)| Hash::leaf(ledger::entry(posted).as_bytes()));
-    log::grow_to(conn, set.next_seq, &leaves.collect::<Vec<_>>())
+    events::append(conn, set.now, &told.collect::<Vec<_>>())
 }
 
 /// Runs an insert for each chunk of rows that the bind limit allows.
@@ -267,11 +262,8 @@ fn write_holders(conn: &mut Conn, set: &WorkingSet) -> Result<(), DbError> {
         *more.entry(key.programme.as_str()).or_default() += i64::from(holds) - i64::from(held);
     }
     for (programme, more) in more.into_iter().filter(|(_, more)| *more != 0) {
-        let row = (holders::programme.eq(programme), holders::members.eq(more));
-        each_backend!(conn, |c| {
-            let insert = diesel::insert_into(holders::table).values(row).on_conflict(holders::programme);
-            insert.do_update().set(holders::members.eq(holders::members + more)).execute(c)
-        })?;
+        let row = diesel::update(holders::table.find(programme)).set(holders::members.eq(holders::members + more));
+        each_backend!(conn, |c| row.execute(c))?;
     }
     Ok(())
 }

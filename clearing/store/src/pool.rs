@@ -118,7 +118,7 @@ mod tests {
         let pool = Pool::new(Url::new(":memory:"), 1);
         let turn = || async { pool.turn().await.expect("it is free") };
         let refused = turn().await.with(|conn| {
-            let made = crate::admin::init(conn, true).is_ok();
+            let made = crate::admin::init(conn, true, jiff::Timestamp::now()).is_ok();
             Err::<(), _>(if made { Trouble::Refused } else { Trouble::Database })
         });
         assert!(matches!(refused, Err(Trouble::Refused)));

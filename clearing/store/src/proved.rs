@@ -1,5 +1,4 @@
-//! Whether the log's tree is that of the entries, and the entries are of what partners signed: every leaf, tile, signature and the size, read in order and in
-//! little memory.
+//! Whether the log's tree is that of the entries: every leaf, tile and the size, read in order and in little memory.
 
 use std::collections::BTreeMap;
 
@@ -11,9 +10,8 @@ use partner_sdk::log::Hash;
 use partner_sdk::log::paths::Fetched;
 use partner_sdk::log::tile::{Tile, WIDTH};
 
-use super::directory::load_keys;
-use super::log::{CHUNK, entries, kept};
-use super::signed;
+use super::kept;
+use super::log::{CHUNK, kept_tiles};
 
 /// What isn't as it should be, the first of its kind.
 pub(super) fn check(conn: &mut Conn) -> Result<Vec<String>, DbError> {
@@ -21,22 +19,19 @@ pub(super) fn check(conn: &mut Conn) -> Result<Vec<String>, DbError> {
     if size < 0 || size >= next_seq {
         return Ok(vec![format!("the log's tree has {size} entries, and the log {}", next_seq - 1)]);
     }
-    let (ring, mut edge, mut from) = (load_keys(conn)?, Edge::default(), 1);
+    let (mut edge, mut from) = (Edge::default(), 1);
     while from <= size {
         let to = (from + CHUNK).min(size + 1);
-        let found = match entries(conn, from, to) {
+        let found = match kept::kept(conn, from, to) {
             Ok(found) => found,
             Err(DbError::Corrupt(what)) => return Ok(vec![what]),
             Err(error) => return Err(error),
         };
-        let leaves: Vec<Hash> = found.iter().map(|entry| Hash::leaf(entry.as_bytes())).collect();
+        let leaves: Vec<Hash> = found.iter().map(|entry| Hash::leaf(entry.text().as_bytes())).collect();
         let grown = edge.append(&leaves).map_err(|error| DbError::Corrupt(error.to_string()))?;
         // A tile that isn't whole yet is looked at once it is, or at the end.
         let whole: Fetched = grown.tiles.into_iter().filter(|(tile, _)| tile.is_whole()).collect();
         if let Some(finding) = differ(conn, &whole)? {
-            return Ok(vec![finding]);
-        }
-        if let Some(finding) = signed::check(conn, &ring, from, to)? {
             return Ok(vec![finding]);
         }
         (edge, from) = (grown.edge, to);
@@ -55,7 +50,7 @@ pub(super) fn check(conn: &mut Conn) -> Result<Vec<String>, DbError> {
 
 /// Where the kept tiles aren't these.
 fn differ(conn: &mut Conn, expected: &Fetched) -> Result<Option<String>, DbError> {
-    let kept = kept(conn, &expected.keys().copied().collect())?;
+    let kept = kept_tiles(conn, &expected.keys().copied().collect())?;
     let wrong: BTreeMap<&Tile, &Vec<Hash>> = expected.iter().filter(|(tile, hashes)| kept.get(*tile) != Some(*hashes)).collect();
     let Some((tile, hashes)) = wrong.into_iter().next() else {
         return Ok(None);

@@ -41,56 +41,54 @@ impl Keys {
     }
 }
 
-/// Every document whose signatures don't hold, and everything in force without a document that says so; empty when all is well. `clearing` is the key
+/// Every document whose signatures don't hold, and everything in force without a document that says so; empty when all is well; for one unchanging view of the database. `clearing` is the key
 /// that countersigns; those before it are in the database.
 pub fn check(conn: &mut Conn, kid: &KeyId, clearing: &VerifyingKey) -> Result<Vec<String>, DbError> {
-    conn.snapshot(|conn| {
-        let directory = load_directory(conn)?;
-        let (agreements, changes) = (documents::all(conn, Kind::Agreement)?, documents::all(conn, Kind::Change)?);
-        let mut own = people::clearing_keys(conn)?;
-        own.insert(kid.to_string(), clearing.clone());
-        let founding = people::founding(conn)?;
-        let known = people::known(&founding, &changes, &own);
-        let keys = keys(conn, &known, own)?;
-        let mut findings: Vec<String> = agreements
-            .iter()
-            .chain(&changes)
-            .filter_map(|document| fault(document, &keys, &directory).map(|why| format!("document {}: {why}", document.hash)))
-            .collect();
-        let in_force = |document: &&Document| matches!(document.state, State::InForce | State::Superseded | State::Terminated);
-        let agreed: HashMap<&str, &str> = agreements
-            .iter()
-            .filter(in_force)
-            .map(|document| (document.hash.as_str(), document.payload.as_str()))
-            .collect();
-        let changed = Changed::of(changes.iter().filter(in_force));
-        // Only in a sandbox is the network file's word enough, whose documents have no time of publication.
-        let sandbox = is_sandbox(conn)?;
-        let query = agreement::table.select((agreement::hash, agreement::published_at, agreement::terms));
-        for (hash, published_at, terms) in each_backend!(conn, |c| query.load::<(String, i64, String)>(c))? {
-            let by_file = sandbox && published_at == 0;
-            if !by_file && agreed.get(hash.as_str()) != Some(&terms.as_str()) {
-                findings.push(format!("agreement {hash} is in force, and no signed document says so"));
-            }
+    let directory = load_directory(conn)?;
+    let (agreements, changes) = (documents::all(conn, Kind::Agreement)?, documents::all(conn, Kind::Change)?);
+    let mut own = people::clearing_keys(conn)?;
+    own.insert(kid.to_string(), clearing.clone());
+    let founding = people::founding(conn)?;
+    let known = people::known(&founding, &changes, &own);
+    let keys = keys(conn, &known, own)?;
+    let mut findings: Vec<String> = agreements
+        .iter()
+        .chain(&changes)
+        .filter_map(|document| fault(document, &keys, &directory).map(|why| format!("document {}: {why}", document.hash)))
+        .collect();
+    let in_force = |document: &&Document| matches!(document.state, State::InForce | State::Superseded | State::Terminated);
+    let agreed: HashMap<&str, &str> = agreements
+        .iter()
+        .filter(in_force)
+        .map(|document| (document.hash.as_str(), document.payload.as_str()))
+        .collect();
+    let changed = Changed::of(changes.iter().filter(in_force));
+    // Only in a sandbox is the network file's word enough, whose documents have no time of publication.
+    let sandbox = is_sandbox(conn)?;
+    let query = agreement::table.select((agreement::hash, agreement::published_at, agreement::terms));
+    for (hash, published_at, terms) in each_backend!(conn, |c| query.load::<(String, i64, String)>(c))? {
+        let by_file = sandbox && published_at == 0;
+        if !by_file && agreed.get(hash.as_str()) != Some(&terms.as_str()) {
+            findings.push(format!("agreement {hash} is in force, and no signed document says so"));
         }
-        let query = rate::table.select((rate::hash, rate::published_at, rate::terms, rate::taken_back_by));
-        for (hash, published_at, terms, taken_back) in each_backend!(conn, |c| query.load::<(String, i64, String, Option<String>)>(c))? {
-            let by_file = sandbox && published_at == 0;
-            if !by_file && !changed.published.contains(&terms) {
-                findings.push(format!("rate or bonus {hash} is in force, and no signed document says so"));
-            }
-            if taken_back.is_some_and(|by| changed.taken_back.get(&by) != Some(&hash)) {
-                findings.push(format!("rate or bonus {hash} is taken back, and no signed document says so"));
-            }
+    }
+    let query = rate::table.select((rate::hash, rate::published_at, rate::terms, rate::taken_back_by));
+    for (hash, published_at, terms, taken_back) in each_backend!(conn, |c| query.load::<(String, i64, String, Option<String>)>(c))? {
+        let by_file = sandbox && published_at == 0;
+        if !by_file && !changed.published.contains(&terms) {
+            findings.push(format!("rate or bonus {hash} is in force, and no signed document says so"));
         }
-        findings.extend(unsigned_calendars(conn, &changed.calendars, &founding)?);
-        findings.extend(people::findings(conn, &known)?);
-        findings.extend(unsigned_revocations(conn, &known)?);
-        if !sandbox {
-            findings.extend(unsigned_settlements(conn, &changed.settled)?);
+        if taken_back.is_some_and(|by| changed.taken_back.get(&by) != Some(&hash)) {
+            findings.push(format!("rate or bonus {hash} is taken back, and no signed document says so"));
         }
-        Ok(findings)
-    })
+    }
+    findings.extend(unsigned_calendars(conn, &changed.calendars, &founding)?);
+    findings.extend(people::findings(conn, &known)?);
+    findings.extend(unsigned_revocations(conn, &known)?);
+    if !sandbox {
+        findings.extend(unsigned_settlements(conn, &changed.settled)?);
+    }
+    Ok(findings)
 }
 
 /// What the changes in force say, by the hash of the document.

@@ -122,10 +122,12 @@ CREATE TABLE message (
     UNIQUE (id, sender)
 );
 
--- The log's other entries: what changes what the ledger does and is no message. `body` is the entry as it stands in the log, to the byte. Never updated.
+-- The log's other entries: what changes what the ledger does and is no message. `subject` is whom or what it is about: a document's hash, a partner, a date. `body` is the entry as it stands in
+-- the log, to the byte. Never updated.
 CREATE TABLE entry (
     seq BIGINT NOT NULL PRIMARY KEY,
     kind TEXT NOT NULL,
+    subject TEXT NOT NULL,
     body TEXT NOT NULL
 );
 -- The log's tree as C2SP tlog-tiles: 32 bytes for each hash, up to 256 in a tile. A tile only grows.

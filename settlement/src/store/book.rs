@@ -113,7 +113,7 @@ pub fn agreements(conn: &mut Conn) -> Result<BTreeMap<i32, Agreed>, DbError> {
 
 /// Every partner that was ever admitted.
 pub fn partners(conn: &mut Conn) -> Result<Vec<PartnerId>, DbError> {
-    let ids = each_backend!(conn, |c| partner::table.select(partner::id).load::<String>(c))?;
+    let ids = each_backend!(conn, |c| partner::table.select(partner::id).order(partner::id).load::<String>(c))?;
     ids.iter().map(|id| party(id)).collect()
 }
 

@@ -11,22 +11,26 @@ use partner_sdk::strict::write_canonical;
 
 use super::lock_head;
 
-/// Puts an entry under the next number of the log and returns that: `kind` and the fields say what happened. For a transaction that may write.
-pub fn append(conn: &mut Conn, at: Timestamp, kind: &str, fields: &[(&str, &str)]) -> Result<i64, DbError> {
+/// Puts an entry under the next number of the log: what happened, by its `kind`, whom or what it is about, and the rest by name. It has the time of the clock of whoever
+/// did it. For a transaction that may write.
+pub fn append(conn: &mut Conn, at: Timestamp, kind: &str, subject: &str, fields: &[(&str, &str)]) -> Result<(), DbError> {
     let seq = lock_head(conn)?;
-    let last_at: i64 = each_backend!(conn, |c| head::table.select(head::last_at).first(c))?;
-    let at = last_at.max(at.as_microsecond());
     let mut all: Vec<(&str, Cow<'_, str>)> = fields.iter().map(|(key, value)| (*key, Cow::from(*value))).collect();
-    let instant = Timestamp::from_microsecond(at).map_err(|error| DbError::Corrupt(format!("head.last_at: {error}")))?;
     all.push(("entry", kind.into()));
     all.push(("sequence", seq.to_string().into()));
-    all.push(("posted_at", instant.to_string().into()));
+    all.push(("posted_at", at.to_string().into()));
     all.push(("salt", salt()?.to_string().into()));
-    let row = (entry::seq.eq(seq), entry::kind.eq(kind), entry::body.eq(write_canonical(all)));
+    let row = (
+        entry::seq.eq(seq),
+        entry::kind.eq(kind),
+        entry::subject.eq(subject),
+        entry::body.eq(write_canonical(all)),
+    );
     each_backend!(conn, |c| diesel::insert_into(entry::table).values(row).execute(c))?;
-    let next = (head::next_seq.eq(seq + 1), head::last_at.eq(at));
-    each_backend!(conn, |c| diesel::update(head::table.find(1)).set(next).execute(c))?;
-    Ok(seq)
+    each_backend!(conn, |c| diesel::update(head::table.find(1))
+        .set(head::next_seq.eq(seq + 1))
+        .execute(c))?;
+    Ok(())
 }
 
 /// What keeps an entry from being guessed.

@@ -1,12 +1,13 @@
 //! The bytes of statements, as they were advised.
 
 use diesel::prelude::*;
+use jiff::Timestamp;
 use jiff::civil::Date;
 use migrations::schema::statement_file as f;
 use migrations::{Conn, DbError, each_backend};
 use partner_sdk::jws::sha256_hex;
 
-use super::read;
+use super::{append, read};
 use crate::error::SettlementError;
 
 /// A file's name and bytes.
@@ -21,26 +22,30 @@ pub struct Advised {
     pub text: String,
 }
 
-/// Keeps the files of a window, where they aren't kept already.
-pub fn keep_files(conn: &mut Conn, date: Date, files: &[NamedBytes]) -> Result<(), DbError> {
+/// What `entry` says in the log's entries about statements that are kept.
+pub const ENTRY: &str = "statements";
+
+/// Keeps the files of a window that has none yet, and says in the log what they are; for a transaction that has locked `head`.
+pub fn keep_files(conn: &mut Conn, date: Date, files: &[NamedBytes], now: Timestamp) -> Result<(), DbError> {
     let mut rows = vec![];
+    let mut list = String::new();
     for (name, bytes) in files {
-        let text = read("a statement", std::str::from_utf8(bytes))?;
+        let (text, sha256) = (read("a statement", std::str::from_utf8(bytes))?, sha256_hex(bytes));
+        list.push_str(&format!("{sha256}  {name}\n"));
         rows.push((
             f::business_date.eq(date.to_string()),
             f::name.eq(name),
-            f::sha256.eq(sha256_hex(bytes)),
+            f::sha256.eq(sha256),
             f::bytes.eq(text),
         ));
     }
-    // Whoever advises at the same time keeps the same bytes.
     each_backend!(conn, |c| {
-        rows.into_iter().try_for_each(|row| {
-            let insert = diesel::insert_into(f::table).values(row).on_conflict_do_nothing();
-            insert.execute(c).map(drop)
-        })
+        let mut rows = rows.into_iter();
+        rows.try_for_each(|row| diesel::insert_into(f::table).values(row).execute(c).map(drop))
     })?;
-    Ok(())
+    let (date, sha256) = (date.to_string(), sha256_hex(list.as_bytes()));
+    // As `sha256sum` lists them.
+    append(conn, now, ENTRY, &date, &[("window", &date), ("files_sha256", &sha256)])
 }
 
 /// All files of a window by name; none where they aren't kept yet. An error where one isn't what was kept.

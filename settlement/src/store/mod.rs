@@ -12,12 +12,13 @@ pub use book::{partners, read_book};
 pub use calendars::{add_calendar, calendars, found_calendar, founding_calendar, next_window};
 pub use entries::{append, random};
 pub use fees::{fees, post_fees};
-pub use files::{Advised, NamedBytes, keep_files, kept_file, kept_files};
+pub use files::{Advised, ENTRY as STATEMENTS, NamedBytes, keep_files, kept_file, kept_files};
 #[cfg(test)]
 pub use pairs::{add_exposure, add_position};
 pub use pairs::{carried_over, insert_obligations, obligations, parties, positions, reduce_exposures};
 pub use windows::{
-    Mark, State, Window, any_due, first_open, insert_open, is_empty, is_sandbox, mark, not_before, unnetted_before, window, windows_in,
+    ENTRY as WINDOW, Mark, State, Window, any_due, first_open, insert_open, is_empty, is_sandbox, mark, not_before, unnetted_before,
+    window, windows_in,
 };
 
 use diesel::prelude::*;

@@ -8,10 +8,10 @@ use jiff::civil::Date;
 use migrations::schema::{head, lot, settlement_window as w};
 use migrations::{Conn, DbError, each_backend};
 
-use super::{append, read};
+use super::{append, lock_head, read};
 
 /// What `entry` says in the log's entries about windows.
-const ENTRY: &str = "window";
+pub const ENTRY: &str = "window";
 
 /// How far a window has come. The order is the order of the phases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -161,26 +161,34 @@ pub fn is_sandbox(conn: &mut Conn) -> Result<bool, DbError> {
     Ok(each_backend!(conn, |c| head::table.select(head::sandbox).first(c))?)
 }
 
+/// The time of a step that windows take now, under the ledger's lock: never before the last entry's.
+fn time(conn: &mut Conn, now: Timestamp) -> Result<Timestamp, DbError> {
+    lock_head(conn)?;
+    let last_at: i64 = each_backend!(conn, |c| head::table.select(head::last_at).first(c))?;
+    read("head.last_at", Timestamp::from_microsecond(last_at.max(now.as_microsecond())))
+}
+
+/// Says in the log what became of a window.
+fn enter(conn: &mut Conn, date: Date, state: State, more: Option<(&str, &str)>, at: Timestamp) -> Result<(), DbError> {
+    let date = date.to_string();
+    let fields: Vec<_> = [("window", date.as_str()), ("state", state.as_str())]
+        .into_iter()
+        .chain(more)
+        .collect();
+    append(conn, at, ENTRY, &date, &fields)?;
+    not_before(conn, at)
+}
+
 /// Adds a window in state open, at an instant.
-pub fn insert_open(conn: &mut Conn, date: Date, cut_off_at: Timestamp, at: Timestamp) -> Result<(), DbError> {
+pub fn insert_open(conn: &mut Conn, date: Date, cut_off_at: Timestamp, now: Timestamp) -> Result<(), DbError> {
+    let at = time(conn, now)?;
     let row = (
         w::business_date.eq(date.to_string()),
         w::state.eq(State::Open.as_str()),
         w::cut_off_at.eq(cut_off_at.as_microsecond()),
     );
     each_backend!(conn, |c| diesel::insert_into(w::table).values(row).execute(c))?;
-    let date = date.to_string();
-    append(
-        conn,
-        at,
-        ENTRY,
-        &[
-            ("window", &date),
-            ("state", State::Open.as_str()),
-            ("cut_off_at", &cut_off_at.to_string()),
-        ],
-    )?;
-    Ok(())
+    enter(conn, date, State::Open, Some(("cut_off_at", &cut_off_at.to_string())), at)
 }
 
 /// A step to the next state.
@@ -204,6 +212,7 @@ pub fn mark(conn: &mut Conn, date: Date, mark: Mark<'_>, now: Timestamp) -> Resu
         Mark::Advised => (State::Netted, State::Advised),
         Mark::Settled(_) => (State::Advised, State::Settled),
     };
+    let now = time(conn, now)?;
     let (state, to, at) = (to, w::state.eq(to.as_str()), now.as_microsecond());
     let marked = each_backend!(conn, |c| {
         let row = diesel::update(
@@ -218,13 +227,12 @@ pub fn mark(conn: &mut Conn, date: Date, mark: Mark<'_>, now: Timestamp) -> Resu
             Mark::Settled(by) => row.set((to, w::settled_at.eq(at), w::settled_by.eq(by))).execute(c),
         }
     })?;
-    if marked > 0 {
-        let date = date.to_string();
-        let mut fields = vec![("window", date.as_str()), ("state", state.as_str())];
-        if let Mark::Settled(by) = mark {
-            fields.push(("by", by));
-        }
-        append(conn, now, ENTRY, &fields)?;
+    let by = match mark {
+        Mark::Settled(by) => Some(("by", by)),
+        Mark::Closed | Mark::Netted | Mark::Advised => None,
+    };
+    match marked {
+        0 => Ok(()),
+        _ => enter(conn, date, state, by, now),
     }
-    Ok(())
 }

@@ -48,8 +48,8 @@ pub(super) fn verify(load: &Load, directory: &Directory) -> anyhow::Result<u64> 
 /// come before it in the same transaction and aren't counted.
 pub(super) fn write(url: &str, network: &Network, keys: &Directory, load: &Load) -> anyhow::Result<u64> {
     let mut conn = Conn::open(&Url::new(url)).context("the database for the floor")?;
-    admin::init(&mut conn, false)?;
-    admin::apply_network(&mut conn, network)?;
+    admin::init(&mut conn, false, Timestamp::now())?;
+    admin::apply_network(&mut conn, network, Timestamp::now())?;
     settlement::open_first(&mut conn, Timestamp::now())?;
     // The fresh database has no keys; the ledger looks at them again.
     let mut directory = store::load_directory(&mut conn)?;

@@ -69,8 +69,8 @@ impl Sandbox {
         // It is driven as fast as it goes.
         config.limits = config.limits.without_rates();
         let mut conn = Conn::open(&Url::new(config.database.as_str())).context("the sandbox's database")?;
-        admin::init(&mut conn, clock.is_sandbox())?;
-        admin::apply_network(&mut conn, network)?;
+        admin::init(&mut conn, clock.is_sandbox(), clock.now())?;
+        admin::apply_network(&mut conn, network, clock.now())?;
         let mut parties = BTreeMap::new();
         for entry in &network.partners {
             parties.insert(entry.id.clone(), enrol(folder, &config, &mut conn, &entry.id, clock.now())?);

@@ -3,7 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use jiff::Timestamp;
 use migrations::Conn;
-use partner_sdk::jws::{Compact, KeyError, VerifyingKey};
+use partner_sdk::jws::{Compact, KeyError, VerifyingKey, sha256_hex};
 use partner_sdk::log::note::NoteKey;
 use partner_sdk::wire::MessageError;
 use partner_sdk::wire::keys::{
@@ -19,6 +19,7 @@ use crate::office::pki::{self, PkiError};
 use crate::posting::verify::Refused;
 use ledger::directory::Directory;
 use ledger::keyring::fresh;
+use store::invitations;
 use store::keys::{self, By, Changed, KeysError, NewSigningKey};
 
 /// The largest body about keys, in bytes: a certificate request with an RSA key of 8,192 bits has room.
@@ -215,13 +216,14 @@ pub async fn enrol(request: HttpRequest, payload: web::Payload, state: web::Data
 
 fn enrol_with(conn: &mut Conn, state: &State, enrolment: &Enrolment, key: &VerifyingKey) -> Result<(Enrolled, Changed), Failure> {
     let (now, partner) = (state.clock.now(), &enrolment.partner);
+    let token_sha256 = sha256_hex(enrolment.token.as_bytes());
     // Nobody without an invitation has the CA sign anything; whether it is still good is looked at again where it is used up.
-    if !keys::is_invited(conn, partner, &enrolment.token, now)? {
+    if !invitations::is_invited(conn, partner, &token_sha256, now)? {
         return Err(Failure::new(Code::InvitationInvalid));
     }
     let certified = certify(state, &enrolment.csr, partner)?;
     let signing = (&enrolment.kid, key);
-    let changed = keys::enrol(conn, &enrolment.token, partner, certified.spki_sha256, signing, now)?;
+    let changed = invitations::enrol(conn, &token_sha256, partner, certified.spki_sha256, signing, now)?;
     let enrolled = Enrolled {
         certificate: certified.certificate,
         client_ca: certified.client_ca,

@@ -1,0 +1,90 @@
+//! `clearing check`: whether the books are what the log makes of them.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use clap::Args;
+
+use super::office::clearing_key;
+use super::{At, open, out};
+use crate::audit::{self, Depth};
+use crate::say;
+
+/// How often it says how far it is.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+/// The same where nobody watches, as in a file.
+const WRITE_EVERY: Duration = Duration::from_secs(30);
+
+#[derive(Args)]
+pub(super) struct Check {
+    #[command(flatten)]
+    at: At,
+    /// Only whether the sums are even and whatever is in force is signed: seconds where the whole check takes minutes.
+    #[arg(long)]
+    quick: bool,
+    /// A file with a head of the log that its key signed, as each partner keeps the last one that it saw: the log has to go on from it. May be given several times.
+    #[arg(long = "head", value_name = "FILE", conflicts_with = "quick")]
+    heads: Vec<PathBuf>,
+    /// Where the log is done again: a folder with as much room as the database takes. It is left as it was.
+    #[arg(long, value_name = "FOLDER", default_value_os_t = std::env::temp_dir(), conflicts_with = "quick")]
+    scratch: PathBuf,
+}
+
+pub(super) fn run(check: &Check) -> anyhow::Result<()> {
+    let (config, mut conn) = open(&check.at.config)?;
+    let key = clearing_key(&config)?;
+    let depth = if check.quick { Depth::Quick } else { Depth::Whole(&check.scratch) };
+    let mut progress = Progress::new();
+    let clearing = (key.kid(), &key.verifying_key());
+    let mut findings = audit::check(&mut conn, clearing, depth, &mut |done, all| progress.tell(done, all))?;
+    for file in &check.heads {
+        let head = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let finding = audit::held_to(&mut conn, &config.log.origin, &head).with_context(|| file.display().to_string())?;
+        findings.extend(finding.map(|finding| format!("{}: {finding}", file.display())));
+    }
+    findings.extend(audit::changed_files(&mut conn, &config.statements)?);
+    findings.iter().try_for_each(out::line)?;
+    ensure!(findings.is_empty(), "the books aren't what was signed: the lines above say where");
+    match check.quick {
+        true => Ok(say!("the sums are even, and whatever is in force is what was signed")?),
+        false => Ok(say!(
+            "the books are what the log makes of them: {} entries done again",
+            progress.all
+        )?),
+    }
+}
+
+/// Says how far the check is, while that takes longer than a moment.
+struct Progress {
+    began: Instant,
+    told: Instant,
+    every: Duration,
+    all: i64,
+}
+
+impl Progress {
+    fn new() -> Self {
+        let watched = std::io::stderr().is_terminal();
+        Self {
+            began: Instant::now(),
+            told: Instant::now(),
+            every: if watched { TELL_EVERY } else { WRITE_EVERY },
+            all: 0,
+        }
+    }
+
+    fn tell(&mut self, done: i64, all: i64) {
+        self.all = all;
+        if self.told.elapsed() < self.every || all == 0 {
+            return;
+        }
+        self.told = Instant::now();
+        let rate = done as f64 / self.began.elapsed().as_secs_f64();
+        out::complain(&format!(
+            "{done} of {all} entries done again ({} %), {rate:.0} a second",
+            done * 100 / all
+        ));
+    }
+}

@@ -1,0 +1,204 @@
+//! A ledger held to another that was made of the same log: each row of each table, read in order and in little memory.
+
+use std::cmp::Ordering;
+
+use diesel::connection::DefaultLoadingMode;
+use diesel::pg::PgRowByRowLoadingMode;
+use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::{Integer, Text};
+use migrations::{Conn, DbError};
+
+/// Between two values of a row.
+const UNIT: char = '\u{1f}';
+/// The most characters of a value that a finding shows.
+const SHOWN: usize = 100;
+/// A value that isn't there.
+const NOTHING: &str = "\u{1e}";
+
+/// What isn't compared: the tree and salts are held to the entries themselves, and a scratch ledger has no tree.
+const LEFT_OUT: &[(&str, &[&str])] = &[
+    ("log_tile", &[]),
+    ("head", &["tree_size"]),
+    ("entry", &["body"]),
+    ("message", &["salt"]),
+];
+/// What the night changes without an entry until it has netted the window: which lots and holds it has looked at.
+const BY_NIGHT: &[(&str, &[&str])] = &[("lot", &["due_at"]), ("hold", &["is_open", "lapsed"])];
+
+#[derive(QueryableByName)]
+struct Column {
+    #[diesel(sql_type = Text)]
+    name: String,
+    #[diesel(sql_type = Text)]
+    kind: String,
+    /// Its place in the primary key, from 1; 0 for others.
+    #[diesel(sql_type = Integer)]
+    key: i32,
+}
+
+#[derive(QueryableByName)]
+struct Name {
+    #[diesel(sql_type = Text)]
+    name: String,
+}
+
+#[derive(QueryableByName)]
+struct Line {
+    #[diesel(sql_type = Text)]
+    line: String,
+}
+
+/// A table, with the columns that are compared: those of its primary key first.
+struct Table {
+    name: String,
+    columns: Vec<Column>,
+}
+
+/// One of the values of a primary key.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Key<'a> {
+    Number(i64),
+    Text(&'a str),
+}
+
+/// Where `books` isn't what `made` is, which is a scratch ledger on SQLite: a line for each table. `at_night` is whether a night may be at work in `books`. Names members: for
+/// whoever has the database.
+pub fn compare(books: &mut Conn, made: &mut Conn, at_night: bool) -> Result<Vec<String>, DbError> {
+    let tables = tables(made, at_night)?;
+    let mut findings = vec![];
+    for table in &tables {
+        findings.extend(table.compare(books, made)?);
+    }
+    Ok(findings)
+}
+
+fn tables(made: &mut Conn, at_night: bool) -> Result<Vec<Table>, DbError> {
+    let Conn::Sqlite(conn) = made else {
+        return Err(DbError::Corrupt("a scratch ledger is on SQLite".into()));
+    };
+    let names = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND name NOT LIKE '\\_\\_%' ESCAPE '\\' ORDER BY name";
+    let mut tables = vec![];
+    for Name { name } in sql_query(names).load::<Name>(conn)? {
+        let query = format!("SELECT name, type AS kind, pk AS key FROM pragma_table_info('{name}') ORDER BY pk = 0, pk, cid");
+        let mut columns: Vec<Column> = sql_query(query).load(conn)?;
+        let of_night = if at_night { BY_NIGHT } else { &[] };
+        for (_, left_out) in LEFT_OUT.iter().chain(of_night).filter(|(table, _)| *table == name) {
+            columns.retain(|column| !left_out.is_empty() && !left_out.contains(&&*column.name));
+        }
+        if !columns.is_empty() {
+            tables.push(Table { name, columns });
+        }
+    }
+    Ok(tables)
+}
+
+impl Table {
+    /// All rows, each as one text, in the order of the primary key.
+    fn query(&self, postgres: bool) -> String {
+        let (nothing, unit) = match postgres {
+            true => ("chr(30)", " || chr(31) || "),
+            false => ("char(30)", " || char(31) || "),
+        };
+        let text = |column: &Column| match column.kind.as_str() {
+            "BOOLEAN" => format!("CAST(CAST({} AS INTEGER) AS TEXT)", column.name),
+            _ => format!("COALESCE(CAST({} AS TEXT), {nothing})", column.name),
+        };
+        let order = |column: &Column| match column.kind.as_str() {
+            "TEXT" if postgres => format!("{} COLLATE \"C\"", column.name),
+            _ => column.name.clone(),
+        };
+        let values: Vec<String> = self.columns.iter().map(text).collect();
+        let keys: Vec<String> = self.keys().map(order).collect();
+        format!(
+            "SELECT {} AS line FROM {} ORDER BY {}",
+            values.join(unit),
+            self.name,
+            keys.join(", ")
+        )
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &Column> {
+        self.columns.iter().filter(|column| column.key > 0)
+    }
+
+    fn key<'a>(&self, line: &'a str) -> Vec<Key<'a>> {
+        let key = |(column, text): (&Column, &'a str)| match column.kind.as_str() {
+            "TEXT" => Key::Text(text),
+            _ => text.parse().map_or(Key::Text(text), Key::Number),
+        };
+        self.keys().zip(line.split(UNIT)).map(key).collect()
+    }
+
+    fn compare(&self, books: &mut Conn, made: &mut Conn) -> Result<Option<String>, DbError> {
+        let mut made = rows(made, self.query(false))?;
+        let books_query = self.query(matches!(books, Conn::Postgres(_)));
+        let mut books = rows(books, books_query)?;
+        let (mut wrong, mut first) = (0u64, None);
+        let (mut left, mut right) = (books.next().transpose()?, made.next().transpose()?);
+        loop {
+            let order = match (&left, &right) {
+                (None, None) => break,
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some(left), Some(right)) if left == right => Ordering::Equal,
+                (Some(left), Some(right)) => self.key(left).cmp(&self.key(right)),
+            };
+            if order != Ordering::Equal || left != right {
+                wrong += 1;
+                first.get_or_insert_with(|| self.tell(left.as_deref(), right.as_deref(), order));
+            }
+            if order != Ordering::Greater {
+                left = books.next().transpose()?;
+            }
+            if order != Ordering::Less {
+                right = made.next().transpose()?;
+            }
+        }
+        let name = &self.name;
+        Ok(first.map(|first| match wrong {
+            1 => format!("{name}: {first}"),
+            more => format!("{name}: {first}; {more} rows differ in all"),
+        }))
+    }
+
+    /// What is wrong with a row: `order` says on which side it is.
+    fn tell(&self, books: Option<&str>, made: Option<&str>, order: Ordering) -> String {
+        let key = |line: &str| {
+            let values = self.keys().zip(line.split(UNIT));
+            values
+                .map(|(column, value)| format!("{} {value}", column.name))
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        match (books, made, order) {
+            (Some(line), _, Ordering::Less) => format!("no entry explains the row of {}", key(line)),
+            (_, Some(line), Ordering::Greater) => format!("the row of {} is missing, which the log makes", key(line)),
+            (Some(books), Some(made), _) => {
+                let values = self.columns.iter().zip(books.split(UNIT).zip(made.split(UNIT)));
+                let differ = values.filter(|(_, (books, made))| books != made);
+                let differ = differ
+                    .map(|(column, (books, made))| format!("{} is {}, and the log makes it {}", column.name, shown(books), shown(made)));
+                format!("{}: {}", key(books), differ.collect::<Vec<_>>().join("; "))
+            }
+            _ => "a row that can't be read".to_owned(),
+        }
+    }
+}
+
+fn shown(value: &str) -> String {
+    match value.char_indices().nth(SHOWN) {
+        None if value == NOTHING => "nothing".to_owned(),
+        None => format!("`{value}`"),
+        Some((end, _)) => format!("`{}...`", &value[..end]),
+    }
+}
+
+/// Rows one by one: no more of them than the database's own buffers hold is in memory.
+fn rows<'a>(conn: &'a mut Conn, query: String) -> Result<Box<dyn Iterator<Item = Result<String, DbError>> + 'a>, DbError> {
+    let line = |row: QueryResult<Line>| row.map(|row| row.line).map_err(DbError::from);
+    Ok(match conn {
+        Conn::Sqlite(c) => Box::new(sql_query(query).load_iter::<Line, DefaultLoadingMode>(c)?.map(line)),
+        Conn::Postgres(c) => Box::new(sql_query(query).load_iter::<Line, PgRowByRowLoadingMode>(c)?.map(line)),
+    })
+}
