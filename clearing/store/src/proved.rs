@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use diesel::prelude::*;
 use ledger::tree::Edge;
-use migrations::schema::{head, log_tile};
+use migrations::schema::{head, log_tile, message};
 use migrations::{Conn, DbError, each_backend};
 use partner_sdk::log::Hash;
 use partner_sdk::log::paths::Fetched;
@@ -18,6 +18,14 @@ pub(super) fn check(conn: &mut Conn) -> Result<Vec<String>, DbError> {
     let (next_seq, size): (i64, i64) = each_backend!(conn, |c| head::table.select((head::next_seq, head::tree_size)).first(c))?;
     if size < 0 || size >= next_seq {
         return Ok(vec![format!("the log's tree has {size} entries, and the log {}", next_seq - 1)]);
+    }
+    // A message is in the tree when its transaction commits; only other entries wait for the next.
+    let behind = message::table.filter(message::seq.gt(size)).count();
+    let behind: i64 = each_backend!(conn, |c| behind.get_result(c))?;
+    if behind > 0 {
+        return Ok(vec![format!(
+            "the log's tree has {size} entries, and {behind} messages after those aren't in it"
+        )]);
     }
     let (mut edge, mut from) = (Edge::default(), 1);
     while from <= size {
