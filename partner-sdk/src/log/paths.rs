@@ -3,8 +3,7 @@
 //! The tree is seen as rows of nodes over the leaves; the last node of a row may not be whole, and one that has no right neighbour goes up alone. A path is
 //! the row of siblings from a node up to the root, so that inclusion and consistency differ only in where they start.
 
-use std::collections::BTreeSet;
-use std::collections::btree_map::{BTreeMap, Entry};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::tile::{HEIGHT, Tile, WIDTH};
 use super::{Hash, MAX_SIZE};
@@ -56,6 +55,9 @@ pub enum TileError<E: std::error::Error + 'static> {
         /// How many hashes came.
         found: usize,
     },
+    /// A whole tile's root isn't the hash that the tile above has of it.
+    #[error("{0} isn't what the tile above says")]
+    Rotten(Tile),
     /// The tree has no such entry, no such older tree, or is larger than any.
     #[error("{asked} is beyond a tree of {size}")]
     Beyond {
@@ -122,6 +124,9 @@ fn needed(nodes: impl IntoIterator<Item = (u32, u64)>, size: u64) -> BTreeSet<Ti
 }
 
 /// A tree of one size over its tiles. Each tile is asked for once and its nodes are computed once, so that many paths cost little more than one.
+///
+/// All that a path is made of, the root is made of: tiles that aren't whole make up the root, and each whole one is held against the tile above. So once the
+/// root is a checkpoint's, every path is that of the checkpoint's tree.
 pub struct Tree<T> {
     tiles: T,
     size: u64,
@@ -216,22 +221,33 @@ impl<T: Tiles> Tree<T> {
     /// A node whose entries are all in the tree.
     fn whole(&mut self, level: u32, index: u64) -> Result<Hash, TileError<T::Error>> {
         let tile = Tile::of_node(level, index, self.size).ok_or_else(|| self.beyond(index))?;
-        let rows = match self.seen.entry((tile.level(), tile.index())) {
-            Entry::Occupied(seen) => seen.into_mut(),
-            Entry::Vacant(place) => {
-                let hashes = self.tiles.tile(tile).map_err(TileError::Source)?;
-                if hashes.len() != usize::from(tile.width()) {
-                    return Err(TileError::Length { tile, found: hashes.len() });
-                }
-                place.insert(rows(hashes))
-            }
-        };
+        let place = (tile.level(), tile.index());
+        if !self.seen.contains_key(&place) {
+            let rows = self.read(tile)?;
+            self.seen.insert(place, rows);
+        }
         let inside = level % HEIGHT;
         let first = u64::from(WIDTH >> inside) * tile.index();
         let found = index
             .checked_sub(first)
-            .and_then(|at| rows.get(inside as usize)?.get(usize::try_from(at).ok()?));
+            .and_then(|at| self.seen.get(&place)?.get(inside as usize)?.get(usize::try_from(at).ok()?));
         found.copied().ok_or_else(|| self.beyond(index))
+    }
+
+    /// The nodes of a tile. A whole one has to be what the tile above says; what isn't whole has none above, and makes up the root.
+    fn read(&mut self, tile: Tile) -> Result<Vec<Vec<Hash>>, TileError<T::Error>> {
+        let hashes = self.tiles.tile(tile).map_err(TileError::Source)?;
+        if hashes.len() != usize::from(tile.width()) {
+            return Err(TileError::Length { tile, found: hashes.len() });
+        }
+        let rows = rows(hashes);
+        if tile.is_whole() {
+            let above = self.whole(HEIGHT * (u32::from(tile.level()) + 1), tile.index())?;
+            if rows.last().and_then(|row| row.first()) != Some(&above) {
+                return Err(TileError::Rotten(tile));
+            }
+        }
+        Ok(rows)
     }
 }
 
@@ -355,5 +371,28 @@ mod tests {
             let refused = Tree::new(&tiles, 300).map(|tree| tree.size());
             assert_eq!(refused, Err(TileError::Length { tile: last, found }));
         }
+    }
+
+    #[test]
+    fn a_tile_that_is_not_what_the_root_says_gives_no_path() {
+        let size = 70_000;
+        let good = shelf(size).tiles;
+        let root = Tree::new(&good, size).expect("all is there").root();
+        let mut rotten = BTreeSet::new();
+        for old in [1, 255, 256, 300, 65_535, 65_536, 65_600, 69_999] {
+            for tile in for_consistency(old, size) {
+                for at in [0, tile.width() / 2, tile.width() - 1] {
+                    let mut tiles = good.clone();
+                    tiles.entry(tile).and_modify(|hashes| hashes[usize::from(at)] = Hash::EMPTY);
+                    let mut tree = Tree::new(&tiles, size).expect("all is there");
+                    if tree.root() == root {
+                        assert_eq!(tree.consistency(old), Err(TileError::Rotten(tile)), "{at} of {tile} for {old}");
+                        rotten.insert(tile);
+                    }
+                }
+            }
+        }
+        // What isn't whole shows in the root already.
+        assert!(rotten.iter().all(Tile::is_whole) && rotten.len() == 5, "{rotten:?}");
     }
 }
