@@ -4,6 +4,9 @@ use super::note::{self, Note, NoteError, NoteKey, SignError};
 use super::{Hash, MAX_SIZE, decimal};
 use crate::jws::SigningKey;
 
+/// The longest signed checkpoint, in bytes: its text, and room for a dozen of other signatures.
+pub const MAX_CHECKPOINT_BYTES: usize = 4096;
+
 /// What a log says of itself: its name, how many entries it has, and the root over them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
@@ -18,6 +21,9 @@ pub struct Checkpoint {
 /// Why a checkpoint isn't accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CheckpointError {
+    /// Longer than [`MAX_CHECKPOINT_BYTES`].
+    #[error("the checkpoint is longer than {MAX_CHECKPOINT_BYTES} bytes")]
+    Size,
     /// It isn't a note, or nobody known has signed it.
     #[error(transparent)]
     Note(#[from] NoteError),
@@ -50,6 +56,9 @@ impl Checkpoint {
 
     /// Reads a signed checkpoint, once one of these keys has signed it and it is of this log.
     pub fn verify(signed: &str, origin: &str, keys: &[NoteKey]) -> Result<Self, CheckpointError> {
+        if signed.len() > MAX_CHECKPOINT_BYTES {
+            return Err(CheckpointError::Size);
+        }
         let read = Self::parse(Note::parse(signed)?.verify(keys)?)?;
         if read.origin == origin {
             Ok(read)
@@ -128,6 +137,23 @@ mod tests {
         };
         let by_us = note::sign(&other.text(), ORIGIN, &key(7)).expect("a note");
         assert_eq!(Checkpoint::verify(&by_us, ORIGIN, &known(7)), Err(CheckpointError::Origin));
+    }
+
+    #[test]
+    fn a_checkpoint_is_short() {
+        let signed = head().sign(&key(7)).expect("a checkpoint");
+        let name = format!("\u{2014} {} ", "w".repeat(note::MAX_NAME_BYTES));
+        let longest = MAX_CHECKPOINT_BYTES - signed.len();
+        let padded = |length: usize| {
+            // Signatures by others are passed over; four digits of base64 are three bytes.
+            let line = format!("{name}{}\n", "AAAA".repeat((length - name.len() - 1) / 4));
+            format!("{signed}{line}")
+        };
+        assert_eq!(Checkpoint::verify(&padded(longest), ORIGIN, &known(7)), Ok(head()));
+        assert_eq!(
+            Checkpoint::verify(&padded(longest + 4), ORIGIN, &known(7)),
+            Err(CheckpointError::Size)
+        );
     }
 
     #[test]
