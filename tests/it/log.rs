@@ -150,7 +150,7 @@ fn a_forked_log_is_found_out(backend: Backend) {
     // Another message under the number of the last: a head of the same size, and another root.
     forget_the_last(&world);
     let found = match post(&mut world, "3") {
-        Err(ClientError::Log(fault)) => fault,
+        Err(ClientError::Log { fault, .. }) => fault,
         other => panic!("{other:?}"),
     };
     let LogFault::Forked { earlier: kept, later } = &found else {
@@ -162,12 +162,21 @@ fn a_forked_log_is_found_out(backend: Backend) {
     assert_eq!(sizes, [size, size]);
     // From here on it does nothing more, whatever is asked.
     let asked = world.runtime.block_on(client.get_text("/v1/positions"));
-    assert!(matches!(asked, Err(ClientError::Log(fault)) if fault == found));
+    assert!(matches!(asked, Err(ClientError::Log { fault, .. }) if fault == found));
     // Whoever comes back with the head of then finds it by the tiles, with more entries on top.
     let other = world.client("wellcome").with_seen(&earlier).expect("a head");
     world.post("hangseng", earn("YUU", "m", "4")).expect("accepted");
     let asked = world.runtime.block_on(other.check_log());
-    assert!(matches!(asked, Err(ClientError::Log(LogFault::Forked { .. }))), "{asked:?}");
+    assert!(
+        matches!(
+            asked,
+            Err(ClientError::Log {
+                fault: LogFault::Forked { .. },
+                ..
+            })
+        ),
+        "{asked:?}"
+    );
     end(world);
 }
 
@@ -182,6 +191,15 @@ fn a_shorter_log_is_found_out(backend: Backend) {
     world.runtime.block_on(client.check_log()).expect("it goes on");
     forget_the_last(&world);
     let asked = world.runtime.block_on(client.check_log());
-    assert!(matches!(asked, Err(ClientError::Log(LogFault::Shrunk { .. }))), "{asked:?}");
+    assert!(
+        matches!(
+            asked,
+            Err(ClientError::Log {
+                fault: LogFault::Shrunk { .. },
+                ..
+            })
+        ),
+        "{asked:?}"
+    );
     end(world);
 }

@@ -26,6 +26,7 @@ mod interop;
 mod january;
 mod keys;
 mod lending;
+mod liar;
 mod life;
 mod limits;
 mod log;

@@ -5,6 +5,7 @@ use crate::jws::JwsError;
 use crate::log::checkpoint::CheckpointError;
 use crate::problem::Problem;
 use crate::trust::ReceiptError;
+use crate::wire::Answer;
 
 /// Why there is no answer to use. No variant shows addresses, member numbers or keys.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +41,16 @@ pub enum ClientError {
     Checkpoint(#[source] CheckpointError),
     /// The clearinghouse's log isn't what it was. Don't send anything more, and show the evidence to the other partners and to an auditor.
     #[error("the clearinghouse's log isn't what it was")]
-    Log(#[from] LogFault),
+    Log {
+        /// What is wrong with it.
+        #[source]
+        fault: LogFault,
+        /// What was answered to the messages that were posted when it came to light, checked as always: keep the receipts. Empty where nothing was posted.
+        answers: Vec<Answer>,
+    },
+    /// More heads of the log wait than are kept: [`super::Client::check_log`] comes first.
+    #[error("too many heads of the log wait until they are held to the newest one")]
+    Unchecked,
 }
 
 /// Why a receipt can't be relied on.
@@ -63,6 +73,12 @@ pub enum ReceiptFault {
     Missing,
 }
 
+impl From<LogFault> for ClientError {
+    fn from(fault: LogFault) -> Self {
+        Self::Log { fault, answers: vec![] }
+    }
+}
+
 impl ClientError {
     /// Whether sending the same bytes again may help.
     pub fn retryable(&self) -> bool {
@@ -77,7 +93,8 @@ impl ClientError {
 /// The clearinghouse's log isn't what it was. Once a client has found that, it does nothing more: keep the heads, each signed by the clearinghouse, as evidence.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LogFault {
-    /// Two heads that can't be of one log: entries were changed, or others are shown to others.
+    /// Two heads that can't be of one log: entries were changed, or others are shown to others. Where both have the same size, these two texts prove it to
+    /// anybody. Where they don't, the tiles of the later one belong to the proof: they make up its root, and another root than the earlier one's.
     #[error("two heads of the log don't belong to one log: what one partner was shown isn't what another is")]
     Forked {
         /// The head that was seen first.
@@ -99,7 +116,7 @@ pub enum LogFault {
         /// The head.
         head: String,
     },
-    /// For ten minutes it gave no proof that the log goes on from what was seen.
+    /// It didn't prove that the log goes on from a head: it was asked and gave no proof, and ten minutes or more after that it still gave none.
     #[error("the clearinghouse gives no proof that its log goes on from what was seen")]
     Unproven {
         /// The head that is to be continued.

@@ -4,7 +4,7 @@
 use reqwest::Method;
 use serde::de::DeserializeOwned;
 
-use super::{Client, ClientError, connector, exchange, new_message_id, origin, spki, tls};
+use super::{Client, ClientError, MAX_ANSWER_BYTES, connector, exchange, new_message_id, origin, spki, tls};
 use crate::jws::Compact;
 use crate::wire::keys::{Certified, Enrolled, Enrolment, Issued, Keys, NewCertificate, Spki, TYP_CERTIFICATE, TYP_ENROLMENT};
 
@@ -15,7 +15,7 @@ pub async fn enrol(base: &str, ca_pem: &str, jws: &str) -> Result<Enrolled, Clie
     let request = http
         .request(Method::POST, format!("{}/v1/enrolments", origin(base)?))
         .body(jws.to_owned());
-    let reply = exchange(request).await?;
+    let reply = exchange(request, MAX_ANSWER_BYTES).await?;
     if !reply.is_ok() {
         return Err(ClientError::Refused(Box::new(reply.problem()?)));
     }

@@ -83,7 +83,8 @@ impl Client {
         Self { retry, ..self }
     }
 
-    /// Posts one signed message, once. A problem is an answer too: with a receipt it is a rejection, without one the outcome is open.
+    /// Posts one signed message, once. A problem is an answer too: with a receipt it is a rejection, without one the outcome is open. An answer that came with a
+    /// fault of the log is in [`ClientError::Log`].
     pub async fn post(&self, jws: &str) -> Result<Answer, ClientError> {
         Ok(self.try_post(jws, REQUEST_TIMEOUT).await?.answer)
     }
@@ -117,7 +118,8 @@ impl Client {
 
     /// Signs a message, posts it, and tries again with the same bytes while that may help.
     ///
-    /// A rejection is [`ClientError::Rejected`]. After any other error the outcome may be open: send the same message again.
+    /// A rejection is [`ClientError::Rejected`]. A fault of the log is [`ClientError::Log`], with the answer where there was one. After any other error the outcome
+    /// may be open: send the same message again.
     pub async fn send(&self, message: &Message, key: &SigningKey) -> Result<Receipt, ClientError> {
         let (jws, start) = (message.sign(key), Instant::now());
         let mut made = 0;
@@ -166,14 +168,25 @@ impl Client {
         Ok(self.get_reply(path).await?.body)
     }
 
-    /// Verifies a receipt by the clearinghouse's keys and reads it.
+    /// Verifies a receipt by the clearinghouse's keys and reads it, wherever it comes from. Its head of the log is held to the newest one with the next look.
     pub fn verify_receipt(&self, text: &str) -> Result<Receipt, ClientError> {
-        self.trust
-            .receipt(text)
-            .map_err(|e| ClientError::ReceiptInvalid(ReceiptFault::Invalid(e)))
+        if self.seen.is_full() {
+            return Err(ClientError::Unchecked);
+        }
+        let (receipt, heads) = self.read_receipt(text)?;
+        self.seen.note(heads)?;
+        Ok(receipt)
+    }
+
+    fn read_receipt(&self, text: &str) -> Result<(Receipt, Vec<Head>), ClientError> {
+        let mut reader = Reader::new(&self.trust);
+        let read = reader.receipt(text);
+        let (receipt, _) = read.map_err(|e| ClientError::ReceiptInvalid(ReceiptFault::Invalid(e)))?;
+        Ok((receipt, heads(&reader)))
     }
 
     async fn try_post(&self, jws: &str, timeout: Duration) -> Result<Try, ClientError> {
+        self.make_room().await?;
         let reply = self
             .exchange(self.request(Method::POST, "/v1/messages")?.body(jws.to_owned()).timeout(timeout))
             .await?;
@@ -186,29 +199,41 @@ impl Client {
             },
         };
         let mut reader = Reader::new(&self.trust);
-        let (answer, receipt) = settle(answer, Some(&sha256_hex(jws.as_bytes())), &mut reader).map_err(ClientError::ReceiptInvalid)?;
-        self.saw(heads(&reader)).await?;
-        Ok(Try {
-            answer,
-            receipt,
-            retry_after: reply.retry_after,
-        })
+        let settled = settle(answer, Some(&sha256_hex(jws.as_bytes())), &mut reader);
+        let log = self.saw(heads(&reader)).await;
+        let (answer, receipt) = settled.map_err(ClientError::ReceiptInvalid)?;
+        match log {
+            Ok(()) => Ok(Try {
+                answer,
+                receipt,
+                retry_after: reply.retry_after,
+            }),
+            Err(fault) => Err(ClientError::Log {
+                fault,
+                answers: vec![answer],
+            }),
+        }
     }
 
     async fn post_lines(&self, path: &str, body: String, hashes: Option<Vec<String>>) -> Result<Vec<Answer>, ClientError> {
+        self.make_room().await?;
         let reply = self.accepted(self.exchange(self.request(Method::POST, path)?.body(body)).await?)?;
         let (trust, status) = (self.trust.clone(), reply.status);
         // A thousand signatures take 50 ms: not on a thread that others wait for.
         let read = tokio::task::spawn_blocking(move || {
             let mut reader = Reader::new(&trust);
-            reply.lines(hashes.as_deref(), &mut reader).map(|answers| (answers, heads(&reader)))
+            (reply.lines(hashes.as_deref(), &mut reader), heads(&reader))
         });
         let (answers, heads) = read.await.map_err(|_| ClientError::Unexpected {
             status,
             why: "reading it was broken off".into(),
-        })??;
-        self.saw(heads).await?;
-        Ok(answers)
+        })?;
+        let log = self.saw(heads).await;
+        let answers = answers?;
+        match log {
+            Ok(()) => Ok(answers),
+            Err(fault) => Err(ClientError::Log { fault, answers }),
+        }
     }
 
     async fn get_reply(&self, path: &str) -> Result<Reply, ClientError> {
@@ -217,10 +242,15 @@ impl Client {
 
     /// Sends a request when it has a place, and reads the whole answer.
     async fn exchange(&self, request: RequestBuilder) -> Result<Reply, ClientError> {
+        self.exchange_within(request, MAX_ANSWER_BYTES).await
+    }
+
+    /// The same for an answer of at most `most` bytes.
+    async fn exchange_within(&self, request: RequestBuilder, most: usize) -> Result<Reply, ClientError> {
         self.seen.sound()?;
         // It is never closed, so there is always a place in the end.
         let _place = self.places.acquire().await;
-        exchange(request).await
+        exchange(request, most).await
     }
 
     fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, ClientError> {
@@ -242,11 +272,18 @@ impl Client {
             return Ok(reply);
         }
         let problem = reply.problem()?;
-        problem
-            .receipt
-            .iter()
-            .try_for_each(|receipt| self.verify_receipt(receipt).map(drop))?;
-        Err(ClientError::Refused(Box::new(problem)))
+        let receipt = problem.receipt.as_deref().map(|receipt| self.read_receipt(receipt)).transpose()?;
+        match self.seen.note(receipt.into_iter().flat_map(|(_, heads)| heads)) {
+            Ok(()) => Err(ClientError::Refused(Box::new(problem))),
+            Err(fault) => Err(ClientError::Log {
+                fault,
+                answers: vec![Answer {
+                    outcome: None,
+                    receipt: None,
+                    problem: Some(problem),
+                }],
+            }),
+        }
     }
 }
 
@@ -306,8 +343,8 @@ fn verdict(receipt: Option<Receipt>, problem: Option<Problem>) -> Result<Receipt
     }
 }
 
-/// Sends a request and reads the whole answer, up to [`MAX_ANSWER_BYTES`].
-async fn exchange(request: RequestBuilder) -> Result<Reply, ClientError> {
+/// Sends a request and reads the whole answer, up to `most` bytes.
+async fn exchange(request: RequestBuilder, most: usize) -> Result<Reply, ClientError> {
     let mut response = request.send().await.map_err(transport)?;
     let header = |name| {
         response
@@ -325,8 +362,8 @@ async fn exchange(request: RequestBuilder) -> Result<Reply, ClientError> {
         body: Vec::new(),
     };
     while let Some(chunk) = response.chunk().await.map_err(transport)? {
-        if reply.body.len() + chunk.len() > MAX_ANSWER_BYTES {
-            return Err(reply.unexpected("longer than 16 MiB"));
+        if reply.body.len() + chunk.len() > most {
+            return Err(reply.unexpected(format!("longer than {most} bytes")));
         }
         reply.body.extend_from_slice(&chunk);
     }
