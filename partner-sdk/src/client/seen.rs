@@ -294,6 +294,21 @@ mod tests {
     }
 
     #[test]
+    fn a_head_that_is_found_again_still_waits_for_what_another_look_found() {
+        let (seen, now) = (Seen::default(), Instant::now());
+        seen.note([head(3, 1)]).expect("one log");
+        let first = seen.begin(now);
+        seen.note([head(8, 1)]).expect("one log");
+        let second = seen.begin(now);
+        seen.note([head(9, 1)])
+            .and_then(|()| seen.proved(&first, &head(9, 1)))
+            .expect("it goes on");
+        // 8 continues 3, and nobody has held it to 9.
+        seen.proved(&second, &head(8, 1)).expect("it goes on");
+        assert_eq!((last(&seen), waiting(&seen)), (Some(9), vec![8]));
+    }
+
+    #[test]
     fn a_look_takes_nothing_for_proved_that_has_another_root() {
         let (seen, now) = (Seen::default(), Instant::now());
         seen.note([head(3, 1), head(5, 1)]).expect("one log");
