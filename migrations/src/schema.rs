@@ -131,6 +131,7 @@ diesel::table! {
         sha256 -> Text,
         bytes -> Text,
         salt -> Nullable<Text>,
+        leads -> Bool,
     }
 }
 

@@ -256,6 +256,7 @@ fn post(conn: &mut Conn, names: &[&str], entries: &[Entry]) {
         ),
         (message::business_date.eq(&date), message::posted_at.eq(0), message::facts.eq("{}")),
         (message::sha256.eq(""), message::bytes.eq("")),
+        message::leads.eq(true),
         (message::points.eq(0), message::credited.eq(0), message::bonus.eq(0)),
     );
     each_backend!(conn, |c| {

@@ -93,5 +93,11 @@ fn from_proposal_to_first_earn_in_the_sdk() {
         }
     });
     office.approve(&sandbox, &signed).expect("approved");
-    assert_eq!(runtime.block_on(partners).expect("done"), Ok("Accepted Some(2)".to_owned()));
+    assert_eq!(
+        runtime.block_on(partners).expect("done"),
+        Ok(format!(
+            "Accepted Some({})",
+            store::next_seq(&mut sandbox.database().expect("a connection")).expect("read") - 1
+        ))
+    );
 }

@@ -297,6 +297,7 @@ fn nobody_fills_the_trail(backend: Backend) {
         })
         .collect();
     let now = market.world.now().as_microsecond();
+    market.world.alters_rows();
     conn.transaction(|conn| events::append(conn, now, &others)).expect("appended");
     market.act("grocer", Action::Decline, &filed.hash).expect_err("not the proposer's");
     assert_eq!(market.refusals().len(), 30);

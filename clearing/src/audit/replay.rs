@@ -14,8 +14,8 @@ use super::redo;
 
 /// Entries that are read at once.
 const CHUNK: i64 = 1000;
-/// The most messages of one moment that are posted in one transaction.
-const GROUP: usize = 1000;
+/// The most messages of one transaction.
+const GROUP: usize = 10_000;
 
 struct Replay<'a> {
     source: &'a mut Conn,
@@ -126,17 +126,14 @@ impl Replay<'_> {
         Ok(read)
     }
 
-    /// Posts the messages that were posted at one moment, as one group.
+    /// Posts the messages of one transaction, as one group: which lots expire when depends on who comes together.
     fn messages(&mut self, first: &Posted) -> Result<anyhow::Result<Vec<String>>, Stop> {
         self.fill(GROUP)?;
-        let same = |kept: &&Kept| matches!(kept, Kept::Message(raw) if raw.posted.posted_at == first.posted_at);
-        let run = self.waiting.iter().take_while(same).take(GROUP);
-        let raws: Vec<Raw> = run
-            .filter_map(|kept| match kept {
-                Kept::Message(raw) => Some(raw.clone()),
-                _ => None,
-            })
-            .collect();
+        let raws = self.waiting.iter().map_while(|kept| match kept {
+            Kept::Message(raw) if raw.posted.seq == first.seq || !raw.leads => Some(raw.clone()),
+            _ => None,
+        });
+        let raws: Vec<Raw> = raws.take(GROUP).collect();
         let known = self.known()?;
         let verified = kept::verified(self.source, &known.keys, &raws)?;
         let mut batch = Vec::with_capacity(raws.len());

@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::posting::queue::Queue;
 use crate::telemetry;
 use ledger::directory::Directory;
+use ledger::tree::Edge;
 use ledger::{Outcome, Posted, Verified, apply};
 use store::Unready;
 
@@ -132,6 +133,7 @@ pub fn start(
     let writer = Writer {
         url,
         conn: Some(conn),
+        edge: None,
         reference,
         clock,
         news,
@@ -152,6 +154,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 struct Writer {
     url: Url,
     conn: Option<Conn>,
+    /// The edge of the log's tree, as the last transaction on this connection has committed it.
+    edge: Option<Edge>,
     reference: Reference,
     clock: Clock,
     news: watch::Sender<i64>,
@@ -212,7 +216,7 @@ impl Writer {
         let posted = catch_unwind(AssertUnwindSafe(|| self.try_post(messages)));
         let posted = posted.unwrap_or_else(|_| Err(DbError::Corrupt("posting panicked".into()).into()));
         posted.inspect_err(|error| {
-            self.conn = None;
+            (self.conn, self.edge) = (None, None);
             tracing::error!(error = telemetry::chain(error), messages = messages.len(), code = %error.code(), "posting failed");
         })
     }
@@ -224,13 +228,14 @@ impl Writer {
         };
         let (known, clock) = (self.reference.get(), &self.clock);
         let mut phases = Phases::start();
-        let (outcomes, head, directory, newest) = conn.transaction(|conn| -> Result<_, Unready> {
+        let (outcomes, head, directory, newest, edge) = conn.transaction(|conn| -> Result<_, Unready> {
             let mut set = store::load(conn, &known, messages, || clock.now().as_microsecond())?;
             phases.end();
             let outcomes: Vec<Outcome> = messages.iter().map(|message| apply(&mut set, message)).collect();
             phases.end();
             store::persist(conn, &set)?;
-            let grown = store::add_messages(conn, &set)?;
+            let grown = store::add_messages(conn, &set, self.edge.as_ref())?;
+            let edge = grown.as_ref().map(|grown| grown.edge.clone());
             let first = set.changes.messages.first().map_or(i64::MAX, |(posted, _)| posted.seq);
             let before = kept(&outcomes).map(|posted| posted.seq).filter(|seq| *seq < first);
             let mut tree = store::tree(conn, grown, before)?;
@@ -241,8 +246,9 @@ impl Writer {
                 Some(store::events::newest(conn)?)
             };
             phases.end();
-            Ok((outcomes, (tree.size(), tree.root()), set.directory, newest))
+            Ok((outcomes, (tree.size(), tree.root()), set.directory, newest, edge))
         })?;
+        self.edge = edge.or(self.edge.take());
         phases.end();
         phases.log(messages.len());
         if let Some(newest) = newest {

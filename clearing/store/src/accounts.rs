@@ -11,6 +11,7 @@ use migrations::{Conn, DbError, each_backend};
 use partner_sdk::{Amount, Body, MemberNumber, ProgrammeCode};
 
 use super::named::{quote_of, target};
+use super::prepared::{among, one_of, words};
 use super::rows::{HoldRow, LotRow, read};
 use ledger::{AccountKey, Lot, LotKey, Verified, WorkingSet};
 
@@ -156,8 +157,8 @@ pub(super) fn load_accounts(
             // The condition stands as text, not as a value: only so the partial index is used.
             let query = lot::table
                 .filter(lot::programme.eq(programme.as_str()))
-                .filter(lot::member.eq_any(&few))
-                .filter(sql::<Bool>("remaining > 0"));
+                .filter(among(lot::member, few.iter().copied()))
+                .filter(words("remaining > 0"));
             for row in each_backend!(conn, |c| query.load::<LotRow>(c))? {
                 set.load_lot(row.lot()?);
             }
@@ -182,7 +183,7 @@ fn load_rows(conn: &mut Conn, set: &mut WorkingSet, programme: &ProgrammeCode, m
             account::lending_lots,
         ))
         .filter(account::programme.eq(programme.as_str()))
-        .filter(account::member.eq_any(members.iter().map(|(member, _)| member.as_str())));
+        .filter(among(account::member, members.iter().map(|(member, _)| member.as_str())));
     for (member, points, debt, open_lots, lending_lots) in each_backend!(conn, |c| query.load::<(String, i64, i64, i64, i64)>(c))? {
         let key = AccountKey {
             programme: programme.clone(),
@@ -203,8 +204,8 @@ fn load_holds(conn: &mut Conn, set: &mut WorkingSet, programme: &ProgrammeCode, 
     let since = set.due.first().map_or(set.now, |(_, cut_off)| set.now.min(*cut_off));
     let query = hold::table
         .filter(hold::programme.eq(programme.as_str()))
-        .filter(hold::member.eq_any(members))
-        .filter(sql::<Bool>("is_open"))
+        .filter(among(hold::member, members.iter().copied()))
+        .filter(words("is_open"))
         .filter(hold::expires_at.gt(since));
     let mut lots = vec![];
     for row in each_backend!(conn, |c| query.load::<HoldRow>(c))? {
@@ -293,7 +294,7 @@ fn load_named(conn: &mut Conn, set: &mut WorkingSet, lots: &BTreeSet<LotKey>) ->
     let seqs: Vec<i64> = missing.map(|key| key.seq).collect::<BTreeSet<_>>().into_iter().collect();
     // Burns of many small lots, reversed together, may name more lots than one statement can bind.
     for seqs in seqs.chunks(conn.bind_limit() / 2) {
-        let query = lot::table.filter(lot::seq.eq_any(seqs));
+        let query = lot::table.filter(one_of(lot::seq, seqs.iter().copied()));
         for row in each_backend!(conn, |c| query.load::<LotRow>(c))? {
             set.load_lot(row.lot()?);
         }

@@ -21,7 +21,7 @@ const LEFT_OUT: &[(&str, &[&str])] = &[
     ("log_tile", &[]),
     ("head", &["tree_size"]),
     ("entry", &["body"]),
-    ("message", &["salt"]),
+    ("message", &["salt", "leads"]),
 ];
 /// What the night changes without an entry until it has netted the window: which lots and holds it has looked at.
 const BY_NIGHT: &[(&str, &[&str])] = &[("lot", &["due_at"]), ("hold", &["is_open", "lapsed"])];

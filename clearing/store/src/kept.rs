@@ -35,6 +35,8 @@ pub struct Raw {
     pub bytes: String,
     /// The SHA-256 of the signed batch that it came in.
     pub batch: Option<String>,
+    /// Whether it was the first of its transaction.
+    pub leads: bool,
 }
 
 /// An entry that is no message.
@@ -71,15 +73,21 @@ impl Kept {
 pub fn kept(conn: &mut Conn, from: i64, before: i64) -> Result<Vec<Kept>, DbError> {
     let own = PartnerId::clearing();
     let of_messages = message::table
-        .select((POSTED, message::bytes, message::batch))
+        .select((POSTED, message::bytes, message::batch, message::leads))
         .filter(message::seq.ge(from))
         .filter(message::seq.lt(before));
     let mut all = vec![];
-    for (row, bytes, batch) in each_backend!(conn, |c| of_messages.load::<(PostedRow, String, Option<String>)>(c))? {
+    type Row = (PostedRow, String, Option<String>, bool);
+    for (row, bytes, batch, leads) in each_backend!(conn, |c| of_messages.load::<Row>(c))? {
         let posted = row.posted()?;
         all.push(match posted.sender == own {
             true => Kept::Own(posted),
-            false => Kept::Message(Raw { posted, bytes, batch }),
+            false => Kept::Message(Raw {
+                posted,
+                bytes,
+                batch,
+                leads,
+            }),
         });
     }
     let others = entry::table

@@ -3,6 +3,7 @@
 mod accounts;
 pub mod admin;
 pub mod books;
+mod bulk;
 pub mod compare;
 mod directory;
 pub mod documents;
@@ -22,6 +23,7 @@ pub mod people;
 mod persist;
 mod pool;
 pub mod prepaid;
+mod prepared;
 mod proved;
 pub mod queries;
 mod rows;

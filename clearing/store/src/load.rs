@@ -3,9 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use diesel::dsl::sql;
 use diesel::prelude::*;
-use diesel::sql_types::Bool;
 use migrations::schema::{exposure, hold, limit_use, message, position, posting, quote, reversal, settlement_window};
 use migrations::{Conn, DbError, each_backend};
 use partner_sdk::{Body, Currency, MessageId};
@@ -16,6 +14,7 @@ use super::head::{MOST_AT_ONCE, Unready, lock};
 use super::named::{quote_of, target};
 use super::pending::load_pending;
 use super::prepaid::load_blocks;
+use super::prepared::{among, one_of, words};
 use super::rows::{HoldRow, POSTED, PostedRow, QuoteRow, read};
 use ledger::directory::Directory;
 use ledger::timestamp;
@@ -73,7 +72,7 @@ fn unnetted(conn: &mut Conn) -> Result<Vec<(jiff::civil::Date, i64)>, DbError> {
     let rows = settlement_window::table
         .select((settlement_window::business_date, settlement_window::cut_off_at))
         // As text, so that the partial index is used.
-        .filter(sql::<Bool>("state IN ('open', 'closed')"))
+        .filter(words("state IN ('open', 'closed')"))
         .order(settlement_window::business_date);
     let rows: Vec<(String, i64)> = match conn {
         Conn::Sqlite(c) => rows.load(c)?,
@@ -93,7 +92,7 @@ fn load_messages(conn: &mut Conn, set: &mut WorkingSet, batch: &[Arc<Verified>])
     // Another sender's message of the same id does no harm: the set knows them by both.
     let query = message::table
         .select(POSTED)
-        .filter(message::id.eq_any(ids.iter().map(MessageId::as_str)));
+        .filter(among(message::id, ids.iter().map(MessageId::as_str)));
     for row in each_backend!(conn, |c| query.load::<PostedRow>(c))? {
         let posted = row.posted()?;
         set.messages.insert((posted.sender.clone(), posted.id.clone()), Arc::new(posted));
@@ -109,7 +108,7 @@ fn load_quotes(conn: &mut Conn, set: &mut WorkingSet, batch: &[Arc<Verified>]) -
     if quotes.is_empty() {
         return Ok(());
     }
-    let query = quote::table.filter(quote::seq.eq_any(quotes));
+    let query = quote::table.filter(one_of(quote::seq, quotes));
     for row in each_backend!(conn, |c| query.load::<QuoteRow>(c))? {
         let quote = row.quote()?;
         set.quotes.insert(quote.seq, quote);
@@ -123,11 +122,11 @@ fn load_targets(conn: &mut Conn, set: &mut WorkingSet, targets: &[i64]) -> Resul
     if targets.is_empty() {
         return Ok(lots);
     }
-    let query = reversal::table.filter(reversal::seq.eq_any(targets));
+    let query = reversal::table.filter(one_of(reversal::seq, targets.iter().copied()));
     for (seq, points, spend) in each_backend!(conn, |c| query.load::<(i64, i64, i64)>(c))? {
         set.reversals.insert(seq, (points, spend));
     }
-    let query = hold::table.filter(hold::seq.eq_any(targets));
+    let query = hold::table.filter(one_of(hold::seq, targets.iter().copied()));
     for row in each_backend!(conn, |c| query.load::<HoldRow>(c))? {
         set.load_hold(row.hold()?);
     }
@@ -146,8 +145,8 @@ fn load_targets(conn: &mut Conn, set: &mut WorkingSet, targets: &[i64]) -> Resul
             posting::lot_leg,
             posting::amount,
         ))
-        .filter(posting::business_date.eq_any(dates))
-        .filter(posting::seq.eq_any(targets))
+        .filter(among(posting::business_date, dates.iter().map(String::as_str)))
+        .filter(one_of(posting::seq, targets.iter().copied()))
         .filter(posting::lot_seq.is_not_null())
         .order((posting::seq, posting::leg));
     let spending = Line::SPENDING.map(Line::as_str);
@@ -167,11 +166,11 @@ fn load_targets(conn: &mut Conn, set: &mut WorkingSet, targets: &[i64]) -> Resul
 pub(super) const ALL: &str = "";
 
 fn load_limits(conn: &mut Conn, set: &mut WorkingSet, batch: &[Arc<Verified>]) -> Result<(), DbError> {
-    let limited: Vec<i32> = set
+    let limited: Vec<i64> = set
         .directory
         .agreements()
         .filter(|a| a.item.per_member_day.or(a.item.per_partner_day).is_some())
-        .map(|a| a.no)
+        .map(|a| a.no.into())
         .collect();
     let members = batch.iter().filter_map(|v| match &v.message.body {
         Body::Earn { member, .. } | Body::Burn { member, .. } | Body::Authorise { member, .. } | Body::Exchange { member, .. } => {
@@ -185,8 +184,8 @@ fn load_limits(conn: &mut Conn, set: &mut WorkingSet, batch: &[Arc<Verified>]) -
     }
     let query = limit_use::table
         .select((limit_use::agreement, limit_use::member, limit_use::points))
-        .filter(limit_use::agreement.eq_any(limited))
-        .filter(limit_use::member.eq_any(members.into_iter().chain([ALL])))
+        .filter(one_of(limit_use::agreement, limited))
+        .filter(among(limit_use::member, members.into_iter().chain([ALL])))
         .filter(limit_use::business_date.eq(set.window.to_string()));
     for (agreement, member, points) in each_backend!(conn, |c| query.load::<(i32, String, i64)>(c))? {
         let member = if member == ALL {
@@ -205,7 +204,7 @@ pub(super) fn load_positions(conn: &mut Conn, set: &mut WorkingSet, batch: &[Arc
     let issuers = set.directory.programmes.values().map(|p| p.terms.issuer.as_str());
     let funders = set.lots.values().map(|l| l.funder.as_str());
     let parties: BTreeSet<String> = senders.chain(issuers).chain(funders).map(str::to_owned).collect();
-    let query = exposure::table.filter(exposure::partner.eq_any(&parties));
+    let query = exposure::table.filter(among(exposure::partner, parties.iter().map(String::as_str)));
     for (partner, currency, micros) in each_backend!(conn, |c| query.load::<(String, String, i64)>(c))? {
         set.exposure.insert(
             (
@@ -218,8 +217,8 @@ pub(super) fn load_positions(conn: &mut Conn, set: &mut WorkingSet, batch: &[Arc
     let query = position::table
         .select((position::debtor, position::creditor, position::currency, position::micros))
         .filter(position::business_date.eq(set.window.to_string()))
-        .filter(position::debtor.eq_any(&parties))
-        .filter(position::creditor.eq_any(&parties));
+        .filter(among(position::debtor, parties.iter().map(String::as_str)))
+        .filter(among(position::creditor, parties.iter().map(String::as_str)));
     for (debtor, creditor, currency, micros) in each_backend!(conn, |c| query.load::<(String, String, String, i64)>(c))? {
         let pair = (
             read(&debtor, "position.debtor")?,

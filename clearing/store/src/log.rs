@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::prelude::*;
-use diesel::upsert::excluded;
 use ledger::WorkingSet;
 use ledger::tree::{Edge, EdgeError, Grown};
 use migrations::schema::{document, entry, head, log_tile, message};
@@ -14,6 +13,7 @@ use partner_sdk::log::paths::{Fetched, Tree, for_inclusion, for_root};
 use partner_sdk::log::tile::Tile;
 use settlement::WINDOW;
 
+use super::bulk::{Bulk, row};
 use super::documents::ENTRY as DOCUMENT;
 use super::head::lock;
 use super::rows::{POSTED, PostedRow};
@@ -33,26 +33,28 @@ pub fn grow(conn: &mut Conn) -> Result<bool, DbError> {
     }
     conn.transaction(|conn| {
         let next_seq = lock(conn)?.next_seq;
-        Ok(grow_to(conn, next_seq, &[])?.is_some())
+        Ok(grow_to(conn, next_seq, &[], None)?.is_some())
     })
 }
 
-/// Adds the messages of a working set that was persisted to the tree, in the same transaction. Returns how it has grown.
-pub fn add_messages(conn: &mut Conn, set: &WorkingSet) -> Result<Option<Grown>, DbError> {
+/// Adds the messages of a working set that was persisted to the tree, in the same transaction. Returns how it has grown. `known` is the edge that a transaction before
+/// has left, if any: where it is the tree's still, it needn't be read.
+pub fn add_messages(conn: &mut Conn, set: &WorkingSet, known: Option<&Edge>) -> Result<Option<Grown>, DbError> {
     let messages = &set.changes.messages;
     if messages.is_empty() {
         return Ok(None);
     }
     let leaves = messages.iter().map(|(posted, _)| Hash::leaf(ledger::entry(posted).as_bytes()));
-    grow_to(conn, set.next_seq, &leaves.collect::<Vec<_>>())
+    grow_to(conn, set.next_seq, &leaves.collect::<Vec<_>>(), known)
 }
 
 /// Makes the tree one of all entries before `next_seq`, the last of which have the leaves that are `known`; for a transaction that has locked `head`. `None` where it
 /// was that already.
-fn grow_to(conn: &mut Conn, next_seq: i64, known: &[Hash]) -> Result<Option<Grown>, DbError> {
+fn grow_to(conn: &mut Conn, next_seq: i64, known: &[Hash], last: Option<&Edge>) -> Result<Option<Grown>, DbError> {
     let size: i64 = each_backend!(conn, |c| head::table.select(head::tree_size).first(c))?;
     let first_known = next_seq - i64::try_from(known.len()).map_err(|_| DbError::Corrupt("too many entries".into()))?;
-    let mut edge = edge(conn, size)?;
+    let last = last.filter(|last| i64::try_from(last.size()) == Ok(size)).cloned();
+    let mut edge = last.map_or_else(|| edge(conn, size), Ok)?;
     let mut grown: Option<Grown> = None;
     let mut from = size + 1;
     while from < first_known {
@@ -83,28 +85,21 @@ fn edge(conn: &mut Conn, size: i64) -> Result<Edge, DbError> {
     Edge::new(size, tiles).map_err(|error| DbError::Corrupt(format!("the log's tree: {error}")))
 }
 
+const TILES: Bulk<3> = Bulk {
+    table: "log_tile",
+    columns: ["level", "no", "hashes"],
+    conflict: "ON CONFLICT (level, no) DO UPDATE SET hashes = excluded.hashes",
+};
+
 fn add(conn: &mut Conn, edge: &Edge, leaves: &[Hash]) -> Result<Grown, DbError> {
     let grown = edge
         .append(leaves)
         .map_err(|error| DbError::Corrupt(format!("the log's tree: {error}")))?;
-    let rows: Vec<_> = grown
-        .tiles
-        .iter()
-        .map(|(tile, hashes)| {
-            let hashes: Vec<u8> = hashes.iter().flat_map(|hash| *hash.as_bytes()).collect();
-            (
-                log_tile::level.eq(i32::from(tile.level())),
-                log_tile::no.eq(no(*tile)),
-                log_tile::hashes.eq(hashes),
-            )
-        })
-        .collect();
-    each_backend!(conn, |c| diesel::insert_into(log_tile::table)
-        .values(rows)
-        .on_conflict((log_tile::level, log_tile::no))
-        .do_update()
-        .set(log_tile::hashes.eq(excluded(log_tile::hashes)))
-        .execute(c))?;
+    let row = |(tile, hashes): (&Tile, &Vec<Hash>)| {
+        let hashes: Vec<u8> = hashes.iter().flat_map(|hash| *hash.as_bytes()).collect();
+        row![i32::from(tile.level()), no(*tile), hashes]
+    };
+    TILES.write(conn, &grown.tiles.iter().map(row).collect::<Vec<_>>())?;
     Ok(grown)
 }
 

@@ -3,18 +3,15 @@
 use std::collections::BTreeMap;
 
 use diesel::prelude::*;
-use diesel::upsert::excluded;
 use jiff::civil::Date;
-use migrations::schema::{
-    account, exposure, head, hold, holders, limit_use, lot, message, position, posting, quote, reversal, signed_batch,
-};
+use migrations::schema::{head, hold, holders, quote, signed_batch};
 use migrations::{Conn, DbError, each_backend};
-use partner_sdk::{Currency, PartnerId};
 
+use super::bulk::{Bulk, Value, row};
 use super::events::{self, NewEvent};
 use super::load::ALL;
-use super::rows::{HoldRow, LotRow, NewMessage, NewPosting, QuoteRow};
-use ledger::{Hold, Posted, Posting, Quote, Signed, WorkingSet};
+use super::rows::text_of_lots;
+use ledger::{Hold, Lot, Posted, Posting, Quote, Signed, WorkingSet};
 
 /// Persists the changes of a working set in the transaction that loaded it. The log's tree is left to [`add_messages`](super::add_messages), or to whoever grows it next.
 pub fn persist(conn: &mut Conn, set: &WorkingSet) -> Result<(), DbError> {
@@ -50,14 +47,47 @@ macro_rules! in_chunks {
     }};
 }
 
+const MESSAGES: Bulk<25> = Bulk {
+    table: "message",
+    columns: [
+        "seq",
+        "sender",
+        "id",
+        "kind",
+        "business_date",
+        "posted_at",
+        "code",
+        "field",
+        "facts",
+        "programme",
+        "member",
+        "points",
+        "spend",
+        "to_programme",
+        "to_member",
+        "credited",
+        "bonus",
+        "agreement",
+        "rate",
+        "bonus_rate",
+        "batch",
+        "sha256",
+        "bytes",
+        "salt",
+        "leads",
+    ],
+    conflict: "",
+};
+
 fn write_messages(conn: &mut Conn, messages: &[(std::sync::Arc<Posted>, Signed)]) -> Result<(), DbError> {
     let dates: Vec<String> = messages.iter().map(|(posted, _)| posted.window.to_string()).collect();
-    let rows: Vec<NewMessage<'_>> = messages
+    let rows: Vec<_> = messages
         .iter()
         .zip(&dates)
-        .map(|((posted, signed), date)| new_message(posted, signed, date))
+        .enumerate()
+        .map(|(no, ((posted, signed), date))| message_row(posted, signed, date, no == 0))
         .collect();
-    in_chunks!(conn, rows, 24, |c, chunk| diesel::insert_into(message::table).values(chunk));
+    MESSAGES.write(conn, &rows)?;
     let batches: BTreeMap<&str, _> = messages
         .iter()
         .filter_map(|(_, s)| s.batch.as_ref())
@@ -77,123 +107,151 @@ fn write_messages(conn: &mut Conn, messages: &[(std::sync::Arc<Posted>, Signed)]
     Ok(())
 }
 
-fn new_message<'a>(posted: &'a Posted, signed: &'a Signed, business_date: &'a str) -> NewMessage<'a> {
+fn message_row<'a>(posted: &'a Posted, signed: &'a Signed, business_date: &'a str, leads: bool) -> [Value<'a>; 25] {
     let moved = &posted.moved;
-    NewMessage {
-        seq: posted.seq,
-        sender: posted.sender.as_str(),
-        id: posted.id.as_str(),
-        kind: &posted.kind,
+    // Pairs of strings always serialize.
+    let facts = match posted.facts.is_empty() {
+        true => Value::from("[]"),
+        false => Value::from(serde_json::to_string(&posted.facts).unwrap_or_default()),
+    };
+    row![
+        posted.seq,
+        posted.sender.as_str(),
+        posted.id.as_str(),
+        posted.kind.as_str(),
         business_date,
-        posted_at: posted.posted_at,
-        code: posted.code.map(partner_sdk::Code::as_str),
-        field: posted.field.as_deref(),
-        // Pairs of strings always serialize.
-        facts: if posted.facts.is_empty() {
-            "[]".to_owned()
-        } else {
-            serde_json::to_string(&posted.facts).unwrap_or_default()
-        },
-        programme: moved.account.as_ref().map(|a| a.programme.as_str()),
-        member: moved.account.as_ref().map(|a| a.member.as_str()),
-        points: moved.points,
-        spend: moved.spend,
-        to_programme: moved.to_account.as_ref().map(|a| a.programme.as_str()),
-        to_member: moved.to_account.as_ref().map(|a| a.member.as_str()),
-        credited: moved.credited,
-        bonus: moved.bonus,
-        agreement: moved.agreement,
-        rate: moved.rate,
-        bonus_rate: moved.bonus_rate,
-        batch: signed.batch.as_ref().map(|b| b.sha256.as_str()),
-        sha256: &posted.sha256,
-        bytes: &signed.bytes,
-        salt: posted.salt.map(|salt| salt.to_string()),
-    }
+        posted.posted_at,
+        posted.code.map(partner_sdk::Code::as_str),
+        posted.field.as_deref(),
+        facts,
+        moved.account.as_ref().map(|a| a.programme.as_str()),
+        moved.account.as_ref().map(|a| a.member.as_str()),
+        moved.points,
+        moved.spend,
+        moved.to_account.as_ref().map(|a| a.programme.as_str()),
+        moved.to_account.as_ref().map(|a| a.member.as_str()),
+        moved.credited,
+        moved.bonus,
+        moved.agreement,
+        moved.rate,
+        moved.bonus_rate,
+        signed.batch.as_ref().map(|b| b.sha256.as_str()),
+        posted.sha256.as_str(),
+        &*signed.bytes,
+        posted.salt.map(|salt| salt.to_string()),
+        leads,
+    ]
 }
+
+const POSTINGS: Bulk<13> = Bulk {
+    table: "posting",
+    columns: [
+        "business_date",
+        "seq",
+        "leg",
+        "kind",
+        "unit",
+        "debit",
+        "credit",
+        "amount",
+        "points",
+        "price",
+        "agreement",
+        "lot_seq",
+        "lot_leg",
+    ],
+    conflict: "",
+};
 
 fn write_postings(conn: &mut Conn, set: &WorkingSet) -> Result<(), DbError> {
     let windows = set.due.iter().map(|(window, _)| *window).chain([set.window]);
     let dates: BTreeMap<Date, String> = windows.map(|window| (window, window.to_string())).collect();
     let postings = set.changes.postings.iter();
-    let rows: Vec<NewPosting<'_>> = postings.filter_map(|p| Some(NewPosting::of(p, dates.get(&p.window)?))).collect();
-    in_chunks!(conn, rows, 13, |c, chunk| diesel::insert_into(posting::table).values(chunk));
-    Ok(())
+    let rows: Vec<_> = postings.filter_map(|p| Some(posting_row(p, dates.get(&p.window)?))).collect();
+    POSTINGS.write(conn, &rows)
 }
 
-impl<'a> NewPosting<'a> {
-    fn of(posting: &'a Posting, business_date: &'a str) -> Self {
-        Self {
-            business_date,
-            seq: posting.seq,
-            leg: posting.leg,
-            kind: posting.line.as_str(),
-            unit: &posting.unit,
-            debit: &posting.debit,
-            credit: &posting.credit,
-            amount: posting.amount,
-            points: posting.points,
-            price: posting.price,
-            agreement: posting.agreement,
-            lot_seq: posting.lot.map(|l| l.seq),
-            lot_leg: posting.lot.map(|l| l.leg),
-        }
-    }
+fn posting_row<'a>(posting: &'a Posting, business_date: &'a str) -> [Value<'a>; 13] {
+    row![
+        business_date,
+        posting.seq,
+        posting.leg,
+        posting.line.as_str(),
+        posting.unit.as_str(),
+        posting.debit.as_str(),
+        posting.credit.as_str(),
+        posting.amount,
+        posting.points,
+        posting.price,
+        posting.agreement,
+        posting.lot.map(|l| l.seq),
+        posting.lot.map(|l| l.leg),
+    ]
 }
+
+const ACCOUNTS: Bulk<6> = Bulk {
+    table: "account",
+    columns: ["programme", "member", "points", "debt", "open_lots", "lending_lots"],
+    conflict: "ON CONFLICT (programme, member) DO UPDATE SET points = excluded.points, debt = excluded.debt, open_lots = excluded.open_lots, \
+               lending_lots = excluded.lending_lots",
+};
+const LOTS: Bulk<19> = Bulk {
+    table: "lot",
+    columns: [
+        "seq",
+        "leg",
+        "programme",
+        "member",
+        "agreement",
+        "funder",
+        "price",
+        "currency",
+        "at_redemption",
+        "prepaid",
+        "issued",
+        "remaining",
+        "charged",
+        "reversed",
+        "expired",
+        "expired_paid",
+        "lent",
+        "expires_at",
+        "due_at",
+    ],
+    conflict: "ON CONFLICT (seq, leg) DO UPDATE SET remaining = excluded.remaining, charged = excluded.charged, reversed = excluded.reversed, \
+               expired = excluded.expired, expired_paid = excluded.expired_paid, lent = excluded.lent, due_at = excluded.due_at",
+};
+const HOLDS: Bulk<8> = Bulk {
+    table: "hold",
+    columns: ["seq", "programme", "member", "points", "lots", "expires_at", "is_open", "lapsed"],
+    conflict: "",
+};
 
 /// Accounts, lots and holds.
 fn write_points(conn: &mut Conn, set: &WorkingSet) -> Result<(), DbError> {
     let changed = set.changes.accounts.iter().filter_map(|key| Some((key, set.accounts.get(key)?)));
     let rows: Vec<_> = changed
         .map(|(key, a)| {
-            (
-                account::programme.eq(key.programme.as_str()),
-                account::member.eq(key.member.as_str()),
-                account::points.eq(a.points),
-                account::debt.eq(a.debt),
-                account::open_lots.eq(a.open_lots),
-                account::lending_lots.eq(a.lending_lots),
-            )
+            row![
+                key.programme.as_str(),
+                key.member.as_str(),
+                a.points,
+                a.debt,
+                a.open_lots,
+                a.lending_lots
+            ]
         })
         .collect();
-    in_chunks!(conn, rows, 6, |c, chunk| {
-        let insert = diesel::insert_into(account::table)
-            .values(chunk.to_vec())
-            .on_conflict((account::programme, account::member));
-        insert.do_update().set((
-            account::points.eq(excluded(account::points)),
-            account::debt.eq(excluded(account::debt)),
-            account::open_lots.eq(excluded(account::open_lots)),
-            account::lending_lots.eq(excluded(account::lending_lots)),
-        ))
-    });
-    let rows: Vec<LotRow> = set
-        .changes
-        .lots
-        .iter()
-        .filter_map(|key| set.lots.get(key))
-        .map(LotRow::of)
-        .collect();
-    in_chunks!(conn, rows, 19, |c, chunk| {
-        let insert = diesel::insert_into(lot::table).values(chunk).on_conflict((lot::seq, lot::leg));
-        insert.do_update().set((
-            lot::remaining.eq(excluded(lot::remaining)),
-            lot::charged.eq(excluded(lot::charged)),
-            lot::reversed.eq(excluded(lot::reversed)),
-            lot::expired.eq(excluded(lot::expired)),
-            lot::expired_paid.eq(excluded(lot::expired_paid)),
-            lot::lent.eq(excluded(lot::lent)),
-            lot::due_at.eq(excluded(lot::due_at)),
-        ))
-    });
+    ACCOUNTS.write(conn, &rows)?;
+    let changed = set.changes.lots.iter().filter_map(|key| set.lots.get(key));
+    LOTS.write(conn, &changed.map(lot_row).collect::<Vec<_>>())?;
     let (new, old): (Vec<&Hold>, Vec<&Hold>) = set
         .changes
         .holds
         .iter()
         .filter_map(|seq| set.holds.get(seq))
         .partition(|hold| is_new(set, hold.seq));
-    let rows: Vec<HoldRow> = new.into_iter().map(HoldRow::of).collect();
-    in_chunks!(conn, rows, 8, |c, chunk| diesel::insert_into(hold::table).values(chunk));
+    HOLDS.write(conn, &new.into_iter().map(hold_row).collect::<Vec<_>>())?;
     // One that was there before is only ever closed.
     let closed: Vec<i64> = old.iter().map(|hold| hold.seq).collect();
     in_chunks!(conn, closed, 1, |c, chunk| diesel::update(
@@ -203,17 +261,99 @@ fn write_points(conn: &mut Conn, set: &WorkingSet) -> Result<(), DbError> {
     Ok(())
 }
 
+fn lot_row(lot: &Lot) -> [Value<'_>; 19] {
+    row![
+        lot.key.seq,
+        lot.key.leg,
+        lot.account.programme.as_str(),
+        lot.account.member.as_str(),
+        lot.agreement,
+        lot.funder.as_str(),
+        lot.price.0,
+        lot.currency.as_str(),
+        lot.at_redemption,
+        lot.prepaid,
+        lot.issued,
+        lot.remaining,
+        lot.charged,
+        lot.reversed,
+        lot.expired,
+        lot.expired_paid,
+        lot.lent,
+        lot.expires_at,
+        lot.due_at,
+    ]
+}
+
+fn hold_row(hold: &Hold) -> [Value<'_>; 8] {
+    row![
+        hold.seq,
+        hold.account.programme.as_str(),
+        hold.account.member.as_str(),
+        hold.points,
+        text_of_lots(&hold.lots),
+        hold.expires_at,
+        hold.open,
+        hold.lapsed,
+    ]
+}
+
 /// Whether a message of this batch made it.
 fn is_new(set: &WorkingSet, seq: i64) -> bool {
     set.changes.messages.first().is_some_and(|(posted, _)| seq >= posted.seq)
+}
+
+const QUOTES: Bulk<12> = Bulk {
+    table: "quote",
+    columns: [
+        "seq",
+        "programme",
+        "to_programme",
+        "offered",
+        "points",
+        "credited",
+        "bonus",
+        "agreement",
+        "rate",
+        "bonus_rate",
+        "expires_at",
+        "is_open",
+    ],
+    conflict: "",
+};
+const REVERSALS: Bulk<3> = Bulk {
+    table: "reversal",
+    columns: ["seq", "points", "spend"],
+    conflict: "ON CONFLICT (seq) DO UPDATE SET points = excluded.points, spend = excluded.spend",
+};
+const LIMITS: Bulk<4> = Bulk {
+    table: "limit_use",
+    columns: ["agreement", "member", "business_date", "points"],
+    conflict: "ON CONFLICT (agreement, member, business_date) DO UPDATE SET points = excluded.points",
+};
+
+fn quote_row(quote: &Quote) -> [Value<'_>; 12] {
+    row![
+        quote.seq,
+        quote.programme.as_str(),
+        quote.to_programme.as_str(),
+        quote.offered,
+        quote.points,
+        quote.credited,
+        quote.bonus,
+        quote.agreement,
+        quote.rate,
+        quote.bonus_rate,
+        quote.expires_at,
+        quote.open,
+    ]
 }
 
 /// Quotes, how much of targets is reversed, and how much of limits is used.
 fn write_marks(conn: &mut Conn, set: &WorkingSet) -> Result<(), DbError> {
     let changed = set.changes.quotes.iter().filter_map(|seq| set.quotes.get(seq));
     let (new, old): (Vec<&Quote>, Vec<&Quote>) = changed.partition(|quote| is_new(set, quote.seq));
-    let rows: Vec<QuoteRow> = new.into_iter().map(QuoteRow::of).collect();
-    in_chunks!(conn, rows, 12, |c, chunk| diesel::insert_into(quote::table).values(chunk));
+    QUOTES.write(conn, &new.into_iter().map(quote_row).collect::<Vec<_>>())?;
     // One that was there before is only ever used.
     let used: Vec<i64> = old.iter().map(|quote| quote.seq).collect();
     in_chunks!(conn, used, 1, |c, chunk| diesel::update(
@@ -221,36 +361,14 @@ fn write_marks(conn: &mut Conn, set: &WorkingSet) -> Result<(), DbError> {
     )
     .set(quote::is_open.eq(false)));
     let changed = set.changes.reversals.iter().filter_map(|seq| Some((seq, set.reversals.get(seq)?)));
-    let rows: Vec<_> = changed
-        .map(|(seq, (points, spend))| (reversal::seq.eq(*seq), reversal::points.eq(*points), reversal::spend.eq(*spend)))
-        .collect();
-    in_chunks!(conn, rows, 3, |c, chunk| {
-        let insert = diesel::insert_into(reversal::table)
-            .values(chunk.to_vec())
-            .on_conflict(reversal::seq);
-        insert.do_update().set((
-            reversal::points.eq(excluded(reversal::points)),
-            reversal::spend.eq(excluded(reversal::spend)),
-        ))
-    });
+    let rows: Vec<_> = changed.map(|(seq, (points, spend))| row![*seq, *points, *spend]).collect();
+    REVERSALS.write(conn, &rows)?;
     let date = set.window.to_string();
     let changed = set.changes.limit_use.iter().filter_map(|key| Some((key, set.limit_use.get(key)?)));
     let rows: Vec<_> = changed
-        .map(|((no, member), points)| {
-            (
-                limit_use::agreement.eq(*no),
-                limit_use::member.eq(member.as_ref().map_or(ALL, |m| m.as_str())),
-                limit_use::business_date.eq(date.as_str()),
-                limit_use::points.eq(*points),
-            )
-        })
+        .map(|((no, member), points)| row![*no, member.as_ref().map_or(ALL, |m| m.as_str()), date.as_str(), *points])
         .collect();
-    in_chunks!(conn, rows, 4, |c, chunk| {
-        let insert = diesel::insert_into(limit_use::table).values(chunk.to_vec());
-        let conflict = insert.on_conflict((limit_use::agreement, limit_use::member, limit_use::business_date));
-        conflict.do_update().set(limit_use::points.eq(excluded(limit_use::points)))
-    });
-    Ok(())
+    LIMITS.write(conn, &rows)
 }
 
 /// How many accounts of each programme hold something, where that changed.
@@ -268,64 +386,42 @@ fn write_holders(conn: &mut Conn, set: &WorkingSet) -> Result<(), DbError> {
     Ok(())
 }
 
-/// Positions of the window, and exposures.
+const POSITION: [&str; 5] = ["business_date", "debtor", "creditor", "currency", "micros"];
+const POSITIONS: Bulk<5> = Bulk {
+    table: "position",
+    columns: POSITION,
+    conflict: "ON CONFLICT (business_date, debtor, creditor, currency) DO UPDATE SET micros = excluded.micros",
+};
+/// What is added to positions that this transaction hasn't read.
+const LATE: Bulk<5> = Bulk {
+    table: "position",
+    columns: POSITION,
+    conflict: "ON CONFLICT (business_date, debtor, creditor, currency) DO UPDATE SET micros = position.micros + excluded.micros",
+};
+const EXPOSURES: Bulk<3> = Bulk {
+    table: "exposure",
+    columns: ["partner", "currency", "micros"],
+    conflict: "ON CONFLICT (partner, currency) DO UPDATE SET micros = excluded.micros",
+};
+
+/// Positions of the window, what the expiry of lots adds to those of windows that are closed and not netted, and exposures.
 fn write_money(conn: &mut Conn, set: &WorkingSet) -> Result<(), DbError> {
     let date = set.window.to_string();
     let changed = set.changes.positions.iter().filter_map(|key| Some((key, set.positions.get(key)?)));
     let rows: Vec<_> = changed
-        .map(|((debtor, creditor, currency), micros)| {
-            (
-                position::business_date.eq(date.as_str()),
-                position::debtor.eq(debtor.as_str()),
-                position::creditor.eq(creditor.as_str()),
-                position::currency.eq(currency.as_str()),
-                position::micros.eq(*micros),
-            )
+        .map(|((debtor, creditor, currency), micros)| row![date.as_str(), debtor.as_str(), creditor.as_str(), currency.as_str(), *micros])
+        .collect();
+    POSITIONS.write(conn, &rows)?;
+    let late = set.changes.late.iter();
+    let rows: Vec<_> = late
+        .map(|((date, debtor, creditor, currency), micros)| {
+            row![date.to_string(), debtor.as_str(), creditor.as_str(), currency.as_str(), *micros]
         })
         .collect();
-    in_chunks!(conn, rows, 5, |c, chunk| {
-        let insert = diesel::insert_into(position::table).values(chunk.to_vec());
-        let conflict = insert.on_conflict((position::business_date, position::debtor, position::creditor, position::currency));
-        conflict.do_update().set(position::micros.eq(excluded(position::micros)))
-    });
-    write_late(conn, set)?;
+    LATE.write(conn, &rows)?;
     let changed = set.changes.exposure.iter().filter_map(|key| Some((key, set.exposure.get(key)?)));
     let rows: Vec<_> = changed
-        .map(|((partner, currency), micros)| {
-            (
-                exposure::partner.eq(partner.as_str()),
-                exposure::currency.eq(currency.as_str()),
-                exposure::micros.eq(*micros),
-            )
-        })
+        .map(|((partner, currency), micros)| row![partner.as_str(), currency.as_str(), *micros])
         .collect();
-    in_chunks!(conn, rows, 3, |c, chunk| {
-        let insert = diesel::insert_into(exposure::table)
-            .values(chunk.to_vec())
-            .on_conflict((exposure::partner, exposure::currency));
-        insert.do_update().set(exposure::micros.eq(excluded(exposure::micros)))
-    });
-    Ok(())
-}
-
-/// What the expiry of lots adds to positions of windows that are closed and not netted.
-fn write_late(conn: &mut Conn, set: &WorkingSet) -> Result<(), DbError> {
-    let row = |((date, debtor, creditor, currency), micros): (&(Date, PartnerId, PartnerId, Currency), &i64)| {
-        (
-            position::business_date.eq(date.to_string()),
-            position::debtor.eq(debtor.to_string()),
-            position::creditor.eq(creditor.to_string()),
-            position::currency.eq(currency.to_string()),
-            position::micros.eq(*micros),
-        )
-    };
-    let rows: Vec<_> = set.changes.late.iter().map(row).collect();
-    in_chunks!(conn, rows, 5, |c, chunk| {
-        let insert = diesel::insert_into(position::table).values(chunk.to_vec());
-        let conflict = insert.on_conflict((position::business_date, position::debtor, position::creditor, position::currency));
-        conflict
-            .do_update()
-            .set(position::micros.eq(position::micros + excluded(position::micros)))
-    });
-    Ok(())
+    EXPOSURES.write(conn, &rows)
 }

@@ -9,6 +9,7 @@ use migrations::schema::prepaid;
 use migrations::{Conn, DbError, each_backend};
 use partner_sdk::Body;
 
+use super::prepared::among;
 use super::rows::read;
 use ledger::directory::Directory;
 use ledger::{Block, Verified, WorkingSet};
@@ -37,7 +38,7 @@ pub(super) fn load_blocks(conn: &mut Conn, set: &mut WorkingSet, batch: &[Arc<Ve
     if senders.is_empty() || !any(&set.directory) {
         return Ok(());
     }
-    let query = prepaid::table.filter(prepaid::partner.eq_any(senders));
+    let query = prepaid::table.filter(among(prepaid::partner, senders));
     for row in each_backend!(conn, |c| query.load::<Row>(c))? {
         let block = block(row)?;
         set.blocks.insert(block.agreement, block);

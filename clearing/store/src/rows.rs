@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 use migrations::DbError;
-use migrations::schema::{hold, lot, message, posting, quote};
+use migrations::schema::message;
 use partner_sdk::{Code, Currency, Money};
 
 use ledger::{AccountKey, Hold, Lot, LotKey, Moved, Posted, Quote};
@@ -84,55 +84,7 @@ impl PostedRow {
     }
 }
 
-#[derive(Insertable)]
-#[diesel(table_name = message, treat_none_as_default_value = false)]
-pub(super) struct NewMessage<'a> {
-    pub seq: i64,
-    pub sender: &'a str,
-    pub id: &'a str,
-    pub kind: &'a str,
-    pub business_date: &'a str,
-    pub posted_at: i64,
-    pub code: Option<&'static str>,
-    pub field: Option<&'a str>,
-    pub facts: String,
-    pub programme: Option<&'a str>,
-    pub member: Option<&'a str>,
-    pub points: i64,
-    pub spend: Option<i64>,
-    pub to_programme: Option<&'a str>,
-    pub to_member: Option<&'a str>,
-    pub credited: i64,
-    pub bonus: i64,
-    pub agreement: Option<i32>,
-    pub rate: Option<i32>,
-    pub bonus_rate: Option<i32>,
-    pub batch: Option<&'a str>,
-    pub sha256: &'a str,
-    pub bytes: &'a str,
-    pub salt: Option<String>,
-}
-
-#[derive(Insertable)]
-#[diesel(table_name = posting, treat_none_as_default_value = false)]
-pub(super) struct NewPosting<'a> {
-    pub business_date: &'a str,
-    pub seq: i64,
-    pub leg: i32,
-    pub kind: &'static str,
-    pub unit: &'a str,
-    pub debit: &'a str,
-    pub credit: &'a str,
-    pub amount: i64,
-    pub points: i64,
-    pub price: i64,
-    pub agreement: Option<i32>,
-    pub lot_seq: Option<i64>,
-    pub lot_leg: Option<i32>,
-}
-
-#[derive(Queryable, Insertable)]
-#[diesel(table_name = lot, treat_none_as_default_value = false)]
+#[derive(Queryable)]
 pub(super) struct LotRow {
     seq: i64,
     leg: i32,
@@ -183,34 +135,9 @@ impl LotRow {
             due_at: self.due_at,
         })
     }
-
-    pub(super) fn of(lot: &Lot) -> Self {
-        Self {
-            seq: lot.key.seq,
-            leg: lot.key.leg,
-            programme: lot.account.programme.as_str().to_owned(),
-            member: lot.account.member.as_str().to_owned(),
-            agreement: lot.agreement,
-            funder: lot.funder.as_str().to_owned(),
-            price: lot.price.0,
-            currency: lot.currency.as_str().to_owned(),
-            at_redemption: lot.at_redemption,
-            prepaid: lot.prepaid,
-            issued: lot.issued,
-            remaining: lot.remaining,
-            charged: lot.charged,
-            reversed: lot.reversed,
-            expired: lot.expired,
-            expired_paid: lot.expired_paid,
-            lent: lot.lent,
-            expires_at: lot.expires_at,
-            due_at: lot.due_at,
-        }
-    }
 }
 
-#[derive(Queryable, Insertable)]
-#[diesel(table_name = hold, treat_none_as_default_value = false)]
+#[derive(Queryable)]
 pub(super) struct HoldRow {
     seq: i64,
     programme: String,
@@ -235,7 +162,7 @@ pub(super) fn held_lots(text: &str) -> Result<Vec<(LotKey, i64)>, DbError> {
         .collect()
 }
 
-fn text_of_lots(lots: &[(LotKey, i64)]) -> String {
+pub(super) fn text_of_lots(lots: &[(LotKey, i64)]) -> String {
     let one = |(lot, points): &(LotKey, i64)| format!("{}.{}:{points}", lot.seq, lot.leg);
     lots.iter().map(one).collect::<Vec<_>>().join(" ")
 }
@@ -256,23 +183,9 @@ impl HoldRow {
             lapsed: self.lapsed,
         })
     }
-
-    pub(super) fn of(hold: &Hold) -> Self {
-        Self {
-            seq: hold.seq,
-            programme: hold.account.programme.as_str().to_owned(),
-            member: hold.account.member.as_str().to_owned(),
-            points: hold.points,
-            lots: text_of_lots(&hold.lots),
-            expires_at: hold.expires_at,
-            is_open: hold.open,
-            lapsed: hold.lapsed,
-        }
-    }
 }
 
-#[derive(Queryable, Insertable)]
-#[diesel(table_name = quote, treat_none_as_default_value = false)]
+#[derive(Queryable)]
 pub(super) struct QuoteRow {
     seq: i64,
     programme: String,
@@ -304,22 +217,5 @@ impl QuoteRow {
             expires_at: self.expires_at,
             open: self.is_open,
         })
-    }
-
-    pub(super) fn of(quote: &Quote) -> Self {
-        Self {
-            seq: quote.seq,
-            programme: quote.programme.as_str().to_owned(),
-            to_programme: quote.to_programme.as_str().to_owned(),
-            offered: quote.offered,
-            points: quote.points,
-            credited: quote.credited,
-            bonus: quote.bonus,
-            agreement: quote.agreement,
-            rate: quote.rate,
-            bonus_rate: quote.bonus_rate,
-            expires_at: quote.expires_at,
-            is_open: quote.open,
-        }
     }
 }

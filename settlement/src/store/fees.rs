@@ -112,6 +112,7 @@ fn insert_message(conn: &mut Conn, date: Date, seq: i64, posted_at: i64) -> Resu
         message::sha256.eq(""),
         message::bytes.eq(""),
         message::salt.eq(super::entries::salt()?.to_string()),
+        message::leads.eq(true),
     );
     each_backend!(conn, |c| diesel::insert_into(message::table).values(row).execute(c))?;
     Ok(())
