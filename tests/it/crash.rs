@@ -3,17 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use clearing::audit::{self, Depth};
 use clearing::clock::Clock;
 use clearing::commands::demo::sandbox::Sandbox;
 use ledger::network::Network;
+use partner_sdk::KeyId;
 use partner_sdk::client::Client;
 use store::books;
 use tests::child::Child;
 use tests::load::{Draw, Load, MEMBERS, Sent, send_again};
 use tests::postgres::Cluster;
+use tests::{Backend, on_both};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_clearing-under-test");
 const POOL: &str = include_str!("networks/pool.toml");
+
+on_both!(two_at_work_are_killed_200_times);
 
 fn sandbox(folder: &Path, database: &str) -> Sandbox {
     let network = POOL.replace("expires_after = \"1 day\"", "expires_after = \"12 months\"");
@@ -99,6 +104,43 @@ fn the_server_is_killed_50_times() {
     let child = Child::serve(PROGRAM, folder.path());
     runtime.block_on(assert_each_counts_once(&sandbox, &child.base, &all));
     child.kill_9();
+}
+
+/// Two processes on one database are killed a hundred times each: one while both are at work, the other while it works on alone.
+fn two_at_work_are_killed_200_times(backend: Backend) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let sandbox = sandbox(folder.path(), &backend.database());
+    let (mut draw, runtime) = (Draw::new(), runtime());
+    let mut all: Vec<Sent> = vec![];
+    for _ in 0..100 {
+        let mut children = vec![Child::serve(PROGRAM, folder.path()), Child::serve(PROGRAM, folder.path())];
+        let mut upto = |n| usize::try_from(draw.upto(n)).expect("small");
+        all.extend(runtime.block_on(async {
+            let mut loads: Vec<Load> = children.iter().map(|child| load(&sandbox, &child.base, 2)).collect();
+            for load in &loads {
+                load.acknowledged(upto(6)).await;
+            }
+            let victim = upto(2) - 1;
+            children.remove(victim).kill_9();
+            let mut sent = loads.remove(victim).end().await;
+            let (child, load) = (children.remove(0), loads.remove(0));
+            load.acknowledged(upto(12)).await;
+            child.kill_9();
+            sent.extend(load.end().await);
+            sent
+        }));
+    }
+    let unacknowledged = all.iter().filter(|s| s.receipt.is_none()).count();
+    println!("{} messages, {unacknowledged} of them not acknowledged", all.len());
+    assert!(unacknowledged > 0, "no kill hit a message on its way: the test shows nothing");
+    let child = Child::serve(PROGRAM, folder.path());
+    runtime.block_on(assert_each_counts_once(&sandbox, &child.base, &all));
+    child.kill_9();
+    let kid = KeyId::new(&sandbox.config.operator.kid).expect("a kid");
+    let mut conn = sandbox.database().expect("a connection");
+    let depth = Depth::Whole(folder.path());
+    let findings = audit::check(&mut conn, (&kid, sandbox.trust.key()), depth, &mut |_, _| {}).expect("the check runs");
+    assert_eq!(findings, Vec::<String>::new());
 }
 
 #[test]

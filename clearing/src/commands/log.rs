@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use jiff::Timestamp;
 use partner_sdk::KeyId;
 use partner_sdk::jws::VerifyingKey;
 use partner_sdk::log::note::NoteKey;
 
 use super::{At, open};
-use crate::office::pki;
+use crate::office::{install, pki};
 use crate::say;
 use store::keys;
 
@@ -39,10 +40,13 @@ pub fn run(command: &LogCommand) -> anyhow::Result<()> {
             Ok(())
         }
         LogCommand::NewKey { at, file } => {
-            let (config, _) = open(&at.config)?;
+            let (config, mut conn) = open(&at.config)?;
             let key = pki::random_key(KeyId::new("log")?)?;
             pki::write_secret(file, &key.secret_base64url())?;
-            print(&config.log.origin, key.verifying_key())
+            let public = NoteKey::new(&config.log.origin, key.verifying_key())?;
+            // Recorded before anybody can bring the kid that it would have; and whoever enrols from now on is given it.
+            install::own_log(&mut conn, &public, Timestamp::now())?;
+            Ok(say!("{public}")?)
         }
     }
 }
