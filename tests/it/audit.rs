@@ -184,12 +184,7 @@ fn what_the_operator_put_in_force(backend: Backend) {
     };
     office.change(&world.sandbox, change).expect("approved");
     let dear = "UPDATE agreement SET terms = REPLACE(terms, '0.0055', '0.0155')";
-    found(
-        world,
-        &["agreement"],
-        dear,
-        &[&format!("agreement: no 1: terms is"), "and the log makes it"],
-    );
+    found(world, &["agreement"], dear, &["agreement: no 1: terms is", "and the log makes it"]);
     found(
         world,
         &["agreement"],

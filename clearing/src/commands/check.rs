@@ -81,10 +81,11 @@ impl Progress {
             return;
         }
         self.told = Instant::now();
-        let rate = done as f64 / self.began.elapsed().as_secs_f64();
+        let millis = i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX).max(1);
+        let rate = done.saturating_mul(1000) / millis;
         out::complain(&format!(
-            "{done} of {all} entries done again ({} %), {rate:.0} a second",
-            done * 100 / all
+            "{done} of {all} entries done again ({} %), {rate} a second",
+            done.saturating_mul(100) / all
         ));
     }
 }
