@@ -13,7 +13,7 @@ use ledger::{Signed, SignedBatch, Verified};
 /// A key that nobody has registered.
 static NOBODY_S: LazyLock<VerifyingKey> = LazyLock::new(|| {
     let kid = KeyId::new("nobody").unwrap_or_else(|_| unreachable!("six letters are a kid"));
-    SigningKey::from_bytes(kid, &[7; 32]).verifying_key()
+    SigningKey::from_bytes(kid, &[7; 32]).verifying_key().with_table()
 });
 
 /// A message that doesn't reach the ledger.

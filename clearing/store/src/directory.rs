@@ -211,9 +211,11 @@ pub(super) fn load_keys(conn: &mut Conn) -> Result<Keyring, DbError> {
         signing_key::revoked_at,
     ));
     for (kid, owner, key, from, until, registered, revoked) in each_backend!(conn, |c| query.load::<Signing>(c))? {
+        let key = VerifyingKey::from_base64url(&key).map_err(|e| DbError::Corrupt(format!("signing_key.public_key: {e}")))?;
         let key = Key {
             partner: read(&owner, "signing_key.partner")?,
-            key: VerifyingKey::from_base64url(&key).map_err(|e| DbError::Corrupt(format!("signing_key.public_key: {e}")))?,
+            // All of them, revoked ones too, and nobody's: how long a refusal takes tells nothing.
+            key: key.with_table(),
             valid_from: timestamp(from),
             valid_until: until.map(timestamp),
             registered_at: timestamp(registered),
