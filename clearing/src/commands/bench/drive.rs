@@ -1,19 +1,19 @@
-//! Sends requests, a number of them at a time, and measures; checks the answers afterwards.
+//! Sends requests, a number of them at a time or at a rate, and measures; checks the answers afterwards.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use futures_util::stream::{self, StreamExt, TryStreamExt};
+use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
 use indicatif::ProgressBar;
 use partner_sdk::Trust;
-use partner_sdk::client::Client;
 use partner_sdk::jws::sha256_hex;
 use partner_sdk::trust::Reader;
 use partner_sdk::wire::{Answer, Outcome};
 use rayon::prelude::*;
+use tokio::sync::mpsc;
 
 use super::load::Request;
-use super::progress;
+use super::{Bench, progress};
 
 /// What came back.
 pub(super) struct Driven {
@@ -35,22 +35,64 @@ pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
 }
 
-/// Sends all requests, `in_flight` at a time. An answer other than 200 ends it.
-pub(super) fn drive(clients: &[Client], requests: &[Request], path: &str, in_flight: usize, bar: &ProgressBar) -> anyhow::Result<Driven> {
-    let one = |(no, request): (usize, &Request)| {
-        let (client, body) = (clients[request.party].clone(), request.body.clone());
+/// When requests are sent.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Pace {
+    /// So many are on their way at the same time: a further one goes when an answer comes (a closed loop).
+    InFlight(usize),
+    /// So many messages a second, whatever the answers do (an open loop).
+    PerSecond(u64),
+}
+
+/// When a request is due after the first one's start, where each has `messages` and so many of these go a second.
+fn due(no: usize, messages: usize, per_second: u64) -> Duration {
+    let nanos = no as u128 * messages as u128 * 1_000_000_000 / u128::from(per_second.max(1));
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+}
+
+/// The requests' numbers, each when it is due, with that instant. A thread waits for them, since the runtime's own timer is as coarse as an answer is quick.
+fn schedule(count: usize, messages: usize, per_second: u64) -> impl Stream<Item = (usize, Option<Instant>)> {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    std::thread::spawn(move || {
+        let start = Instant::now();
+        for no in 0..count {
+            let due = start + due(no, messages, per_second);
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            if sender.send((no, Some(due))).is_err() {
+                return;
+            }
+        }
+    });
+    stream::unfold(receiver, async |mut receiver| Some((receiver.recv().await?, receiver)))
+}
+
+/// Sends all requests, of which each has as many messages as the first. An answer other than 200 ends it. What a request takes counts from when it was due: one
+/// that waits for others to be sent has waited too.
+pub(super) fn drive(bench: &Bench, requests: &[Request], path: &str, pace: Pace, bar: &ProgressBar) -> anyhow::Result<Driven> {
+    let one = |(no, due): (usize, Option<Instant>)| {
+        let request = &requests[no];
+        let (client, body) = (bench.clients[request.party].clone(), request.body.clone());
         let path = path.to_owned();
         async move {
-            let start = Instant::now();
+            let start = due.unwrap_or_else(Instant::now);
             let answer = client.post_unverified(&path, body).await?;
             bar.inc(1);
             anyhow::Ok((no, nanos_since(start), answer))
         }
     };
-    runtime()?.block_on(async {
-        let start = Instant::now();
-        let sent = stream::iter(requests.iter().enumerate()).map(one).buffer_unordered(in_flight);
-        let mut done: Vec<_> = sent.try_collect().await?;
+    bench.runtime.block_on(async {
+        let (start, count) = (Instant::now(), requests.len());
+        let mut done: Vec<_> = match pace {
+            Pace::InFlight(most) => {
+                let sent = stream::iter((0..count).map(|no| (no, None))).map(one);
+                sent.buffer_unordered(most).try_collect().await?
+            }
+            Pace::PerSecond(rate) => {
+                let messages = requests.first().map_or(1, |request| request.messages.len());
+                let sent = schedule(count, messages, rate).map(one);
+                sent.buffer_unordered(count.max(1)).try_collect().await?
+            }
+        };
         let nanos = nanos_since(start);
         done.sort_unstable_by_key(|(no, ..)| *no);
         let (latencies, answers) = done.into_iter().map(|(_, latency, answer)| (latency, answer)).unzip();
@@ -84,4 +126,30 @@ pub(super) fn check(requests: &[Request], answers: &[String], trust: &Trust) -> 
     })?;
     bar.finish_and_clear();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_due_when_the_rate_says_so() {
+        assert_eq!(due(0, 100, 8_000), Duration::ZERO);
+        assert_eq!(due(1, 100, 8_000), Duration::from_micros(12_500));
+        assert_eq!(due(80, 100, 8_000), Duration::from_secs(1));
+        // Nothing is lost to rounding on the way.
+        assert_eq!(due(3_000_000, 1, 3), Duration::from_secs(1_000_000));
+        assert_eq!(due(3, 1, 0), Duration::from_secs(3));
+    }
+
+    #[test]
+    fn the_schedule_waits_for_no_answer() {
+        let runtime = runtime().expect("a runtime");
+        let start = Instant::now();
+        let all: Vec<_> = runtime.block_on(schedule(5, 1, 200).collect());
+        assert!(start.elapsed() >= Duration::from_millis(20));
+        assert!(all.iter().map(|(no, _)| *no).eq(0..5));
+        let instants: Vec<Instant> = all.into_iter().filter_map(|(_, due)| due).collect();
+        assert!(instants.windows(2).all(|pair| pair[1] - pair[0] == Duration::from_millis(5)));
+    }
 }

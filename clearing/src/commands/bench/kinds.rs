@@ -10,11 +10,9 @@ use rayon::prelude::*;
 
 use super::load::{self, BATCH, ISSUER, Request, member};
 use super::report::Series;
-use super::server::Server;
-use super::{BATCHES_IN_FLIGHT, Bench, Options, connect};
+use super::{BATCHES, Bench, Options, QUIET};
 use crate::clock::Clock;
 use crate::commands::demo::sandbox::{Party, Sandbox};
-use crate::office::install;
 use ledger::network::Network;
 use store::Scratch;
 
@@ -75,17 +73,13 @@ pub(super) fn run(options: &Options) -> anyhow::Result<()> {
         .filter(|party| party.id.as_str() != "airline")
         .partition(|party| party.id.as_str() == ISSUER);
     parties.extend(shops);
-    let server = Server::start(&folder.join(install::CONFIG))?;
     let kinds = Kinds {
-        bench: Bench {
-            clients: connect(&sandbox, &parties, &server)?,
-            server,
-        },
+        bench: Bench::start(&sandbox, &parties, QUIET)?,
         sandbox: &sandbox,
         parties,
         members: u64::from(options.members),
     };
-    // The nanoseconds of processor time are the service's alone: they hardly depend on what else the machine does.
+    // The processor time is the service's alone, with the database's for it: it hardly depends on what else the machine does.
     for series in kinds.measure(usize::try_from(options.messages)?.div_ceil(BATCH))? {
         crate::commands::out::lines(&series.costs())?;
     }
@@ -182,9 +176,10 @@ impl Kinds<'_> {
             .iter()
             .flat_map(|(_, messages)| messages.iter().map(|(id, _)| id.clone()))
             .collect();
-        let sign = |(party, messages)| Request::sign(&self.parties, party, messages);
+        let parties = &self.parties;
+        let sign = |(party, messages)| Request::sign(parties, party, messages);
         let requests: Vec<Request> = batches.into_par_iter().map(sign).collect();
-        let series = self.bench.drive(what, &requests, "/v1/batches", BATCHES_IN_FLIGHT, self.sandbox)?;
+        let series = self.bench.drive(what, &requests, &BATCHES, self.sandbox)?;
         Ok((series, ids))
     }
 }

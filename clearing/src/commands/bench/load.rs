@@ -62,6 +62,14 @@ pub(super) struct Load {
     pub batches: Vec<Request>,
     /// Requests of one message.
     pub singles: Vec<Request>,
+    /// As many batches again, for the open loop.
+    pub paced_batches: Vec<Request>,
+    /// As many requests of one message again, for the open loop.
+    pub paced_singles: Vec<Request>,
+    /// A tenth of the batches, for the server that tells its phases.
+    pub traced_batches: Vec<Request>,
+    /// A tenth of the requests of one message, for the same.
+    pub traced_singles: Vec<Request>,
 }
 
 /// A pool and `shops` shops, with caps that nobody reaches.
@@ -100,19 +108,24 @@ impl Load {
     pub fn sign(options: &Options, parties: &[&Party]) -> anyhow::Result<Self> {
         let (messages, members) = (usize::try_from(options.messages)?, u64::from(options.members));
         let opening = (0..members).map(|member| (member, OPENING, false)).collect();
-        let mixed = |salt: u64| -> Vec<Plan> {
+        let mixed = |salt: u64, messages: u32| -> Vec<Plan> {
             let draw = |no: u64| {
                 let draw = mix(salt << 32 | no);
                 let burn = draw.is_multiple_of(5);
                 ((draw >> 8) % members, 1 + (draw >> 40) % if burn { 20 } else { 500 }, burn)
             };
-            (0..u64::from(options.messages)).map(draw).collect()
+            (0..u64::from(messages)).map(draw).collect()
         };
-        let bar = progress("signing", messages * 2 + usize::try_from(members)?);
+        let (all, tenth) = (options.messages, options.messages / 10);
+        let bar = progress("signing", messages * 4 + messages / 5 + usize::try_from(members)?);
         let load = Self {
             opening: requests(opening, BATCH, parties, &bar)?,
-            batches: requests(mixed(1), BATCH, parties, &bar)?,
-            singles: requests(mixed(2), 1, parties, &bar)?,
+            batches: requests(mixed(1, all), BATCH, parties, &bar)?,
+            singles: requests(mixed(2, all), 1, parties, &bar)?,
+            paced_batches: requests(mixed(3, all), BATCH, parties, &bar)?,
+            paced_singles: requests(mixed(4, all), 1, parties, &bar)?,
+            traced_batches: requests(mixed(5, tenth), BATCH, parties, &bar)?,
+            traced_singles: requests(mixed(6, tenth), 1, parties, &bar)?,
         };
         bar.finish_and_clear();
         Ok(load)

@@ -12,7 +12,7 @@ use partner_sdk::jws::sha256_hex;
 use partner_sdk::{Body, MemberNumber, Message, ProgrammeCode};
 
 use super::drive::{nanos_since, runtime};
-use super::report::Series;
+use super::times::Times;
 use super::{Options, load, progress};
 use crate::clock::Clock;
 use crate::commands::demo::sandbox::{Party, Sandbox};
@@ -172,5 +172,5 @@ async fn post(
 }
 
 fn latencies(what: &'static str, nanos: Vec<u64>) -> String {
-    Series::new(what, nanos.len(), nanos.iter().sum(), nanos, None).latencies()
+    Times::of(nanos).line(what)
 }

@@ -1,200 +1,278 @@
-//! Figures beside their bounds. Whole nanoseconds, permille and messages a second; nothing is a float.
+//! What was measured, each figure beside its floor.
 
 use std::fmt;
 
+use jiff::Timestamp;
 use serde::Serialize;
 
-use super::Options;
+use super::phases::Phases;
+use super::times::{Times, micros, millis, percent, share};
+use super::write::Cost;
+use super::{Options, cpu};
 
-/// Nanoseconds of one processor per message.
+/// The least that the parts of the work cost, in nanoseconds of processor time.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct Floors {
-    /// Strict verification of the signature.
+    /// Strict verification of a signature.
     pub verify: u64,
-    /// The durable write of its rows, in groups of 500.
-    pub write: u64,
-    /// One request over mutual TLS, the driver's share included.
-    pub tls: u64,
+    /// One request over mutual TLS, in the server alone.
+    pub request: u64,
+    /// The durable write of a message's rows in groups of 500.
+    pub write_batches: Cost,
+    /// The same in groups of 32.
+    pub write_singles: Cost,
 }
 
-/// One way of sending, measured.
+/// One way of sending, as fast as it goes.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Series {
-    what: &'static str,
-    messages: u64,
-    nanos: u64,
-    per_second: u64,
-    /// Latencies of requests, in nanoseconds.
-    p50: u64,
-    p99: u64,
-    max: u64,
-    /// Processor time of the server process per message, in nanoseconds, where the system tells.
-    server_cpu: Option<u64>,
+    pub what: &'static str,
+    pub messages: u64,
+    /// From the first request to the last answer, in nanoseconds.
+    pub nanos: u64,
+    /// Messages.
+    pub per_second: u64,
+    /// The server's processor time a message, in nanoseconds.
+    pub server: u64,
+    /// That of the database's own processes for it, where it has any on this machine.
+    pub database: Option<u64>,
+    /// The driver's, which shares the processors.
+    pub driver: u64,
+    pub times: Times,
 }
 
 impl Series {
-    pub fn new(what: &'static str, messages: usize, nanos: u64, mut latencies: Vec<u64>, server_cpu: Option<u64>) -> Self {
-        latencies.sort_unstable();
-        let at = |percent: usize| {
-            latencies
-                .get(latencies.len().saturating_sub(1) * percent / 100)
-                .copied()
-                .unwrap_or(0)
-        };
-        let messages = u64::try_from(messages).unwrap_or(u64::MAX);
-        Self {
-            what,
-            messages,
-            nanos,
-            per_second: share(messages, 1_000_000_000, nanos),
-            p50: at(50),
-            p99: at(99),
-            max: at(100),
-            server_cpu: server_cpu.map(|nanos| share(nanos, 1, messages)),
-        }
-    }
-
-    /// How long requests took, in a line.
-    pub fn latencies(&self) -> String {
-        let [p50, p99, max] = [self.p50, self.p99, self.max].map(millis);
-        format!("{:22}{:>10} answers, p50 {p50}, p99 {p99}, max {max}", self.what, self.messages)
+    /// The processor time that a message costs, without the driver's.
+    pub fn cpu(&self) -> u64 {
+        self.server + self.database.unwrap_or(0)
     }
 
     /// What messages took, in a line.
     pub fn costs(&self) -> String {
-        let [p50, p99] = [self.p50, self.p99].map(millis);
-        let cpu = self.server_cpu.map_or_else(|| "unknown".to_owned(), micros);
+        let [p50, p99] = [self.times.p50, self.times.p99].map(millis);
         format!(
-            "{:12}{:>8} messages,{:>7} a second, {cpu} of the server's processors each; batches p50 {p50}, p99 {p99}",
-            self.what, self.messages, self.per_second
+            "{:12}{:>8} messages,{:>7} a second, {} of the processors each; batches p50 {p50}, p99 {p99}",
+            self.what,
+            self.messages,
+            self.per_second,
+            micros(self.cpu())
         )
     }
 }
 
+/// Answer times while messages come at a rate, whatever the answers do.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Paced {
+    /// Messages that were due each second.
+    pub per_second: u64,
+    /// From when a request was due to its answer.
+    pub times: Times,
+}
+
+/// All that was measured of one way of sending.
+pub(super) struct Measured {
+    pub series: Series,
+    pub paced: Paced,
+    pub phases: Option<Phases>,
+}
+
 /// A series beside the best that its floors allow.
 #[derive(Debug, Clone, Serialize)]
-struct Against {
-    #[serde(flatten)]
-    series: Series,
-    /// Messages a second: processors / the sum of the floors.
-    bound: u64,
-    /// Of the bound.
-    permille: u64,
-    /// The permille to reach.
-    mark: u64,
-    reached: bool,
+pub(super) struct Against {
+    pub series: Series,
+    /// What the floor consists of: names, and nanoseconds of processor time a message.
+    pub parts: Vec<(&'static str, u64)>,
+    /// Messages a second: processors / the sum of the parts.
+    pub bound: u64,
+    /// The rate, of the bound.
+    pub permille: u64,
+    /// The sum of the parts, of the processor time that a message costs: the driver's doesn't count on either side.
+    pub work_permille: u64,
+    /// The permille of the bound to reach.
+    pub mark: u64,
+    pub reached: bool,
+    pub paced: Paced,
+    pub phases: Option<Phases>,
+}
+
+/// Where it was measured.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Machine {
+    pub cores: u64,
+    pub model: String,
+    pub database: &'static str,
+    /// Whether all of the database's processor time is known: not where it runs on another machine.
+    pub database_counted: bool,
+    pub release: bool,
+    pub measured_at: Timestamp,
+    pub members: u32,
+    pub partners: u32,
 }
 
 /// All that was measured.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Report {
-    database: &'static str,
-    cores: u64,
-    members: u32,
-    partners: u32,
-    release: bool,
-    floors: Floors,
-    batches: Against,
-    singles: Against,
-}
-
-/// The processors that this process may use.
-pub(super) fn cores() -> u64 {
-    std::thread::available_parallelism().map_or(1, |n| u64::try_from(n.get()).unwrap_or(1))
-}
-
-fn share(a: u64, times: u64, of: u64) -> u64 {
-    let exact = u128::from(a) * u128::from(times) / u128::from(of.max(1));
-    u64::try_from(exact).unwrap_or(u64::MAX)
+    pub machine: Machine,
+    pub floors: Floors,
+    pub batches: Against,
+    pub singles: Against,
 }
 
 impl Against {
-    fn new(series: Series, floor: u64, mark: u64) -> Self {
-        let bound = share(cores(), 1_000_000_000, floor);
+    fn new(measured: Measured, parts: Vec<(&'static str, u64)>, mark: u64) -> Self {
+        let Measured { series, paced, phases } = measured;
+        let floor = parts.iter().map(|(_, nanos)| nanos).sum();
+        let bound = share(cpu::cores(), 1_000_000_000, floor);
         let permille = share(series.per_second, 1000, bound);
         Self {
-            series,
             bound,
             permille,
+            work_permille: share(floor, 1000, series.cpu()),
             mark,
             reached: permille >= mark,
+            series,
+            parts,
+            paced,
+            phases,
         }
+    }
+
+    /// The processor time that a message costs beyond the floor, in nanoseconds.
+    pub fn rest(&self) -> u64 {
+        self.series.cpu().saturating_sub(self.parts.iter().map(|(_, nanos)| nanos).sum())
     }
 }
 
 impl Report {
-    pub fn new(options: &Options, floors: Floors, batches: Series, singles: Series) -> Self {
-        let Floors { verify, write, tls } = floors;
+    pub fn new(options: &Options, floors: Floors, batches: Measured, singles: Measured) -> Self {
+        let is_postgres = migrations::Url::new(options.database.as_str()).is_postgres();
+        let (verify, request) = (("verify", floors.verify), ("request", floors.request));
+        let [write_batches, write_singles] = [floors.write_batches, floors.write_singles].map(|cost| ("write", cost.cpu()));
         Self {
-            database: if migrations::Url::new(options.database.as_str()).is_postgres() {
-                "postgresql"
-            } else {
-                "sqlite"
+            machine: Machine {
+                cores: cpu::cores(),
+                model: cpu::model(),
+                database: if is_postgres { "PostgreSQL" } else { "SQLite" },
+                database_counted: !is_postgres || batches.series.database.is_some(),
+                release: !cfg!(debug_assertions),
+                measured_at: Timestamp::now(),
+                members: options.members,
+                partners: options.partners,
             },
-            cores: cores(),
-            members: options.members,
-            partners: options.partners,
-            release: !cfg!(debug_assertions),
             floors,
-            batches: Against::new(batches, verify + write, 500),
-            singles: Against::new(singles, verify + write + tls, 400),
+            batches: Against::new(batches, vec![verify, write_batches], 500),
+            singles: Against::new(singles, vec![verify, request, write_singles], 400),
         }
+    }
+
+    /// Each way of sending under its name.
+    pub fn named(&self) -> [(&'static str, &Against); 2] {
+        [
+            ("batches of 100, 16 in flight", &self.batches),
+            ("singles, 64 in flight", &self.singles),
+        ]
     }
 }
 
-fn micros(nanos: u64) -> String {
-    format!("{}.{} us", nanos / 1000, nanos % 1000 / 100)
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let date = self.measured_at.strftime("%Y-%m-%d");
+        let Self {
+            cores, model, database, ..
+        } = self;
+        write!(f, "{database}, {cores} cores ({model}), {date}")
+    }
 }
 
-fn millis(nanos: u64) -> String {
-    format!("{}.{} ms", nanos / 1_000_000, nanos % 1_000_000 / 100_000)
+impl fmt::Display for Floors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "\nfloors: processor time a message can't do without")?;
+        writeln!(f, "  strict verification      {:>10}", micros(self.verify))?;
+        writeln!(f, "  one TLS request          {:>10}   in the server alone", micros(self.request))?;
+        for (size, cost) in [(500, self.write_batches), (32, self.write_singles)] {
+            let Cost { database, wall, .. } = cost;
+            let of_it = if database > 0 {
+                format!("{} of it in PostgreSQL, ", micros(database))
+            } else {
+                String::new()
+            };
+            let cpu = micros(cost.cpu());
+            writeln!(
+                f,
+                "  write, groups of {size:<3}     {cpu:>10}   {of_it}{} by the clock with the disk's sync",
+                micros(wall)
+            )?;
+        }
+        Ok(())
+    }
 }
 
-fn percent(permille: u64) -> String {
-    format!("{}.{}%", permille / 10, permille % 10)
+impl fmt::Display for Against {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (series, verdict) = (&self.series, if self.reached { "reached" } else { "below it" });
+        let parts: Vec<&str> = self.parts.iter().map(|(name, _)| *name).collect();
+        let (bound, of_it, mark) = (self.bound, percent(self.permille), percent(self.mark));
+        writeln!(
+            f,
+            "  rate        {:>9} a second, {of_it} of {bound} = cores / ({}); mark {mark}: {verdict}",
+            series.per_second,
+            parts.join(" + ")
+        )?;
+        let of_database = series
+            .database
+            .map_or(String::new(), |nanos| format!(", {} of it in PostgreSQL", micros(nanos)));
+        let (cpu, work) = (micros(series.cpu()), percent(self.work_permille));
+        writeln!(
+            f,
+            "  processors  {cpu:>9} a message{of_database}; the floor is {work} of it; the driver uses {} beside it",
+            micros(series.driver)
+        )?;
+        let of_parts: Vec<String> = self
+            .parts
+            .iter()
+            .map(|(name, nanos)| format!("{name} {}", micros(*nanos)))
+            .collect();
+        writeln!(f, "  that is     {}, the rest {}", of_parts.join(", "), micros(self.rest()))?;
+        writeln!(f, "  answers     {}", self.series.times.line("as fast as it goes"))?;
+        writeln!(
+            f,
+            "              {}",
+            self.paced.times.line(&format!("at {} a second", self.paced.per_second))
+        )?;
+        if let Some(phases) = &self.phases {
+            let named = phases.named().map(|(name, nanos)| format!("{name} {}", micros(nanos)));
+            writeln!(
+                f,
+                "  ledger      {} a message by the clock, in groups of {}",
+                named.join(", "),
+                phases.group
+            )?;
+        }
+        Ok(())
+    }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Floors { verify, write, tls } = self.floors;
-        let (members, partners) = (self.members, self.partners);
-        writeln!(f, "{}, {} cores, {members} members, {partners} partners", self.database, self.cores)?;
-        if !self.release {
+        let Machine { members, partners, .. } = self.machine;
+        writeln!(f, "{}; {members} members, {partners} partners", self.machine)?;
+        if !self.machine.release {
             writeln!(f, "NOT a release build: these figures mean nothing")?;
         }
-        writeln!(f, "\nfloors, of one core per message")?;
-        writeln!(f, "  strict verification         {:>12}", micros(verify))?;
-        writeln!(f, "  durable write, groups of 500{:>12}", micros(write))?;
-        writeln!(
-            f,
-            "  one TLS request             {:>12}   (the driver's share included)",
-            micros(tls)
-        )?;
-        writeln!(
-            f,
-            "\n{:22}{:>10}{:>10}{:>8}{:>7}  {:16}{:>10}{:>10}{:>10}{:>13}",
-            "", "msg/s", "bound", "ratio", "mark", "", "p50", "p99", "max", "server CPU"
-        )?;
-        for (name, a) in [("batches of 100", &self.batches), ("singles, 64 in flight", &self.singles)] {
-            let verdict = if a.reached { "reached" } else { "below the mark" };
+        if !self.machine.database_counted {
             writeln!(
                 f,
-                "{name:22}{:>10}{:>10}{:>8}{:>7}  {verdict:16}{:>10}{:>10}{:>10}{:>13}",
-                a.series.per_second,
-                a.bound,
-                percent(a.permille),
-                percent(a.mark),
-                millis(a.series.p50),
-                millis(a.series.p99),
-                millis(a.series.max),
-                a.series.server_cpu.map_or_else(|| "unknown".to_owned(), micros),
+                "PostgreSQL runs on another machine: its processor time counts neither in the floor nor in the messages"
             )?;
         }
-        writeln!(
+        write!(f, "{}", self.floors)?;
+        for (name, against) in self.named() {
+            write!(f, "\n{name}, {} messages\n{against}", against.series.messages)?;
+        }
+        write!(
             f,
-            "\nbound: cores / (verification + write), for singles with the request too. {} messages each; the driver shares the cores with the\n\
-             server, sends from one thread and checks all receipts after the clock has stopped. Latencies are of requests.",
-            self.batches.series.messages
+            "\nThe driver shares the cores with the server, sends from one thread and checks all receipts after the clock has stopped. At a given rate an answer's time\n\
+             counts from when its request was due."
         )
     }
 }

@@ -1,23 +1,33 @@
 //! The server under measurement: this very program, in a process of its own.
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use anyhow::{Context, bail, ensure};
+
+use super::cpu;
+
+/// The name under which the server connects to PostgreSQL.
+pub(super) fn database_name() -> String {
+    format!("clearing-bench-{}", std::process::id())
+}
 
 /// A server that runs; it is killed when this is dropped.
 pub(super) struct Server {
     child: Child,
     /// Where it listens on the loopback interface.
     pub port: u16,
+    /// The file with its log.
+    pub log: PathBuf,
     // Kept open, so that a late line doesn't end the server.
     _stdout: BufReader<ChildStdout>,
 }
 
 impl Server {
-    /// Starts it and waits until it is ready. Its log goes to a file beside the configuration.
-    pub fn start(config: &Path) -> anyhow::Result<Self> {
+    /// Starts it and waits until it is ready. Its log goes to a file beside the configuration, with what `levels` says (as `RUST_LOG` does). To PostgreSQL it gives
+    /// [`database_name`].
+    pub fn start(config: &Path, levels: &str) -> anyhow::Result<Self> {
         let log = config.with_extension("log");
         let program = std::env::current_exe().context("where this program is")?;
         let mut child = Command::new(program)
@@ -25,10 +35,14 @@ impl Server {
             .arg(config)
             .env("CLEARING_LISTEN", "127.0.0.1:0")
             .env("CLEARING_HEALTH_LISTEN", "")
+            .env("RUST_LOG", levels)
+            .env("PGAPPNAME", database_name())
             // What is measured is how fast it goes.
             .env("CLEARING_LIMITS__REQUESTS_PER_SECOND", "0")
             .env("CLEARING_LIMITS__MESSAGES_PER_SECOND", "0")
             .env("CLEARING_LIMITS__HANDSHAKES_PER_SECOND", "0")
+            // All partners come from this address.
+            .env("CLEARING_LIMITS__HANDSHAKES", "10000")
             .stdout(Stdio::piped())
             .stderr(std::fs::File::create(&log)?)
             .spawn()
@@ -45,18 +59,19 @@ impl Server {
         Ok(Self {
             child,
             port,
+            log,
             _stdout: stdout,
         })
     }
 
-    /// The processor time that the server has used so far, in nanoseconds (Linux only, in steps of 10 ms).
-    pub fn cpu_nanos(&self) -> Option<u64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).ok()?;
-        // The name stands in parentheses and may hold blanks; utime and stime are the 12th and 13th fields after it.
-        let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
-        let user: u64 = fields.next()?.parse().ok()?;
-        let system: u64 = fields.next()?.parse().ok()?;
-        (user + system).checked_mul(10_000_000)
+    /// The processor time that the server has used so far, in nanoseconds (in steps of 10 ms).
+    pub fn cpu(&self) -> anyhow::Result<u64> {
+        cpu::process(self.child.id())
+    }
+
+    /// What it has logged so far.
+    pub fn logged(&self) -> anyhow::Result<String> {
+        Ok(std::fs::read_to_string(&self.log)?)
     }
 
     /// Stops it gracefully.
