@@ -1,12 +1,15 @@
 //! Processor time as Linux tells it, in nanoseconds: user and system time together, waiting left out.
 
+use std::time::Duration;
+
 use anyhow::Context;
 
 /// What `/proc/PID/stat` counts in.
 const TICK: u64 = 10_000_000;
 
-/// Of the calling thread.
+/// Of the calling thread. It stops for a moment first: only then does the system add up what it has used.
 pub(super) fn thread() -> anyhow::Result<u64> {
+    std::thread::sleep(Duration::from_nanos(1));
     scheduled("thread-self")
 }
 
@@ -59,6 +62,16 @@ fn ticks(stat: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_thread_has_just_used_counts() {
+        let before = thread().expect("Linux");
+        assert_eq!(partner_sdk::jws::sha256_hex(&vec![0; 1 << 20]).len(), 64);
+        let used = thread().expect("Linux") - before;
+        assert!(used > 100_000, "{used}");
+        std::thread::sleep(Duration::from_millis(30));
+        assert!(thread().expect("Linux") - before < 20_000_000, "waiting counts");
+    }
 
     #[test]
     fn a_process_s_time_is_its_own_and_the_system_s_for_it() {

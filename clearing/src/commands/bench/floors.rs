@@ -6,6 +6,7 @@ use partner_sdk::Code;
 use partner_sdk::client::ClientError;
 use partner_sdk::jws::{Compact, SigningKey, TYP_BATCH};
 
+use super::drive::settle;
 use super::load::Load;
 use super::{Bench, SINGLES_IN_FLIGHT, cpu, progress};
 use ledger::directory::Directory;
@@ -60,7 +61,10 @@ pub(super) fn refused(bench: &Bench, load: &Load, count: usize, in_flight: usize
         }
     };
     let sent = stream::iter(0..count).map(one).buffer_unordered(in_flight);
-    bench.runtime.block_on(sent.try_collect::<()>())?;
+    bench.runtime.block_on(async {
+        settle().await;
+        sent.try_collect::<()>().await
+    })?;
     bar.finish_and_clear();
     Ok(())
 }

@@ -119,10 +119,10 @@ pub(super) struct Report {
 }
 
 impl Against {
-    fn new(measured: Measured, parts: Vec<(&'static str, u64)>, mark: u64) -> Self {
+    fn new(cores: u64, measured: Measured, parts: Vec<(&'static str, u64)>, mark: u64) -> Self {
         let Measured { series, paced, phases } = measured;
         let floor = parts.iter().map(|(_, nanos)| nanos).sum();
-        let bound = share(cpu::cores(), 1_000_000_000, floor);
+        let bound = share(cores, 1_000_000_000, floor);
         let permille = share(series.per_second, 1000, bound);
         Self {
             bound,
@@ -146,22 +146,27 @@ impl Against {
 impl Report {
     pub fn new(options: &Options, floors: Floors, batches: Measured, singles: Measured) -> Self {
         let is_postgres = migrations::Url::new(options.database.as_str()).is_postgres();
-        let (verify, request) = (("verify", floors.verify), ("request", floors.request));
+        let machine = Machine {
+            cores: cpu::cores(),
+            model: cpu::model(),
+            database: if is_postgres { "PostgreSQL" } else { "SQLite" },
+            database_counted: !is_postgres || batches.series.database.is_some(),
+            release: !cfg!(debug_assertions),
+            measured_at: Timestamp::now(),
+            members: options.members,
+            partners: options.partners,
+        };
+        Self::of(machine, floors, batches, singles)
+    }
+
+    fn of(machine: Machine, floors: Floors, batches: Measured, singles: Measured) -> Self {
+        let (cores, verify, request) = (machine.cores, ("verify", floors.verify), ("request", floors.request));
         let [write_batches, write_singles] = [floors.write_batches, floors.write_singles].map(|cost| ("write", cost.cpu()));
         Self {
-            machine: Machine {
-                cores: cpu::cores(),
-                model: cpu::model(),
-                database: if is_postgres { "PostgreSQL" } else { "SQLite" },
-                database_counted: !is_postgres || batches.series.database.is_some(),
-                release: !cfg!(debug_assertions),
-                measured_at: Timestamp::now(),
-                members: options.members,
-                partners: options.partners,
-            },
+            batches: Against::new(cores, batches, vec![verify, write_batches], 500),
+            singles: Against::new(cores, singles, vec![verify, request, write_singles], 400),
+            machine,
             floors,
-            batches: Against::new(batches, vec![verify, write_batches], 500),
-            singles: Against::new(singles, vec![verify, request, write_singles], 400),
         }
     }
 
@@ -274,5 +279,68 @@ impl fmt::Display for Report {
             "\nThe driver shares the cores with the server, sends from one thread and checks all receipts after the clock has stopped. At a given rate an answer's time\n\
              counts from when its request was due."
         )
+    }
+}
+
+/// A report of round figures.
+#[cfg(test)]
+pub(super) fn sample() -> Report {
+    let times = Times::of(vec![1_000_000]);
+    let series = |what, per_second| Series {
+        what,
+        messages: 1000,
+        nanos: 100_000_000,
+        per_second,
+        server: 150_000,
+        database: None,
+        driver: 10_000,
+        times,
+    };
+    let measured = |what, per_second| Measured {
+        series: series(what, per_second),
+        paced: Paced { per_second: 7_000, times },
+        phases: None,
+    };
+    let cost = |thread| Cost {
+        thread,
+        database: 0,
+        wall: 2 * thread,
+    };
+    let machine = Machine {
+        cores: 2,
+        model: "a processor".into(),
+        database: "SQLite",
+        database_counted: true,
+        release: true,
+        measured_at: Timestamp::UNIX_EPOCH,
+        members: 10,
+        partners: 2,
+    };
+    let floors = Floors {
+        verify: 40_000,
+        request: 20_000,
+        write_batches: cost(60_000),
+        write_singles: cost(40_000),
+    };
+    Report::of(machine, floors, measured("batches", 10_000), measured("singles", 4_000))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_told_as_a_share_of_what_the_floors_allow() {
+        let Report { batches, singles, .. } = sample();
+        // 2 processors / (40 + 60) us, and / (40 + 20 + 40) us.
+        assert_eq!((batches.bound, batches.permille, batches.reached), (20_000, 500, true));
+        assert_eq!((singles.bound, singles.permille, singles.reached), (20_000, 200, false));
+        assert_eq!((batches.work_permille, batches.rest()), (666, 50_000));
+        let text = sample().to_string();
+        assert!(text.contains("10000 a second, 50.0% of 20000 = cores / (verify + write)"), "{text}");
+        assert!(
+            text.contains("4000 a second, 20.0% of 20000 = cores / (verify + request + write)"),
+            "{text}"
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! The result as a picture: the rates beside their bounds, and where a message's processor time goes.
 
-use std::fmt::Write;
+use std::fmt::Write as _;
 
 use super::report::{Against, Report};
 use super::times::{micros, percent, share};
@@ -14,7 +14,7 @@ const PALE: &str = "#c9d8ea";
 /// What bars are made of, in the order of the parts; the last is for the rest.
 const COLOURS: [&str; 4] = ["#1f5fa8", "#3a8f5c", "#b4601c", "#b8bec6"];
 
-/// A picture that grows downwards.
+/// A picture, drawn downwards.
 struct Page {
     text: String,
     y: u64,
@@ -38,7 +38,7 @@ impl Page {
         );
     }
 
-    /// A heading, after a gap.
+    /// A heading after a gap.
     fn heading(&mut self, text: &str) {
         self.y += 44;
         self.text(17, LEFT, text);
@@ -70,13 +70,11 @@ impl Page {
             x += width;
         }
         self.y += 40;
-        let mut x = LEFT;
-        for (part, nanos, colour) in parts {
+        for (x, (part, nanos, colour)) in (LEFT..).step_by(175).zip(parts) {
             self.y -= 11;
             self.rect((x, 12, 12), colour);
             self.y += 11;
             self.text(13, x + 18, &format!("{part} {}", micros(*nanos)));
-            x += 175;
         }
     }
 }
@@ -120,4 +118,32 @@ pub(super) fn draw(report: &Report) -> String {
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" height=\"{height}\" font-family=\"sans-serif\" role=\"img\">\n\
          <title>clearing bench</title>\n<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n{body}</svg>\n"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::report::sample;
+    use super::*;
+
+    #[test]
+    fn a_picture_is_well_formed() {
+        let mut report = sample();
+        report.machine.model = r#"a <b> & "c""#.into();
+        let svg = draw(&report);
+        assert!(
+            svg.contains("a &lt;b&gt; &amp; &quot;c&quot;") && svg.contains("50.0% of 20000"),
+            "{svg}"
+        );
+        let mut open = vec![];
+        for tag in svg.split('<').skip(1).map(|tag| tag.split_once('>').expect("an end").0) {
+            let name = tag.trim_start_matches('/').split(' ').next().expect("a name");
+            assert_eq!(tag.matches('"').count() % 2, 0, "{tag}");
+            match tag {
+                _ if tag.starts_with('/') => assert_eq!(open.pop(), Some(name), "{tag}"),
+                _ if tag.ends_with('/') => {}
+                _ => open.push(name),
+            }
+        }
+        assert!(open.is_empty() && !svg.contains("script"));
+    }
 }

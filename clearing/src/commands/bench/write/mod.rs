@@ -82,8 +82,9 @@ pub(super) fn measure(url: &str, folder: &Path, network: &Network, keys: &Direct
         settlement::open_first(conn, now)?;
         store::grow(conn)?;
     }
-    if let Conn::Postgres(conn) = &mut floor {
-        postgres::prepare(conn)?;
+    match &mut floor {
+        Conn::Sqlite(conn) => sqlite::prepare(conn)?,
+        Conn::Postgres(conn) => postgres::prepare(conn)?,
     }
     // The fresh ledger has no keys; the rules look at them again.
     let mut directory = store::load_directory(&mut made)?;
@@ -169,4 +170,46 @@ fn read(text: &str, keys: &Directory) -> anyhow::Result<Verified> {
     let jws = Compact::parse(text)?;
     let registered = keys.keys.signing(&jws.kid).context("an unknown key")?;
     verify::message(text, &registered.partner, keys).map_err(|refused| anyhow::anyhow!("refused: {}", refused.problem))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::commands::bench::{Options, load};
+    use crate::commands::demo::sandbox::{Party, Sandbox};
+
+    #[test]
+    fn the_floor_writes_what_the_store_writes() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let database = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+        let options = Options {
+            database: "sqlite".into(),
+            messages: 1_000,
+            members: 60,
+            partners: 2,
+            night: None,
+            kinds: false,
+            json: false,
+            svg: None,
+        };
+        let network = load::network(options.partners).expect("a network");
+        let sandbox = Sandbox::open(
+            &folder.path().join("clearinghouse"),
+            &database("service.db"),
+            &network,
+            Clock::System,
+        )
+        .expect("a sandbox");
+        let parties: Vec<&Party> = sandbox.parties.values().filter(|party| party.id.as_str() != load::ISSUER).collect();
+        let load = Load::sign(&options, &parties).expect("signs");
+        let keys = store::load_directory(&mut sandbox.database().expect("opens")).expect("loads");
+        // It holds every row to the store's.
+        let (batches, singles) = measure(&database("floor.db"), folder.path(), &network, &keys, &load).expect("the same rows");
+        assert!(
+            [batches, singles]
+                .iter()
+                .all(|cost| cost.cpu() > 0 && cost.database == 0 && cost.wall > 0)
+        );
+    }
 }

@@ -30,7 +30,7 @@ FROM unnest($33, $34, $35) AS n (next_seq, last_at, tree_size) WHERE id = 1";
 /// One plan for good, which looks rows up by their keys.
 pub(super) fn prepare(conn: &mut PgConnection) -> QueryResult<()> {
     conn.batch_execute(
-        "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off",
+        "SET jit = off; SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off",
     )
 }
 
@@ -91,28 +91,15 @@ enum Column<'a> {
     Bytes(Vec<&'a [u8]>),
 }
 
-macro_rules! column {
-    ($values:expr, $kind:ident, $value:ident => $read:expr) => {
-        Column::$kind(
-            $values
-                .filter_map(|value| match value {
-                    Value::$kind($value) => Some($read),
-                    _ => None,
-                })
-                .collect(),
-        )
-    };
-}
-
 fn columns(rows: &Rows, table: usize) -> impl Iterator<Item = Column<'_>> {
     let (kinds, values) = (COLUMNS[table], rows.of_table(table));
     kinds.iter().enumerate().map(move |(no, kind)| {
         let column = values.iter().skip(no).step_by(kinds.len());
         match kind {
-            Kind::Text => column!(column, Text, text => &**text),
-            Kind::Bytes => column!(column, Bytes, bytes => bytes.as_slice()),
-            Kind::Int => column!(column, Int, number => *number),
-            Kind::Big | Kind::Bool => column!(column, Big, number => *number),
+            Kind::Text => Column::Text(column.filter_map(Value::text).collect()),
+            Kind::Bytes => Column::Bytes(column.filter_map(Value::bytes).collect()),
+            Kind::Int => Column::Int(column.filter_map(Value::int).collect()),
+            Kind::Big | Kind::Bool => Column::Big(column.filter_map(Value::big).collect()),
         }
     })
 }

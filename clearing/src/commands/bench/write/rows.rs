@@ -30,6 +30,24 @@ pub(super) enum Value {
     Bytes(Vec<u8>),
 }
 
+impl Value {
+    pub fn big(&self) -> Option<i64> {
+        if let Self::Big(number) = self { Some(*number) } else { None }
+    }
+
+    pub fn int(&self) -> Option<i32> {
+        if let Self::Int(number) = self { Some(*number) } else { None }
+    }
+
+    pub fn text(&self) -> Option<&str> {
+        if let Self::Text(text) = self { Some(text) } else { None }
+    }
+
+    pub fn bytes(&self) -> Option<&[u8]> {
+        if let Self::Bytes(bytes) = self { Some(bytes) } else { None }
+    }
+}
+
 // The tables, in the order in which they are written.
 pub(super) const MESSAGE: usize = 0;
 pub(super) const POSTING: usize = 1;
@@ -138,7 +156,7 @@ impl Rows {
         }
         for key in &changes.exposure {
             let micros = Value::Big(*set.exposure.get(key)?);
-            self.add(EXPOSURE, [text(&key.0), text(&key.1), micros]);
+            self.add(EXPOSURE, [text(&key.0), text(key.1), micros]);
         }
         Some(())
     }
