@@ -117,6 +117,7 @@ pub fn net(conn: &mut Conn, date: Date, now: Timestamp) -> Result<(), Settlement
         if store::any_due(conn, cut_off_at)? {
             return Err(SettlementError::NotExpired(date));
         }
+        let now = store::time(conn, now)?;
         store::post_fees(conn, date, &fees, next_seq, now)?;
         let (positions, previous) = (store::positions(conn, date)?, store::carried_over(conn, date)?);
         store::insert_obligations(conn, date, &netting::obligations(&positions, &previous)?)?;
@@ -176,7 +177,10 @@ pub fn kept(conn: &mut Conn, date: Date) -> Result<Vec<NamedBytes>, SettlementEr
 
 /// Marks a window advised whose statements are kept, and written as files.
 pub fn mark_advised(conn: &mut Conn, date: Date, now: Timestamp) -> Result<(), SettlementError> {
-    Ok(conn.transaction(|conn| store::mark(conn, date, Mark::Advised, now))?)
+    Ok(conn.transaction(|conn| {
+        let now = store::time(conn, now)?;
+        store::mark(conn, date, Mark::Advised, now)
+    })?)
 }
 
 /// A partner's statement as it was advised, with its digest; `None` where the window isn't advised, or the partner wasn't one then. Reads one row.
@@ -220,6 +224,7 @@ pub fn settle(conn: &mut Conn, date: Date, now: Timestamp, by: &str) -> Result<(
 pub fn settle_locked(conn: &mut Conn, date: Date, now: Timestamp, by: &str) -> Result<(), SettlementError> {
     may_settle(conn, date)?;
     store::reduce_exposures(conn, date)?;
+    let now = store::time(conn, now)?;
     store::mark(conn, date, Mark::Settled(by), now)?;
     Ok(())
 }

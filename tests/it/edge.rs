@@ -5,8 +5,8 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use clearing::edge::listen::most_waiting;
-use partner_sdk::client::Identity;
-use partner_sdk::wire::keys::KeyName;
+use partner_sdk::client::{Identity, new_message_id};
+use partner_sdk::wire::keys::{Issued, KeyName, Revocation};
 use partner_sdk::{Code, PartnerId};
 use store::keys::{self, By};
 use tests::raw::{Raw, socket, socket_at};
@@ -304,14 +304,17 @@ fn a_revoked_key_s_connections_are_closed(backend: Backend) {
     for raw in [&mut first, &mut second] {
         raw.write(b"GET /v1/he").expect("sent");
     }
-    keys::revoke(
-        &mut conn,
-        &name,
-        &why,
-        &By::Partner(&id, &own.signing[0].kid, world.now()),
-        world.now(),
-    )
-    .expect("revoked");
+    let revocation = Revocation {
+        issued: Issued {
+            id: new_message_id(),
+            issued_at: world.now(),
+        },
+        key: name,
+        reason: why,
+    };
+    let request = revocation.sign(&world.sandbox.parties[&id].key);
+    let by = By::Partner(&id, &own.signing[0].kid, world.now(), &request);
+    keys::revoke(&mut conn, &revocation.key, &revocation.reason, &by, world.now()).expect("revoked");
     assert!(idle.is_ended(), "the idle connection is closed");
     assert!(first.is_ended() && second.is_ended(), "part of a head keeps none open");
     other.write(b"GET /v1/health HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("sent");

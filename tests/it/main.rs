@@ -20,6 +20,7 @@ mod edge;
 mod enrolment;
 mod expiry;
 mod founding;
+mod histories;
 mod holds;
 mod install;
 mod interop;

@@ -99,8 +99,8 @@ fn found(findings: Result<Vec<String>, DbError>) -> Result<Vec<String>, DbError>
     }
 }
 
-/// Does the whole log again, and compares what comes of it.
-fn done_again(conn: &mut Conn, folder: &Path, progress: &mut dyn FnMut(i64, i64)) -> anyhow::Result<Vec<String>> {
+/// Does the whole log again in a scratch ledger in a folder, and compares what comes of it; for one unchanging view of the database.
+pub fn done_again(conn: &mut Conn, folder: &Path, progress: &mut dyn FnMut(i64, i64)) -> anyhow::Result<Vec<String>> {
     let folder = tempfile::tempdir_in(folder).with_context(|| format!("cannot make a scratch folder in {}", folder.display()))?;
     let mut scratch = Conn::scratch(&folder.path().join("scratch.db")).context("the scratch ledger")?;
     if let Some(finding) = replay::replay(conn, &mut scratch, progress)? {

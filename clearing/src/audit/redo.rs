@@ -9,8 +9,8 @@ use jiff::civil::Date;
 use migrations::{Conn, DbError};
 use partner_sdk::document::Kind;
 use partner_sdk::jws::general::General;
-use partner_sdk::jws::{VerifyingKey, sha256_hex};
-use partner_sdk::wire::keys::{KeyName, Spki};
+use partner_sdk::jws::{Compact, VerifyingKey, sha256_hex};
+use partner_sdk::wire::keys::{KeyName, NewCertificate, NewKey, Revocation, Spki, TYP_CERTIFICATE, TYP_KEY, TYP_REVOCATION};
 use partner_sdk::{KeyId, PartnerId};
 use settlement::State;
 use store::documents::{Document, Signed};
@@ -20,6 +20,7 @@ use store::people::{CLEARING, NEWCOMER};
 use store::{admin, invitations, keys, pending};
 
 use crate::documents::{self, Countersigner, agreements, changes, people};
+use crate::office::pki;
 
 /// The members of an entry.
 struct Fields(BTreeMap<String, String>);
@@ -52,6 +53,13 @@ impl Fields {
 
     fn kid(&self) -> anyhow::Result<KeyId> {
         self.get("kid")
+    }
+
+    fn key_name(&self) -> anyhow::Result<KeyName> {
+        Ok(match self.maybe("kid") {
+            Some(_) => KeyName::Kid(self.kid()?),
+            None => KeyName::Spki(self.spki()?),
+        })
     }
 }
 
@@ -112,7 +120,7 @@ pub(super) fn net(scratch: &mut Conn, date: Date, at: Timestamp) -> anyhow::Resu
         .into_iter()
         .find(|window| window.business_date == date);
     let window = window.with_context(|| format!("the window of {date} isn't closed"))?;
-    let late = store::expire_lots(scratch, &directory, &window, || at.as_microsecond())?;
+    let late = store::expire_left(scratch, &directory, &window, at.as_microsecond())?;
     ensure!(
         late == 0,
         "{late} lots were due at the cut-off of {date}, and the log doesn't have that they expired"
@@ -134,18 +142,16 @@ fn refused(scratch: &mut Conn, fields: &Fields, at: Timestamp) -> anyhow::Result
 
 fn of_keys(scratch: &mut Conn, fields: &Fields, at: Timestamp) -> anyhow::Result<()> {
     let partner: PartnerId = fields.get("partner")?;
-    let word;
-    let by = match fields.maybe("revocation") {
-        Some(text) => By::Person(text),
-        None => match fields.maybe("by") {
-            Some(_) => {
-                word = fields.get::<KeyId>("by")?;
-                By::Partner(&partner, &word, fields.get("issued_at")?)
-            }
-            None => By::Person(""),
-        },
+    let action = fields.text("action")?;
+    let asked;
+    let by = match fields.maybe("request") {
+        Some(request) => {
+            asked = requested(scratch, fields, (&partner, action), request)?;
+            By::Partner(&partner, &asked.0, asked.1, request)
+        }
+        None => By::Person(fields.maybe("revocation").unwrap_or_default()),
     };
-    match fields.text("action")? {
+    match action {
         "registered" => keys::register(scratch, &partner, fields.spki()?, &fields.kid()?, &fields.key()?, at)?,
         "enrolled" => {
             let (kid, key) = (fields.kid()?, fields.key()?);
@@ -164,15 +170,46 @@ fn of_keys(scratch: &mut Conn, fields: &Fields, at: Timestamp) -> anyhow::Result
             drop(keys::add_signing(scratch, &new, &by, at)?);
         }
         "revoked" => {
-            let name = match fields.maybe("kid") {
-                Some(_) => KeyName::Kid(fields.kid()?),
-                None => KeyName::Spki(fields.spki()?),
-            };
-            drop(keys::revoke(scratch, &name, &fields.get("reason")?, &by, at)?);
+            drop(keys::revoke(scratch, &fields.key_name()?, &fields.get("reason")?, &by, at)?);
         }
         other => bail!("nobody knows what it is to be {other}"),
     }
     Ok(())
+}
+
+/// The key with which a partner has signed a request about its keys, and when: it has to ask for what was done.
+fn requested(scratch: &mut Conn, fields: &Fields, (partner, action): (&PartnerId, &str), text: &str) -> anyhow::Result<(KeyId, Timestamp)> {
+    let typ = match action {
+        "signing_added" => TYP_KEY,
+        "tls_added" => TYP_CERTIFICATE,
+        _ => TYP_REVOCATION,
+    };
+    let jws = Compact::parse_as(text, typ).context("`request`")?;
+    let directory = store::load_directory(scratch)?;
+    let key = directory.keys.signing(&jws.kid).filter(|key| key.partner == *partner);
+    let key = key.with_context(|| format!("`request` isn't signed by a key of {partner}"))?;
+    jws.verify(&key.key).context("`request`")?;
+    let (issued, same) = match action {
+        "signing_added" => {
+            let new = NewKey::parse(&jws.payload).context("`request`")?;
+            let same = new.kid == fields.kid()? && new.public_key == fields.text("public_key")?;
+            let until = fields.maybe("valid_until").map(|_| fields.get("valid_until")).transpose()?;
+            (new.issued, same && new.valid_until == until)
+        }
+        "tls_added" => {
+            let new = NewCertificate::parse(&jws.payload).context("`request`")?;
+            (new.issued, pki::request_spki(&new.csr)? == fields.spki()?.0)
+        }
+        _ => {
+            let asked = Revocation::parse(&jws.payload).context("`request`")?;
+            (
+                asked.issued,
+                asked.key == fields.key_name()? && asked.reason == fields.get("reason")?,
+            )
+        }
+    };
+    ensure!(same, "`request` asks for something else");
+    Ok((jws.kid, issued.issued_at))
 }
 
 fn of_documents(source: &mut Conn, scratch: &mut Conn, fields: &Fields, at: Timestamp) -> anyhow::Result<()> {
@@ -192,13 +229,13 @@ fn of_documents(source: &mut Conn, scratch: &mut Conn, fields: &Fields, at: Time
     match (kind, fields.text("action")?) {
         (Kind::Agreement, "propose") => agreements::propose(scratch, at, &partner()?, &general(vec![signature()?]))?,
         (Kind::Agreement, "sign") => agreements::sign(scratch, at, &partner()?, hash, &general(vec![signature()?]))?,
-        (Kind::Agreement, "act") => agreements::act(scratch, at, &partner()?, hash, &act(source, hash, digest)?)?,
+        (Kind::Agreement, "act") => agreements::act(scratch, at, &partner()?, hash, &act(source, (hash, at), digest)?)?,
         (Kind::Agreement, "approve") => agreements::approve(scratch, at, countersigned(&document)?, hash, &signature()?.signature)?,
-        (_, "decline") => changes::decline(scratch, at, kind, hash, &act(source, hash, digest)?)?,
+        (_, "decline") => changes::decline(scratch, at, kind, hash, &act(source, (hash, at), digest)?)?,
         (Kind::Change, "propose") => changes::propose(scratch, at, &general(vec![signature()?]))?,
         (Kind::Change, "accept") => changes::accept(scratch, at, hash, &signature()?.signature)?,
         (Kind::Change, "approve") => changes::approve(scratch, at, countersigned(&document)?, hash, &signature()?.signature)?,
-        (Kind::Change, "withdraw") => changes::withdraw(scratch, at, hash, &act(source, hash, digest)?)?,
+        (Kind::Change, "withdraw") => changes::withdraw(scratch, at, hash, &act(source, (hash, at), digest)?)?,
         (Kind::Change, "found") => {
             let founders = document
                 .signatures
@@ -219,9 +256,9 @@ fn countersigned(document: &Document) -> anyhow::Result<Countersigner<'_>> {
     Ok(Countersigner::Kept(&own.signature))
 }
 
-/// The signed word with this digest about a document.
-fn act(source: &mut Conn, hash: &str, digest: &str) -> anyhow::Result<String> {
-    let acts = store::documents::acts(source, hash)?;
+/// The signed word with this digest, said about a document at an instant.
+fn act(source: &mut Conn, (hash, at): (&str, Timestamp), digest: &str) -> anyhow::Result<String> {
+    let acts = store::documents::acts(source, hash, at)?;
     let found = acts.into_iter().find(|act| sha256_hex(act.as_bytes()) == digest);
     found.with_context(|| format!("what was signed about the document {hash} is missing, or is something else"))
 }

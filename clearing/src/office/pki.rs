@@ -174,6 +174,12 @@ pub fn spki_sha256(cert_der: &[u8]) -> Result<[u8; 32], PkiError> {
     Ok(sha256(&cert.subject_public_key_info()))
 }
 
+/// The same of the key in a certificate request.
+pub fn request_spki(csr_pem: &str) -> Result<[u8; 32], PkiError> {
+    let request = CertificateSigningRequestParams::from_pem(csr_pem).map_err(PkiError::Request)?;
+    Ok(sha256(&request.public_key.subject_public_key_info()))
+}
+
 /// A new signing key.
 pub fn random_key(kid: KeyId) -> Result<SigningKey, PkiError> {
     Ok(SigningKey::from_bytes(kid, &random()?))

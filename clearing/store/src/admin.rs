@@ -12,6 +12,7 @@ use settlement::Calendar;
 
 use super::directory::{BONUS, RATE, check_agreement, check_bonus, check_rate, load_directory};
 use super::head::{grow_version, is_sandbox, lock_head};
+use super::people::is_founded;
 use ledger::directory::{Directory, Numbered, Programme, ProgrammeTerms, agreement_key};
 use ledger::draft::{Draft, Unread};
 use ledger::gains;
@@ -81,9 +82,15 @@ pub fn has_network(conn: &mut Conn) -> anyhow::Result<()> {
 /// for each fault, and then nothing has changed.
 pub fn apply_network(conn: &mut Conn, network: &Network, now: Timestamp) -> anyhow::Result<()> {
     let text = serde_json::to_string(network)?;
-    let done = conn.transaction(|conn| match put_network(conn, network, &Unread::default())? {
-        faults if faults.is_empty() => Ok(settlement::append(conn, now, NETWORK, "", &[("network", &text)])?),
-        faults => Err(Stopped::Faults(faults)),
+    let done = conn.transaction(|conn| {
+        if !is_sandbox(conn)? && is_founded(conn)? {
+            let why = "the network is founded, and people answer for it: no file changes it any more";
+            return Err(Stopped::Faults(vec![why.to_owned()]));
+        }
+        match put_network(conn, network, &Unread::default())? {
+            faults if faults.is_empty() => Ok(settlement::append(conn, now, NETWORK, "", &[("network", &text)])?),
+            faults => Err(Stopped::Faults(faults)),
+        }
     });
     match done {
         Err(Stopped::Faults(faults)) => bail!(faults.join("\n")),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{BigInt, Text};
@@ -327,7 +328,11 @@ const RULES: &[(&str, &str)] = &[
 /// Makes a connection ready for [`sums`].
 pub fn prepare(conn: &mut Conn) -> Result<(), DbError> {
     match conn {
-        Conn::Sqlite(c) => wide_sum_utils::register_impl::<WideSum, _>(c).map_err(DbError::Query),
+        Conn::Sqlite(c) => {
+            // Sums of very many rows are sorted on the disk.
+            c.batch_execute("PRAGMA temp_store = FILE")?;
+            wide_sum_utils::register_impl::<WideSum, _>(c).map_err(DbError::Query)
+        }
         Conn::Postgres(_) => Ok(()),
     }
 }

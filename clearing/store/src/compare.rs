@@ -9,13 +9,8 @@ use diesel::sql_query;
 use diesel::sql_types::{Integer, Text};
 use migrations::{Conn, DbError};
 
-/// Between two values of a row.
-const UNIT: char = '\u{1f}';
 /// The most characters of a value that a finding shows.
 const SHOWN: usize = 100;
-/// A value that isn't there.
-const NOTHING: &str = "\u{1e}";
-
 /// What isn't compared: the tree and salts are held to the entries themselves, and a scratch ledger has no tree.
 const LEFT_OUT: &[(&str, &[&str])] = &[
     ("log_tile", &[]),
@@ -96,13 +91,14 @@ fn tables(made: &mut Conn, at_night: bool) -> Result<Vec<Table>, DbError> {
 impl Table {
     /// All rows, each as one text, in the order of the primary key.
     fn query(&self, postgres: bool) -> String {
-        let (nothing, unit) = match postgres {
-            true => ("chr(30)", " || chr(31) || "),
-            false => ("char(30)", " || char(31) || "),
-        };
-        let text = |column: &Column| match column.kind.as_str() {
-            "BOOLEAN" => format!("CAST(CAST({} AS INTEGER) AS TEXT)", column.name),
-            _ => format!("COALESCE(CAST({} AS TEXT), {nothing})", column.name),
+        // Of which type a value is, how long, and what: no value can be mistaken for another, nor for two. SQLite keeps any type in any column.
+        let text = |Column { name, kind, .. }: &Column| match (postgres, kind.as_str()) {
+            (false, _) => {
+                format!("substr(typeof({name}), 1, 1) || COALESCE(length(CAST({name} AS TEXT)) || ':' || CAST({name} AS TEXT), '')")
+            }
+            (true, "TEXT") => format!("COALESCE('t' || length({name}) || ':' || {name}, 'n')"),
+            (true, "BOOLEAN") => format!("COALESCE('i1:' || CAST(CAST({name} AS INTEGER) AS TEXT), 'n')"),
+            (true, _) => format!("COALESCE('i' || length(CAST({name} AS TEXT)) || ':' || CAST({name} AS TEXT), 'n')"),
         };
         let order = |column: &Column| match column.kind.as_str() {
             "TEXT" if postgres => format!("{} COLLATE \"C\"", column.name),
@@ -112,7 +108,7 @@ impl Table {
         let keys: Vec<String> = self.keys().map(order).collect();
         format!(
             "SELECT {} AS line FROM {} ORDER BY {}",
-            values.join(unit),
+            values.join(" || "),
             self.name,
             keys.join(", ")
         )
@@ -123,11 +119,11 @@ impl Table {
     }
 
     fn key<'a>(&self, line: &'a str) -> Vec<Key<'a>> {
-        let key = |(column, text): (&Column, &'a str)| match column.kind.as_str() {
-            "TEXT" => Key::Text(text),
-            _ => text.parse().map_or(Key::Text(text), Key::Number),
+        let key = |(column, value): (&Column, Option<&'a str>)| match (column.kind.as_str(), value.unwrap_or_default()) {
+            ("TEXT", text) => Key::Text(text),
+            (_, text) => text.parse().map_or(Key::Text(text), Key::Number),
         };
-        self.keys().zip(line.split(UNIT)).map(key).collect()
+        self.keys().zip(values(line)).map(key).collect()
     }
 
     fn compare(&self, books: &mut Conn, made: &mut Conn) -> Result<Option<String>, DbError> {
@@ -165,17 +161,15 @@ impl Table {
     /// What is wrong with a row: `order` says on which side it is.
     fn tell(&self, books: Option<&str>, made: Option<&str>, order: Ordering) -> String {
         let key = |line: &str| {
-            let values = self.keys().zip(line.split(UNIT));
-            values
-                .map(|(column, value)| format!("{} {value}", column.name))
-                .collect::<Vec<_>>()
-                .join(", ")
+            let values = self.keys().zip(values(line));
+            let text = |(column, value): (&Column, Option<&str>)| format!("{} {}", column.name, value.unwrap_or("nothing"));
+            values.map(text).collect::<Vec<_>>().join(", ")
         };
         match (books, made, order) {
             (Some(line), _, Ordering::Less) => format!("no entry explains the row of {}", key(line)),
             (_, Some(line), Ordering::Greater) => format!("the row of {} is missing, which the log makes", key(line)),
             (Some(books), Some(made), _) => {
-                let values = self.columns.iter().zip(books.split(UNIT).zip(made.split(UNIT)));
+                let values = self.columns.iter().zip(values(books).zip(values(made)));
                 let differ = values.filter(|(_, (books, made))| books != made);
                 let differ = differ
                     .map(|(column, (books, made))| format!("{} is {}, and the log makes it {}", column.name, shown(books), shown(made)));
@@ -186,9 +180,28 @@ impl Table {
     }
 }
 
-fn shown(value: &str) -> String {
+/// The values of a row, with nothing where there is none.
+fn values(line: &str) -> impl Iterator<Item = Option<&str>> {
+    let mut rest = line;
+    std::iter::from_fn(move || {
+        let mut chars = rest.chars();
+        let kind = chars.next()?;
+        if kind == 'n' {
+            rest = chars.as_str();
+            return Some(None);
+        }
+        let (length, after) = chars.as_str().split_once(':')?;
+        let length = length.parse().ok()?;
+        let end = after.char_indices().nth(length).map_or(after.len(), |(end, _)| end);
+        let (value, left) = after.split_at(end);
+        rest = left;
+        Some(Some(value))
+    })
+}
+
+fn shown(value: Option<&str>) -> String {
+    let Some(value) = value else { return "nothing".to_owned() };
     match value.char_indices().nth(SHOWN) {
-        None if value == NOTHING => "nothing".to_owned(),
         None => format!("`{value}`"),
         Some((end, _)) => format!("`{}...`", &value[..end]),
     }
@@ -201,4 +214,17 @@ fn rows<'a>(conn: &'a mut Conn, query: String) -> Result<Box<dyn Iterator<Item =
         Conn::Sqlite(c) => Box::new(sql_query(query).load_iter::<Line, DefaultLoadingMode>(c)?.map(line)),
         Conn::Postgres(c) => Box::new(sql_query(query).load_iter::<Line, PgRowByRowLoadingMode>(c)?.map(line)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_value_is_taken_for_another() {
+        let read = |line: &str| values(line).map(|value| value.map(str::to_owned)).collect::<Vec<_>>();
+        let text = |text: &str| Some(text.to_owned());
+        assert_eq!(read("t3:abci2:12nt0:"), [text("abc"), text("12"), None, text("")]);
+        assert_eq!(read("t6:nt2:x:t2:\u{e9}n"), [text("nt2:x:"), text("\u{e9}n")]);
+    }
 }

@@ -220,10 +220,11 @@ pub fn add_act(conn: &mut Conn, hash: &str, action: Action, signer: &str, bytes:
     Ok(())
 }
 
-/// The signed bytes of what parties did to a document, in order.
-pub fn acts(conn: &mut Conn, hash: &str) -> Result<Vec<String>, DbError> {
+/// The signed bytes of what parties did to a document at an instant.
+pub fn acts(conn: &mut Conn, hash: &str, at: Timestamp) -> Result<Vec<String>, DbError> {
     let query = document_act::table
         .filter(document_act::document.eq(hash))
+        .filter(document_act::acted_at.eq(at.as_microsecond()))
         .order(document_act::place)
         .select(document_act::bytes);
     Ok(each_backend!(conn, |c| query.load(c))?)

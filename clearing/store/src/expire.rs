@@ -13,7 +13,7 @@ use settlement::Window;
 
 use super::accounts::{Need, load_accounts};
 use super::head::{Unready, lock};
-use super::load::{empty_set, expire, load_positions};
+use super::load::{empty_set, expire, load_positions, set_as_it_stands};
 use super::persist;
 use super::rows::read;
 use ledger::directory::Directory;
@@ -27,12 +27,25 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// Expires all that is due at the cut-off of a closed window, and notes the holds that ended by then. Started again after a kill, it goes on where it
 /// stopped. Returns how many lots gave points.
 pub fn expire_lots(conn: &mut Conn, directory: &Arc<Directory>, window: &Window, clock: impl Fn() -> i64) -> Result<usize, Unready> {
+    expire_all(conn, window, |conn| empty_set(conn, directory, &clock))
+}
+
+/// The same once all that gave points has been done again: what is left to wait, at the cut-offs up to this window's. No window closes by it.
+pub fn expire_left(conn: &mut Conn, directory: &Arc<Directory>, window: &Window, now: i64) -> Result<usize, Unready> {
+    expire_all(conn, window, |conn| {
+        let mut set = set_as_it_stands(conn, directory, now)?;
+        set.due.retain(|(date, _)| *date <= window.business_date);
+        Ok(set)
+    })
+}
+
+fn expire_all(conn: &mut Conn, window: &Window, empty: impl Fn(&mut Conn) -> Result<WorkingSet, Unready>) -> Result<usize, Unready> {
     let cut_off = window.cut_off_at.as_microsecond();
     let (mut after, mut total) = ((i64::MIN, LotKey { seq: 0, leg: 0 }), 0);
     loop {
         let started = Instant::now();
         let (count, last) = conn.transaction(|conn| -> Result<_, Unready> {
-            let mut set = empty_set(conn, directory, &clock)?;
+            let mut set = empty(conn)?;
             let due = due_lots(conn, after, cut_off)?;
             let accounts: BTreeSet<AccountKey> = due.iter().map(|(_, _, account)| account.clone()).collect();
             let count = expire_in(conn, &mut set, &accounts)?;
@@ -53,7 +66,7 @@ pub fn expire_lots(conn: &mut Conn, directory: &Arc<Directory>, window: &Window,
 pub fn expire_again(conn: &mut Conn, directory: &Arc<Directory>, own: &Posted) -> Result<usize, Unready> {
     let accounts: BTreeSet<AccountKey> = expired_of(own).collect();
     conn.transaction(|conn| {
-        let mut set = empty_set(conn, directory, || own.posted_at)?;
+        let mut set = set_as_it_stands(conn, directory, own.posted_at)?;
         set.due.retain(|(window, _)| *window <= own.window);
         expire_in(conn, &mut set, &accounts)
     })

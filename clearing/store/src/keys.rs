@@ -42,20 +42,18 @@ impl From<Problem> for KeysError {
 pub enum By<'a> {
     /// One of the operator's people, by a revocation that it signed: a compact JWS. It revokes keys, and does nothing else.
     Person(&'a str),
-    /// A partner, with a key of its own that has to be valid in this transaction too.
-    Partner(&'a PartnerId, &'a KeyId, Timestamp),
+    /// A partner, with a key of its own that has to be valid in this transaction too, and its signed request: a compact JWS.
+    Partner(&'a PartnerId, &'a KeyId, Timestamp, &'a str),
 }
 
 impl By<'_> {
     /// Says in the log what was done, and by whose word.
     fn enter(&self, conn: &mut Conn, now: Timestamp, action: &str, id: &PartnerId, fields: &[(&str, &str)]) -> Result<(), DbError> {
-        let (by, issued_at) = match self {
-            Self::Person(text) => (*text, None),
-            Self::Partner(_, kid, issued_at) => (kid.as_str(), Some(issued_at.to_string())),
+        let word = match self {
+            Self::Person(text) => ("revocation", *text),
+            Self::Partner(.., text) => ("request", *text),
         };
-        let mut all = fields.to_vec();
-        all.push((if issued_at.is_some() { "by" } else { "revocation" }, by));
-        all.extend(issued_at.as_deref().map(|at| ("issued_at", at)));
+        let all: Vec<_> = fields.iter().copied().chain([word]).collect();
         enter(conn, now, action, id, &all)
     }
 }
@@ -338,7 +336,7 @@ pub fn earliest(now: Timestamp) -> Timestamp {
 
 /// The key behind a partner's request may have been revoked since the request was verified.
 fn may(ring: &Keyring, by: &By) -> Result<(), KeysError> {
-    let By::Partner(id, kid, issued_at) = by else {
+    let By::Partner(id, kid, issued_at, _) = by else {
         return Err(Problem::new(Code::FourEyes, "a person alone only revokes keys").into());
     };
     ring.usable(kid, id, *issued_at)

@@ -32,7 +32,7 @@ pub mod trail;
 mod write_off;
 
 pub use directory::{check_agreement, check_bonus, check_rate, current_directory, load_directory, parties};
-pub use expire::{expire_again, expire_lots};
+pub use expire::{expire_again, expire_left, expire_lots};
 pub use head::{MOST_AT_ONCE, Unready, directory_version, grow_version, is_sandbox, last_at, lock_head, next_seq};
 pub use load::load;
 pub use log::{add_messages, entries_of, grow, root_at, tiles, tree};

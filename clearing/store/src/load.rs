@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use diesel::prelude::*;
+use jiff::civil::Date;
 use migrations::schema::{exposure, hold, limit_use, message, position, posting, quote, reversal, settlement_window};
 use migrations::{Conn, DbError, each_backend};
 use partner_sdk::{Body, Currency, MessageId};
 
 use super::accounts::{accounts_of, load_accounts};
 use super::directory::load_directory;
-use super::head::{MOST_AT_ONCE, Unready, lock};
+use super::head::{Head, MOST_AT_ONCE, Unready, lock};
 use super::named::{quote_of, target};
 use super::pending::load_pending;
 use super::prepaid::load_blocks;
@@ -48,11 +49,6 @@ pub(super) fn empty_set(conn: &mut Conn, known: &Arc<Directory>, clock: impl FnO
     let mut head = lock(conn)?;
     // Read after the lock: who waited for it has the time at which it posts.
     let now = head.time(clock())?;
-    let directory = if known.version == head.version {
-        known.clone()
-    } else {
-        Arc::new(load_directory(conn)?)
-    };
     let mut windows = unnetted(conn)?;
     if windows.last().is_some_and(|(_, cut_off)| *cut_off <= now) {
         settlement::close_due(conn, timestamp(now), Some(MOST_AT_ONCE))?;
@@ -60,6 +56,21 @@ pub(super) fn empty_set(conn: &mut Conn, known: &Arc<Directory>, clock: impl FnO
         // That the windows closed stands in the log by now.
         head = lock(conn)?;
     }
+    Ok(set_of(conn, known, &head, windows, now)?)
+}
+
+/// The same where no window closes, whatever the time is.
+pub(super) fn set_as_it_stands(conn: &mut Conn, known: &Arc<Directory>, now: i64) -> Result<WorkingSet, DbError> {
+    let (head, windows) = (lock(conn)?, unnetted(conn)?);
+    set_of(conn, known, &head, windows, now)
+}
+
+fn set_of(conn: &mut Conn, known: &Arc<Directory>, head: &Head, mut windows: Vec<(Date, i64)>, now: i64) -> Result<WorkingSet, DbError> {
+    let directory = if known.version == head.version {
+        known.clone()
+    } else {
+        Arc::new(load_directory(conn)?)
+    };
     let (window, _) = windows.pop().ok_or_else(|| DbError::Corrupt("no window is open".into()))?;
     let mut set = WorkingSet::new(directory, window, now, head.next_seq, settlement::random()?);
     set.due = windows;
@@ -68,7 +79,7 @@ pub(super) fn empty_set(conn: &mut Conn, known: &Arc<Directory>, clock: impl FnO
 
 /// The windows that are closed and not netted, oldest first, and last the open one, each with its cut-off; locked against being closed while this
 /// transaction posts into them.
-fn unnetted(conn: &mut Conn) -> Result<Vec<(jiff::civil::Date, i64)>, DbError> {
+fn unnetted(conn: &mut Conn) -> Result<Vec<(Date, i64)>, DbError> {
     let rows = settlement_window::table
         .select((settlement_window::business_date, settlement_window::cut_off_at))
         // As text, so that the partial index is used.

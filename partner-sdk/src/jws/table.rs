@@ -179,7 +179,11 @@ mod tests {
     fn an_equation_that_holds_with_an_r_of_small_order_is_not_enough() {
         let signer = SigningKey::from_bytes(&[5; 32]);
         let (key, r) = (signer.verifying_key(), bytes::<32>(SMALL[0]));
-        let hash = Sha512::new().chain_update(r).chain_update(key.as_bytes()).chain_update([7]).finalize();
+        let hash = Sha512::new()
+            .chain_update(r)
+            .chain_update(key.as_bytes())
+            .chain_update([7])
+            .finalize();
         let s = Scalar::from_bytes_mod_order_wide(&hash.into()) * signer.to_scalar();
         let mut signature = [0; 64];
         signature[..32].copy_from_slice(&r);

@@ -17,7 +17,7 @@ pub use files::{Advised, ENTRY as STATEMENTS, NamedBytes, keep_files, kept_file,
 pub use pairs::{add_exposure, add_position};
 pub use pairs::{carried_over, insert_obligations, obligations, parties, positions, reduce_exposures};
 pub use windows::{
-    ENTRY as WINDOW, Mark, State, Window, any_due, first_open, insert_open, is_empty, is_sandbox, mark, not_before, unnetted_before,
+    ENTRY as WINDOW, Mark, State, Window, any_due, first_open, insert_open, is_empty, is_sandbox, mark, not_before, time, unnetted_before,
     window, windows_in,
 };
 

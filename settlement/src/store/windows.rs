@@ -161,8 +161,8 @@ pub fn is_sandbox(conn: &mut Conn) -> Result<bool, DbError> {
     Ok(each_backend!(conn, |c| head::table.select(head::sandbox).first(c))?)
 }
 
-/// The time of a step that windows take now, under the ledger's lock: never before the last entry's.
-fn time(conn: &mut Conn, now: Timestamp) -> Result<Timestamp, DbError> {
+/// The time of a step that a closed window takes now, under the ledger's lock: never before the last entry's. When windows close and open is the clock's own word.
+pub fn time(conn: &mut Conn, now: Timestamp) -> Result<Timestamp, DbError> {
     lock_head(conn)?;
     let last_at: i64 = each_backend!(conn, |c| head::table.select(head::last_at).first(c))?;
     read("head.last_at", Timestamp::from_microsecond(last_at.max(now.as_microsecond())))
@@ -180,8 +180,7 @@ fn enter(conn: &mut Conn, date: Date, state: State, more: Option<(&str, &str)>, 
 }
 
 /// Adds a window in state open, at an instant.
-pub fn insert_open(conn: &mut Conn, date: Date, cut_off_at: Timestamp, now: Timestamp) -> Result<(), DbError> {
-    let at = time(conn, now)?;
+pub fn insert_open(conn: &mut Conn, date: Date, cut_off_at: Timestamp, at: Timestamp) -> Result<(), DbError> {
     let row = (
         w::business_date.eq(date.to_string()),
         w::state.eq(State::Open.as_str()),
@@ -212,7 +211,6 @@ pub fn mark(conn: &mut Conn, date: Date, mark: Mark<'_>, now: Timestamp) -> Resu
         Mark::Advised => (State::Netted, State::Advised),
         Mark::Settled(_) => (State::Advised, State::Settled),
     };
-    let now = time(conn, now)?;
     let (state, to, at) = (to, w::state.eq(to.as_str()), now.as_microsecond());
     let marked = each_backend!(conn, |c| {
         let row = diesel::update(

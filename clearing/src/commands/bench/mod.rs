@@ -12,10 +12,12 @@
 //! | kinds | what a message of each kind costs | `kinds` |
 //! | report | each figure beside its floor, as text, JSON and a picture | `report`, `times`, `svg` |
 //! | night | what those who post feel of very many lots that expire | `night` |
+//! | again | how fast the check does again what was posted | `again` |
 //!
 //! The driver shares the processors with the server, so it does little: one thread, bodies made beforehand, answers kept as text. Every
 //! answer is checked all the same, signature included, once the clock has stopped.
 
+mod again;
 mod cpu;
 mod database;
 mod drive;
@@ -56,7 +58,7 @@ pub struct Options {
     #[arg(long, default_value = "sqlite")]
     pub database: String,
     /// Messages sent in batches, and as many again one by one; of each as many once more at a rate.
-    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1_000..=500_000))]
+    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1_000..=1_000_000))]
     pub messages: u32,
     /// Members whose accounts they touch.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=500_000))]
@@ -70,6 +72,9 @@ pub struct Options {
     /// Measure instead what a message of each kind costs: so many of each, in batches.
     #[arg(long, conflicts_with_all = ["json", "night"])]
     pub kinds: bool,
+    /// Measure instead how fast `clearing check` does again what was posted. The clearinghouse is made in this new folder, and left there where it is on SQLite.
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["json", "night", "kinds", "svg"])]
+    pub check: Option<PathBuf>,
     /// Print the result as JSON.
     #[arg(long)]
     pub json: bool,
@@ -96,6 +101,9 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     }
     if options.kinds {
         return kinds::run(options);
+    }
+    if let Some(folder) = &options.check {
+        return again::run(options, folder);
     }
     let report = measure(options)?;
     if let Some(file) = &options.svg {

@@ -134,7 +134,7 @@ pub async fn add(request: HttpRequest, payload: web::Payload, state: web::Data<S
         valid_until: new.valid_until,
     };
     let changed = on_database(&state, move |conn| {
-        let by = By::Partner(&signing.partner, &kid, new.issued.issued_at);
+        let by = By::Partner(&signing.partner, &kid, new.issued.issued_at, text.trim_end());
         let changed = keys::add_signing(conn, &signing, &by, now)?;
         log(&signing.partner, &kid, &new.issued, "signing key");
         Ok(changed)
@@ -168,7 +168,7 @@ pub async fn certificate(request: HttpRequest, payload: web::Payload, state: web
     let signer = state.clone();
     let (certified, changed) = on_database(&state, move |conn| {
         let certified = certify(&signer, &new.csr, &partner)?;
-        let by = By::Partner(&partner, &kid, new.issued.issued_at);
+        let by = By::Partner(&partner, &kid, new.issued.issued_at, text.trim_end());
         let changed = keys::add_tls(conn, &partner, certified.spki_sha256, &by, now)?;
         log(&partner, &kid, &new.issued, "certificate");
         Ok((certified, changed))
@@ -186,7 +186,7 @@ pub async fn revoke(request: HttpRequest, payload: web::Payload, state: web::Dat
     let (revocation, kid) = signed(&text, TYP_REVOCATION, caller, Revocation::parse, |revocation| &revocation.issued)?;
     let owner = partner.clone();
     let changed = on_database(&state, move |conn| {
-        let by = By::Partner(&owner, &kid, revocation.issued.issued_at);
+        let by = By::Partner(&owner, &kid, revocation.issued.issued_at, text.trim_end());
         let changed = keys::revoke(conn, &revocation.key, &revocation.reason, &by, now)?;
         log(&owner, &kid, &revocation.issued, "revocation");
         Ok(changed)

@@ -130,7 +130,7 @@ impl Twins<'_> {
             let accepted = |outcome| matches!(outcome, Outcome::Kept(posted) if posted.code.is_none());
             let all = messages.iter().all(|message| accepted(apply(&mut set, message)));
             store::persist(conn, &set)?;
-            let grown = store::add_messages(conn, &set)?;
+            let grown = store::add_messages(conn, &set, None)?;
             Ok(grown.filter(|_| all).and_then(|grown| Rows::of(&set, &grown)))
         })?;
         rows.context("a message of the bench's own was refused, or has rows that the floor doesn't write")
@@ -190,6 +190,7 @@ mod tests {
             partners: 2,
             night: None,
             kinds: false,
+            check: None,
             json: false,
             svg: None,
         };

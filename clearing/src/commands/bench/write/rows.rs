@@ -68,7 +68,7 @@ pub(super) const TABLES: usize = 11;
 pub(super) const COLUMNS: [&[Kind]; TABLES] = [
     &[
         Big, Text, Text, Text, Text, Big, Text, Text, Text, Text, Text, Big, Big, Text, Text, Big, Big, Int, Int, Int, Text, Text, Text,
-        Text,
+        Text, Bool,
     ],
     &[Text, Big, Int, Text, Text, Text, Text, Big, Big, Big, Int, Big, Int],
     &[
@@ -103,7 +103,7 @@ impl Rows {
         let (first, mut dates) = (changes.messages.first()?.0.seq, Dates::default());
         let mut rows = Self(Default::default());
         for (posted, signed) in &changes.messages {
-            rows.add(MESSAGE, message(posted, signed, dates.text(posted.window)));
+            rows.add(MESSAGE, message(posted, signed, dates.text(posted.window), posted.seq == first));
         }
         for one in &changes.postings {
             rows.add(POSTING, posting(one, dates.text(one.window)));
@@ -184,7 +184,7 @@ fn may_be<T>(value: Option<T>, to: impl FnOnce(T) -> Value) -> Value {
     value.map_or(Value::Null, to)
 }
 
-fn message(posted: &Posted, signed: &Signed, date: Arc<str>) -> [Value; COLUMNS[MESSAGE].len()] {
+fn message(posted: &Posted, signed: &Signed, date: Arc<str>, leads: bool) -> [Value; COLUMNS[MESSAGE].len()] {
     let moved = &posted.moved;
     let facts = match posted.facts.is_empty() {
         true => "[]".to_owned(),
@@ -216,6 +216,7 @@ fn message(posted: &Posted, signed: &Signed, date: Arc<str>) -> [Value; COLUMNS[
         text(&posted.sha256),
         Value::Text(signed.bytes.clone()),
         may_be(posted.salt, text),
+        Value::Bool(leads),
     ]
 }
 
