@@ -62,7 +62,9 @@ pub fn put_invitation(conn: &mut Conn, id: &PartnerId, token_sha256: &str, now: 
 /// Voids every invitation that wasn't used: what one person gave before the founding doesn't outlive it. The partners are told.
 pub fn void_invitations(conn: &mut Conn, now: Timestamp) -> Result<(), DbError> {
     let unused = invitation::table.filter(invitation::used_at.is_null());
-    let partners: Vec<String> = each_backend!(conn, |c| unused.select(invitation::partner).order(invitation::partner).load(c))?;
+    let mut partners: Vec<String> = each_backend!(conn, |c| unused.select(invitation::partner).load(c))?;
+    // Sorted here: databases sort texts in orders of their own.
+    partners.sort();
     each_backend!(conn, |c| diesel::delete(unused).execute(c))?;
     for id in partners {
         let id: PartnerId = read(&id, "invitation.partner")?;
