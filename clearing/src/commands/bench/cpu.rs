@@ -7,7 +7,8 @@ use anyhow::Context;
 /// What `/proc/PID/stat` counts in.
 const TICK: u64 = 10_000_000;
 
-/// Of the calling thread. It stops for a moment first: only then does the system add up what it has used.
+/// Of the calling thread. It stops for the shortest moment first: only when a thread leaves its processor does the system add up what it has used, and there is
+/// nothing else to await for that.
 pub(super) fn thread() -> anyhow::Result<u64> {
     std::thread::sleep(Duration::from_nanos(1));
     scheduled("thread-self")
@@ -69,6 +70,7 @@ mod tests {
         assert_eq!(partner_sdk::jws::sha256_hex(&vec![0; 1 << 20]).len(), 64);
         let used = thread().expect("Linux") - before;
         assert!(used > 100_000, "{used}");
+        // Nothing is awaited: the wait itself is what must not count.
         std::thread::sleep(Duration::from_millis(30));
         assert!(thread().expect("Linux") - before < 20_000_000, "waiting counts");
     }

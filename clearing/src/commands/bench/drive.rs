@@ -35,7 +35,8 @@ pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
 }
 
-/// Lets the runtime see which connections have ended since it ran last (the server closes one on which nothing comes), so that no request goes into such a one.
+/// Lets the runtime see which connections have ended since it ran last (the server closes one on which nothing comes), so that no request goes into such a one. No
+/// event tells when it has seen all of them; it comes before the clock starts, and is in no figure.
 pub(super) async fn settle() {
     tokio::time::sleep(Duration::from_millis(50)).await;
 }
@@ -62,6 +63,7 @@ fn schedule(count: usize, messages: usize, per_second: u64) -> impl Stream<Item 
         let start = Instant::now();
         for no in 0..count {
             let due = start + due(no, messages, per_second);
+            // The rate itself: a request goes when it is due, whatever has happened meanwhile.
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
             if sender.send((no, Some(due))).is_err() {
                 return;
