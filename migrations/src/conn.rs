@@ -142,6 +142,14 @@ impl Conn {
         Ok(Conn::Sqlite(conn))
     }
 
+    /// For whoever posts: each statement finds its few rows by an index whatever the size of the table, so one plan does for all, and is made once.
+    pub fn for_posting(mut self) -> Result<Self, DbError> {
+        if let Conn::Postgres(conn) = &mut self {
+            conn.batch_execute("SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off")?;
+        }
+        Ok(self)
+    }
+
     /// A new SQLite database for one run: nothing of it is wanted after a power cut, so nothing waits for the disk.
     pub fn scratch(path: &std::path::Path) -> Result<Self, DbError> {
         let mut conn = Self::open(&Url::new(path.to_string_lossy()))?;

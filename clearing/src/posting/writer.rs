@@ -129,7 +129,7 @@ pub fn start(
         jobs: Arc::new(Entrance(queue.clone())),
         draining: Arc::default(),
     };
-    let conn = Conn::open(&url)?;
+    let conn = Conn::open(&url)?.for_posting()?;
     let writer = Writer {
         url,
         conn: Some(conn),
@@ -224,7 +224,7 @@ impl Writer {
     fn try_post(&mut self, messages: &[Arc<Verified>]) -> Result<Vec<Answered>, Unready> {
         let conn = match &mut self.conn {
             Some(conn) => conn,
-            none => none.insert(Conn::open(&self.url)?),
+            none => none.insert(Conn::open(&self.url)?.for_posting()?),
         };
         let (known, clock) = (self.reference.get(), &self.clock);
         let mut phases = Phases::start();
