@@ -16,6 +16,7 @@
 //! Imports run down: [`commands`] and [`server`] put together; [`edge`] takes requests to [`posting`] and [`documents`]; those and [`night`] use [`store`], and it
 //! [`ledger`]. [`office`] has the operator's files.
 
+pub mod archive;
 pub mod audit;
 pub mod clock;
 pub mod commands;

@@ -139,7 +139,8 @@ fn two_at_work_are_killed_200_times(backend: Backend) {
     let kid = KeyId::new(&sandbox.config.operator.kid).expect("a kid");
     let mut conn = sandbox.database().expect("a connection");
     let depth = Depth::Whole(folder.path());
-    let mut findings = audit::check(&mut conn, (&kid, sandbox.trust.key()), depth, &mut |_, _| {}).expect("the check runs");
+    let archive = &sandbox.config.archive;
+    let mut findings = audit::check(&mut conn, (&kid, sandbox.trust.key()), archive, depth, &mut |_, _| {}).expect("the check runs");
     // Its agreements are a file's word, which only counts in a sandbox.
     findings.retain(|finding| !finding.ends_with("is in force, and no signed document says so"));
     assert_eq!(findings, Vec::<String>::new());

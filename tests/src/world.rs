@@ -255,7 +255,8 @@ impl World {
             true => Depth::Quick,
             false => Depth::Whole(self.folder.path()),
         };
-        audit::check(&mut conn, (&kid, self.sandbox.trust.key()), depth, &mut |_, _| {}).expect("the check runs")
+        let archive = &self.sandbox.config.archive;
+        audit::check(&mut conn, (&kid, self.sandbox.trust.key()), archive, depth, &mut |_, _| {}).expect("the check runs")
     }
 
     /// What is wrong with the documents.

@@ -22,6 +22,8 @@ use partner_sdk::log::note::NoteKey;
 use settlement::{SettlementError, State};
 use store::{DbError, books, compare, trail};
 
+use crate::archive;
+
 /// How far a check goes.
 #[derive(Debug, Clone, Copy)]
 pub enum Depth<'a> {
@@ -32,10 +34,11 @@ pub enum Depth<'a> {
 }
 
 /// Everything that is wrong, a line each; empty where all is well. Names members: it is for whoever has the database. `clearing` is the key that countersigns, under its
-/// id. `progress` is told how many of how many entries are done again.
+/// id; `archive` is the folder of what is archived. `progress` is told how many of how many entries are done again.
 pub fn check(
     conn: &mut Conn,
     (kid, clearing): (&KeyId, &VerifyingKey),
+    archive: &Path,
     depth: Depth<'_>,
     progress: &mut dyn FnMut(i64, i64),
 ) -> anyhow::Result<Vec<String>> {
@@ -43,10 +46,15 @@ pub fn check(
     conn.snapshot(|conn| {
         let mut findings = found(books::sums(conn))?;
         findings.extend(found(trail::check(conn, kid, clearing))?);
+        let lost = found(archive::not_there(conn, archive))?;
         if let Depth::Whole(folder) = depth {
             findings.extend(found(books::tree(conn))?);
-            findings.extend(done_again(conn, folder, progress)?);
+            // Without them the log can't be done again.
+            if lost.is_empty() {
+                findings.extend(done_again(conn, archive, folder, progress)?);
+            }
         }
+        findings.extend(lost);
         Ok(findings)
     })
 }
@@ -100,10 +108,10 @@ fn found(findings: Result<Vec<String>, DbError>) -> Result<Vec<String>, DbError>
 }
 
 /// Does the whole log again in a scratch ledger in a folder, and compares what comes of it; for one unchanging view of the database.
-pub fn done_again(conn: &mut Conn, folder: &Path, progress: &mut dyn FnMut(i64, i64)) -> anyhow::Result<Vec<String>> {
+pub fn done_again(conn: &mut Conn, archive: &Path, folder: &Path, progress: &mut dyn FnMut(i64, i64)) -> anyhow::Result<Vec<String>> {
     let folder = tempfile::tempdir_in(folder).with_context(|| format!("cannot make a scratch folder in {}", folder.display()))?;
     let mut scratch = Conn::scratch(&folder.path().join("scratch.db")).context("the scratch ledger")?;
-    if let Some(finding) = replay::replay(conn, &mut scratch, progress)? {
+    if let Some(finding) = replay::replay(conn, &mut scratch, archive, progress)? {
         // From here on everything would differ.
         return Ok(vec![finding]);
     }

@@ -17,7 +17,7 @@ use store::documents::{Document, Signed};
 use store::kept::Other;
 use store::keys::{By, NewSigningKey};
 use store::people::{CLEARING, NEWCOMER};
-use store::{admin, invitations, keys, pending};
+use store::{admin, archive, invitations, keys, pending};
 
 use crate::documents::{self, Countersigner, agreements, changes, people};
 use crate::office::pki;
@@ -87,6 +87,7 @@ pub(super) fn redo(source: &mut Conn, scratch: &mut Conn, entry: &Other) -> anyh
             settlement::keep(scratch, fields.get("window")?, at)?;
             Ok(())
         }
+        archive::ENTRY => archive::enter(scratch, &archive::Archived::read(&entry.body)?, at),
         other => bail!("nobody knows what a {other} is"),
     }
 }

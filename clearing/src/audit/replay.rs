@@ -1,6 +1,7 @@
 //! The log done again, entry by entry, by the rules that made it: what comes of each has to be what stands there.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
@@ -11,6 +12,7 @@ use store::Unready;
 use store::kept::{self, Kept, Raw};
 
 use super::redo;
+use crate::archive::Reader;
 
 /// Entries that are read at once.
 const CHUNK: i64 = 1000;
@@ -20,6 +22,8 @@ const GROUP: usize = 10_000;
 struct Replay<'a> {
     source: &'a mut Conn,
     scratch: &'a mut Conn,
+    /// What partners signed in old windows.
+    archive: Reader<'a>,
     /// The scratch ledger's reference data, as last read.
     directory: Option<Arc<Directory>>,
     /// Entries that were read, and aren't done again yet.
@@ -31,9 +35,15 @@ struct Replay<'a> {
 }
 
 /// Does every entry of `source` again in an empty ledger. The first entry that isn't what comes of it by the rules ends it, and is told; so is one that is missing.
-pub(super) fn replay(source: &mut Conn, scratch: &mut Conn, progress: &mut dyn FnMut(i64, i64)) -> Result<Option<String>, DbError> {
+pub(super) fn replay(
+    source: &mut Conn,
+    scratch: &mut Conn,
+    archive: &Path,
+    progress: &mut dyn FnMut(i64, i64),
+) -> Result<Option<String>, DbError> {
     let end = store::next_seq(source)?;
     let mut replay = Replay {
+        archive: Reader::new(source, archive)?,
         source,
         scratch,
         directory: None,
@@ -66,12 +76,18 @@ impl From<DbError> for Stop {
     }
 }
 
+/// A file that isn't what was archived.
+fn in_archive(error: anyhow::Error) -> Stop {
+    Stop::Found(format!("{error:#}"))
+}
+
 impl Replay<'_> {
     /// Does the next entry again, with those that follow from it; false where there is none.
     fn step(&mut self, progress: &mut dyn FnMut(i64, i64)) -> Result<bool, Stop> {
         self.fill(1)?;
         let Some(first) = self.waiting.front() else {
             progress(self.end - 1, self.end - 1);
+            self.archive.end().map_err(in_archive)?;
             return Ok(false);
         };
         let (seq, first) = (first.seq(), first.clone());
@@ -100,10 +116,16 @@ impl Replay<'_> {
     }
 
     /// Reads on, until so many entries wait, or all that are left.
-    fn fill(&mut self, count: usize) -> Result<(), DbError> {
+    fn fill(&mut self, count: usize) -> Result<(), Stop> {
         while self.waiting.len() < count && self.next < self.end {
             let before = (self.next + CHUNK).min(self.end);
-            self.waiting.extend(kept::kept(self.source, self.next, before)?);
+            let mut read = kept::kept(self.source, self.next, before)?;
+            for kept in &mut read {
+                if let Kept::Message(raw) = kept {
+                    self.archive.give(raw).map_err(in_archive)?;
+                }
+            }
+            self.waiting.extend(read);
             self.next = before;
         }
         Ok(())
@@ -135,7 +157,7 @@ impl Replay<'_> {
         });
         let raws: Vec<Raw> = raws.take(GROUP).collect();
         let known = self.known()?;
-        let verified = kept::verified(self.source, &known.keys, &raws)?;
+        let verified = kept::verified(self.source, self.scratch, &known.keys, &raws)?;
         let mut batch = Vec::with_capacity(raws.len());
         for (raw, verified) in raws.iter().zip(verified) {
             batch.push(verified.map_err(|why| Stop::Found(format!("message {}: {why}", raw.posted.seq)))?);

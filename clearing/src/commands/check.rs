@@ -1,21 +1,16 @@
 //! `clearing check`: whether the books are what the log makes of them.
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use clap::Args;
 
 use super::office::clearing_key;
+use super::progress::Progress;
 use super::{At, open, out};
 use crate::audit::{self, Depth};
 use crate::say;
-
-/// How often it says how far it is.
-const TELL_EVERY: Duration = Duration::from_secs(1);
-/// The same where nobody watches, as in a file.
-const WRITE_EVERY: Duration = Duration::from_secs(30);
 
 #[derive(Args)]
 pub(super) struct Check {
@@ -36,9 +31,12 @@ pub(super) fn run(check: &Check) -> anyhow::Result<()> {
     let (config, mut conn) = open(&check.at.config)?;
     let key = clearing_key(&config)?;
     let depth = if check.quick { Depth::Quick } else { Depth::Whole(&check.scratch) };
-    let mut progress = Progress::new();
+    let (mut progress, mut entries) = (Progress::new(), 0);
     let clearing = (key.kid(), &key.verifying_key());
-    let mut findings = audit::check(&mut conn, clearing, depth, &mut |done, all| progress.tell(done, all))?;
+    let mut findings = audit::check(&mut conn, clearing, &config.archive, depth, &mut |done, all| {
+        entries = all;
+        progress.tell(|took| how_far(done, all, took));
+    })?;
     for file in &check.heads {
         let head = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
         let finding = audit::held_to(&mut conn, &config.log.origin, &head).with_context(|| file.display().to_string())?;
@@ -49,43 +47,13 @@ pub(super) fn run(check: &Check) -> anyhow::Result<()> {
     ensure!(findings.is_empty(), "the books aren't what was signed: the lines above say where");
     match check.quick {
         true => Ok(say!("the sums are even, and whatever is in force is what was signed")?),
-        false => Ok(say!(
-            "the books are what the log makes of them: {} entries done again",
-            progress.all
-        )?),
+        false => Ok(say!("the books are what the log makes of them: {} entries done again", entries)?),
     }
 }
 
-/// Says how far the check is, while that takes longer than a moment.
-struct Progress {
-    began: Instant,
-    told: Instant,
-    every: Duration,
-    all: i64,
-}
-
-impl Progress {
-    fn new() -> Self {
-        let watched = std::io::stderr().is_terminal();
-        Self {
-            began: Instant::now(),
-            told: Instant::now(),
-            every: if watched { TELL_EVERY } else { WRITE_EVERY },
-            all: 0,
-        }
-    }
-
-    fn tell(&mut self, done: i64, all: i64) {
-        self.all = all;
-        if self.told.elapsed() < self.every || all == 0 {
-            return;
-        }
-        self.told = Instant::now();
-        let millis = i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX).max(1);
-        let rate = done.saturating_mul(1000) / millis;
-        out::complain(&format!(
-            "{done} of {all} entries done again ({} %), {rate} a second",
-            done.saturating_mul(100) / all
-        ));
-    }
+fn how_far(done: i64, all: i64, took: Duration) -> String {
+    let millis = i64::try_from(took.as_millis()).unwrap_or(i64::MAX).max(1);
+    let rate = done.saturating_mul(1000) / millis;
+    let share = done.saturating_mul(100) / all.max(1);
+    format!("{done} of {all} entries done again ({share} %), {rate} a second")
 }

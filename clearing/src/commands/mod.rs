@@ -1,5 +1,6 @@
 //! The `clearing` command.
 
+mod archive;
 pub mod bench;
 mod check;
 pub mod demo;
@@ -10,6 +11,7 @@ mod log;
 mod network;
 mod office;
 pub mod out;
+mod progress;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -199,6 +201,13 @@ enum Command {
         #[arg(long, default_value = "all payments were made")]
         why: Why,
     },
+    /// Move what partners signed in old windows out of the database: into a file for each business date, whose SHA-256 the log has. The service may run meanwhile, and whoever stops this
+    /// may start it again.
+    ///
+    /// A window is archived once it is advised and --keep DAYS before the open one; the oldest comes first, and each is DATE.txt in the folder that `archive` in the
+    /// configuration names. From then on `clearing check` needs the file: copy new files to where your backups are, as you copy statements. Nothing else changes: what was
+    /// posted is answered, reversed and settled as before. On SQLite the file of the database doesn't get shorter, but new rows take the room.
+    Archive(archive::Archive),
     /// Measure the service: messages a second, beside what this machine's verification, writes and requests allow.
     Bench(bench::Options),
     /// See it work: a made-up trading day, or a replay of a file of purchases, on a throwaway sandbox.
@@ -351,6 +360,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             Ok(say!("{} files of {date} are in {}", files.len(), folder.display())?)
         }
         Command::Settle { at, date, who, why } => office::settle(&at, date, &who, &why),
+        Command::Archive(options) => archive::run(&options),
         Command::Bench(options) => {
             not_in_ps(&options.database)?;
             bench::run(&options)

@@ -23,6 +23,8 @@ pub struct Config {
     pub database: String,
     /// Where statements are written.
     pub statements: PathBuf,
+    /// Where `clearing archive` puts what partners signed in old windows, and `clearing check` reads it.
+    pub archive: PathBuf,
     /// The service's certificate and the CA of its clients.
     pub tls: Tls,
     /// The key that signs answers and countersigns.
@@ -195,6 +197,7 @@ impl Default for Config {
             enrol_listen: String::new(),
             database: "clearing.db".into(),
             statements: "statements".into(),
+            archive: "archive".into(),
             tls: Tls::default(),
             operator: Operator::default(),
             log: Log::default(),
@@ -304,6 +307,7 @@ impl Config {
     fn relative_to(mut self, folder: &Path) -> Self {
         for path in [
             &mut self.statements,
+            &mut self.archive,
             &mut self.tls.certificate,
             &mut self.tls.key,
             &mut self.tls.client_ca,

@@ -1,6 +1,6 @@
 //! The log as it is kept, read to be done again: each message with what its sender signed, strictly verified once more.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use diesel::prelude::*;
@@ -31,8 +31,10 @@ pub enum Kept {
 pub struct Raw {
     /// What became of it.
     pub posted: Posted,
-    /// What was signed, or its part of a signed batch.
+    /// What was signed, or its part of a signed batch; empty once that was taken out.
     pub bytes: String,
+    /// Where its window is archived: what the file has under its number, which is nothing where its batch is under an earlier one.
+    pub archived: Option<String>,
     /// The SHA-256 of the signed batch that it came in.
     pub batch: Option<String>,
     /// Whether it was the first of its transaction.
@@ -81,10 +83,18 @@ pub fn kept(conn: &mut Conn, from: i64, before: i64) -> Result<Vec<Kept>, DbErro
     for (row, bytes, batch, leads) in each_backend!(conn, |c| of_messages.load::<Row>(c))? {
         let posted = row.posted()?;
         all.push(match posted.sender == own {
+            true if !bytes.is_empty() => {
+                let what = format!(
+                    "message {} is the clearinghouse's own, and has bytes that somebody signed",
+                    posted.seq
+                );
+                return Err(DbError::Corrupt(what));
+            }
             true => Kept::Own(posted),
             false => Kept::Message(Raw {
                 posted,
                 bytes,
+                archived: None,
                 batch,
                 leads,
             }),
@@ -108,43 +118,65 @@ pub fn kept(conn: &mut Conn, from: i64, before: i64) -> Result<Vec<Kept>, DbErro
     }
 }
 
-/// A signed batch that its sender signed, and its messages to the byte.
+/// A signed batch that its sender signed, and its messages to the byte by their digests.
 struct Batch {
     kid: KeyId,
     signed: Arc<SignedBatch>,
-    messages: HashSet<String>,
+    messages: HashMap<String, String>,
 }
 
-/// What partners signed, each verified with the keys of `ring`; or what is wrong with it.
-pub fn verified(conn: &mut Conn, ring: &Keyring, raws: &[Raw]) -> Result<Vec<Result<Arc<Verified>, &'static str>>, DbError> {
+/// What partners signed, each verified with the keys of `ring`; or what is wrong with it. `scratch` has the batches of messages that were done again before.
+pub fn verified(
+    conn: &mut Conn,
+    scratch: &mut Conn,
+    ring: &Keyring,
+    raws: &[Raw],
+) -> Result<Vec<Result<Arc<Verified>, &'static str>>, DbError> {
     let mut batches = BTreeMap::new();
     for raw in raws {
         let Some(hash) = raw.batch.as_ref().filter(|hash| !batches.contains_key(*hash)) else {
             continue;
         };
-        let query = signed_batch::table.find(hash.as_str()).select(signed_batch::bytes);
-        let bytes: Option<String> = each_backend!(conn, |c| query.first(c).optional())?;
+        let bytes = match (batch_row(conn, hash)?, &raw.archived) {
+            (Some(row), Some(file)) if row.is_empty() && !file.is_empty() => Some(file.clone()),
+            (Some(row), Some(file)) if !file.is_empty() && row != *file => None,
+            // It came before in a window that is archived.
+            (Some(row), _) if row.is_empty() => batch_row(scratch, hash)?,
+            (row, _) => row,
+        };
         batches.insert(hash.clone(), bytes.and_then(|bytes| batch(hash, bytes, &raw.posted.sender, ring)));
     }
     Ok(raws.par_iter().map(|raw| verify(raw, ring, &batches).map(Arc::new)).collect())
 }
 
+fn batch_row(conn: &mut Conn, hash: &str) -> Result<Option<String>, DbError> {
+    let query = signed_batch::table.find(hash).select(signed_batch::bytes);
+    Ok(each_backend!(conn, |c| query.first(c).optional())?)
+}
+
 fn verify(raw: &Raw, ring: &Keyring, batches: &BTreeMap<String, Option<Batch>>) -> Result<Verified, &'static str> {
-    let (posted, bytes) = (&raw.posted, &raw.bytes);
-    if sha256_hex(bytes.as_bytes()) != posted.sha256 {
-        return Err("its bytes aren't those that its entry names");
+    let posted = &raw.posted;
+    let named = |bytes: &str| sha256_hex(bytes.as_bytes()) == posted.sha256;
+    match (raw.bytes.as_str(), &raw.archived) {
+        ("", None) => return Err("its bytes are gone, and no entry says that they were archived: put them back from a backup"),
+        ("", Some(_)) => {}
+        (bytes, _) if named(bytes) => {}
+        _ => return Err("its bytes aren't those that its entry names"),
     }
     let (kid, message, batch) = match &raw.batch {
         None => {
+            let bytes = raw.archived.as_ref().unwrap_or(&raw.bytes);
+            if !named(bytes) {
+                return Err("what is archived of it isn't what its entry names");
+            }
             let (kid, payload) = signed_by(bytes, TYP_MESSAGE, &posted.sender, ring).ok_or("it isn't signed by a key of its sender")?;
             (kid, Message::parse(&payload), None)
         }
         Some(hash) => {
-            let batch = batches
-                .get(hash)
-                .and_then(Option::as_ref)
-                .filter(|batch| batch.messages.contains(bytes));
-            let batch = batch.ok_or("the signed batch that it came in doesn't hold it, or isn't signed by a key of its sender")?;
+            let batch = batches.get(hash).and_then(Option::as_ref);
+            let found = batch.and_then(|batch| Some((batch, batch.messages.get(&posted.sha256)?)));
+            let (batch, bytes) =
+                found.ok_or("the signed batch that it came in is missing, doesn't hold it, or isn't signed by a key of its sender")?;
             (batch.kid.clone(), Message::parse(bytes.as_bytes()), Some(batch.signed.clone()))
         }
     };
@@ -153,10 +185,8 @@ fn verify(raw: &Raw, ring: &Keyring, batches: &BTreeMap<String, Option<Batch>>) 
         message: message.ok_or("its bytes name another sender or id")?,
         kid,
         sha256: posted.sha256.clone(),
-        signed: Signed {
-            bytes: bytes.as_str().into(),
-            batch,
-        },
+        // A scratch ledger needs its batches alone: what comes later may have come in them too.
+        signed: Signed { bytes: "".into(), batch },
     })
 }
 
@@ -170,7 +200,8 @@ fn signed_by(text: &str, typ: &str, sender: &PartnerId, ring: &Keyring) -> Optio
 
 fn batch(hash: &str, bytes: String, sender: &PartnerId, ring: &Keyring) -> Option<Batch> {
     let (kid, payload) = signed_by(&bytes, TYP_BATCH, sender, ring).filter(|_| sha256_hex(bytes.as_bytes()) == hash)?;
-    let messages = split_batch(&payload).ok()?.into_iter().map(str::to_owned).collect();
+    let messages = split_batch(&payload).ok()?.into_iter();
+    let messages = messages.map(|text| (sha256_hex(text.as_bytes()), text.to_owned())).collect();
     Some(Batch {
         kid,
         signed: Arc::new(SignedBatch {

@@ -2,6 +2,7 @@
 
 mod accounts;
 pub mod admin;
+pub mod archive;
 pub mod books;
 mod bulk;
 pub mod compare;

@@ -47,7 +47,7 @@ macro_rules! in_chunks {
     }};
 }
 
-const MESSAGES: Bulk<25> = Bulk {
+pub(super) const MESSAGES: Bulk<25> = Bulk {
     table: "message",
     columns: [
         "seq",

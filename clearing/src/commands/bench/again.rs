@@ -36,7 +36,9 @@ pub(super) fn run(options: &Options, folder: &Path) -> anyhow::Result<()> {
     let entries = store::next_seq(&mut conn)? - 1;
     let bar = progress("the check", usize::try_from(entries)?);
     let start = Instant::now();
-    let findings = audit::done_again(&mut conn, folder, &mut |done, _| bar.set_position(done.unsigned_abs()))?;
+    let findings = audit::done_again(&mut conn, &sandbox.config.archive, folder, &mut |done, _| {
+        bar.set_position(done.unsigned_abs())
+    })?;
     let nanos = nanos_since(start);
     bar.finish_and_clear();
     ensure!(findings.is_empty(), "the check found {findings:?}");
