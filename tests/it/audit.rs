@@ -50,7 +50,7 @@ fn found(world: &World, tables: &[&str], wrong: &str, words: &[&str]) {
     assert_eq!(world.findings(), Vec::<String>::new(), "after {wrong}");
 }
 
-fn one(conn: &mut Conn, query: &str) -> String {
+pub(super) fn one(conn: &mut Conn, query: &str) -> String {
     #[derive(diesel::QueryableByName)]
     struct Text {
         #[diesel(sql_type = diesel::sql_types::Text)]

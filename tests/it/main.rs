@@ -2,6 +2,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 mod agreements;
+mod archive;
 mod attack;
 mod audit;
 mod balances;

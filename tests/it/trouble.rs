@@ -24,7 +24,7 @@ on_both!(
 );
 
 /// From now on the database answers a message about this member by `sqlite`, or by a function of `postgres`.
-fn trigger(conn: &mut Conn, when: &str, member: &str, sqlite: &str, postgres: &str) {
+pub(super) fn trigger(conn: &mut Conn, when: &str, member: &str, sqlite: &str, postgres: &str) {
     let sql = match conn {
         Conn::Sqlite(_) => format!("CREATE TRIGGER poison {when} INSERT ON message WHEN NEW.member = '{member}' BEGIN {sqlite}; END"),
         Conn::Postgres(_) => format!(
@@ -35,7 +35,7 @@ fn trigger(conn: &mut Conn, when: &str, member: &str, sqlite: &str, postgres: &s
     execute(conn, &sql);
 }
 
-fn no_trigger(conn: &mut Conn) {
+pub(super) fn no_trigger(conn: &mut Conn) {
     let sql = match conn {
         Conn::Sqlite(_) => "DROP TRIGGER poison",
         Conn::Postgres(_) => "DROP TRIGGER poison ON message",

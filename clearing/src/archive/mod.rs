@@ -35,11 +35,11 @@ pub enum Step {
     Emptying(Date, i64, i64),
 }
 
-/// Archives whatever window is advised, comes before `until`, and isn't archived yet, oldest first; returns what was archived now. First it ends what a run before this one has begun.
+/// Archives whatever window is advised, isn't after `upto`, and isn't archived yet, oldest first; returns what was archived now. First it ends what a run before this one has begun.
 pub fn run(
     conn: &mut Conn,
     folder: &Path,
-    until: Date,
+    upto: Date,
     now: impl Fn() -> Timestamp,
     progress: &mut dyn FnMut(Step),
 ) -> anyhow::Result<Vec<Archived>> {
@@ -57,7 +57,7 @@ pub fn run(
     loop {
         let before = done.last().or(all.last());
         let (window, after) = (before.map(|before| before.window), before.map_or(0, |before| before.last));
-        let Some((date, advised)) = archive::next(conn, window)?.filter(|(date, _)| *date < until) else {
+        let Some((date, advised)) = archive::next(conn, window)?.filter(|(date, _)| *date <= upto) else {
             return Ok(done);
         };
         ensure!(

@@ -20,11 +20,11 @@ pub(super) struct Archive {
 
 pub(super) fn run(options: &Archive) -> anyhow::Result<()> {
     let (config, mut conn) = open(&options.at.config)?;
-    ensure!((0..=36_500).contains(&options.keep), "--keep takes 0 to 36500 days");
+    ensure!((1..=36_500).contains(&options.keep), "--keep takes 1 to 36500 days");
     let open = settlement::open_window(&mut conn)?.business_date;
-    let until = open.checked_sub(Span::new().days(options.keep))?;
+    let upto = open.checked_sub(Span::new().days(options.keep))?;
     let mut progress = Progress::new();
-    let done = archive::run(&mut conn, &config.archive, until, Timestamp::now, &mut |step| {
+    let done = archive::run(&mut conn, &config.archive, upto, Timestamp::now, &mut |step| {
         progress.tell(|_| match step {
             Step::Writing(window, size) => format!("{window}: {} MB written", size / 1_000_000),
             Step::Emptying(window, upto, last) => format!("{window}: taken out of the database up to {upto} of {last}"),
@@ -32,7 +32,7 @@ pub(super) fn run(options: &Archive) -> anyhow::Result<()> {
     })?;
     if done.is_empty() {
         return Ok(say!(
-            "nothing is to be archived: all windows before {until} are, and the window of {open} is open"
+            "nothing is to be archived: all windows up to {upto} are, and that of {open} is open"
         )?);
     }
     let told = done.iter().try_for_each(|one| {
