@@ -217,13 +217,14 @@ fn empty_rows(conn: &mut Conn, table: &str, columns: &[&str], of: &str) -> Resul
         .map(|name| if *name == "bytes" { "'' AS bytes" } else { *name })
         .collect();
     let (columns, emptied) = (columns.join(", "), emptied.join(", "));
-    Ok(match conn {
+    match conn {
         Conn::Sqlite(c) => c.batch_execute(&format!(
             "CREATE TEMP TABLE emptied AS SELECT {emptied} FROM {table} WHERE {of} AND {table}.bytes <> ''; \
              DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM emptied); \
              INSERT INTO {table} ({columns}) SELECT {columns} FROM emptied ORDER BY {key}; \
              DROP TABLE emptied"
-        ))?,
-        Conn::Postgres(c) => c.batch_execute(&format!("UPDATE {table} SET bytes = '' WHERE {of} AND bytes <> ''"))?,
-    })
+        )),
+        Conn::Postgres(c) => c.batch_execute(&format!("UPDATE {table} SET bytes = '' WHERE {of} AND bytes <> ''")),
+    }?;
+    Ok(())
 }
