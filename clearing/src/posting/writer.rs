@@ -71,6 +71,8 @@ pub struct Signer {
 struct Job {
     messages: Vec<Arc<Verified>>,
     reply: oneshot::Sender<Vec<Posting>>,
+    /// When it came into the queue.
+    since: Instant,
 }
 
 /// The queue, closed when nobody is left to add to it.
@@ -100,7 +102,8 @@ impl Ledger {
             return Err(Code::ShuttingDown);
         }
         let (count, (reply, answer)) = (messages.len(), oneshot::channel());
-        self.jobs.0.push(&sender, Job { messages, reply }, count)?;
+        let since = Instant::now();
+        self.jobs.0.push(&sender, Job { messages, reply, since }, count)?;
         answer.await.map_err(|_| Code::OutcomeUnknown)
     }
 
@@ -166,14 +169,20 @@ struct Writer {
 impl Writer {
     fn run(mut self, queue: &Queue<Job>) {
         while let Some(first) = queue.pop() {
-            let (mut replies, mut messages) = (vec![], Vec::<Arc<Verified>>::new());
+            let (mut replies, mut messages, mut waited) = (vec![], Vec::<Arc<Verified>>::new(), Duration::ZERO);
             let mut job = Some(first);
             while let Some(next) = job {
                 let sender: Option<PartnerId> = next.messages.first().map(|one| one.message.sender.clone());
+                waited += next.since.elapsed() * u32::try_from(next.messages.len()).unwrap_or(u32::MAX);
                 replies.push((next.reply, sender, next.messages.len()));
                 messages.extend(next.messages);
                 job = if messages.len() < self.group { queue.try_pop() } else { None };
             }
+            tracing::debug!(
+                messages = messages.len(),
+                queue = waited.as_micros(),
+                "taken from the queue; what they waited in microseconds, added up"
+            );
             let mut outcomes = self.post(&messages).into_iter();
             for (reply, sender, count) in replies {
                 if let Some(sender) = sender {
@@ -250,12 +259,14 @@ impl Writer {
         })?;
         self.edge = edge.or(self.edge.take());
         phases.end();
-        phases.log(messages.len());
         if let Some(newest) = newest {
             self.news.send_replace(newest);
         }
         self.reference.put(&directory);
-        Ok(self.signer.prove(outcomes, &head)?)
+        let answered = self.signer.prove(outcomes, &head)?;
+        phases.end();
+        phases.log(messages.len());
+        Ok(answered)
     }
 }
 
@@ -323,7 +334,7 @@ impl Phases {
     fn start() -> Self {
         Self {
             last: Instant::now(),
-            micros: Vec::with_capacity(4),
+            micros: Vec::with_capacity(5),
         }
     }
 
@@ -333,8 +344,8 @@ impl Phases {
     }
 
     fn log(&self, messages: usize) {
-        if let [load, apply, persist, commit] = self.micros[..] {
-            tracing::debug!(messages, load, apply, persist, commit, "posted; phases in microseconds");
+        if let [load, apply, persist, commit, prove] = self.micros[..] {
+            tracing::debug!(messages, load, apply, persist, commit, prove, "posted; phases in microseconds");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Messages in: one, many, or many under one signature.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use partner_sdk::jws::{MAX_MESSAGE_BYTES, SigningKey};
@@ -30,7 +30,7 @@ pub async fn single(request: HttpRequest, payload: web::Payload, state: web::Dat
     } else {
         posted(&request, payload, &state).await?
     };
-    let verified = verify::message(body.trim_end(), &partner, &directory);
+    let (verified, verify) = timed(|| verify::message(body.trim_end(), &partner, &directory));
     // Whether it has credited what it was told to, a suspended partner may still say; nothing else.
     if suspended && !verified.as_ref().is_ok_and(|verified| ledger::answers(&verified.message.body)) {
         return Err(Failure::new(Code::PartnerSuspended));
@@ -42,7 +42,10 @@ pub async fn single(request: HttpRequest, payload: web::Payload, state: web::Dat
             let verified = Arc::new(verified);
             let outcomes = state.ledger.post(vec![verified.clone()]).await.map_err(Failure::new)?;
             let outcome = outcomes.into_iter().next().ok_or(Failure::new(Code::Internal))?;
-            receipt::answer(&outcome.map_err(Failure::new)?, &verified, state.clock.now(), &state.key)
+            let outcome = outcome.map_err(Failure::new)?;
+            let (answer, receipt) = timed(|| receipt::answer(&outcome, &verified, state.clock.now(), &state.key));
+            tell(1, verify, receipt);
+            answer
         }
     };
     Ok(match answer.problem {
@@ -72,19 +75,21 @@ pub async fn batch(request: HttpRequest, payload: web::Payload, state: web::Data
     let sender = partner.clone();
     let read = on_cpu(move || {
         let lines: Vec<&str> = body.lines().collect();
-        lines.par_iter().map(|line| verify::message(line, &sender, &directory)).collect()
+        timed(|| lines.par_iter().map(|line| verify::message(line, &sender, &directory)).collect())
     });
-    answer_all(&state, read.await?, partner).await
+    let (read, verify) = read.await?;
+    answer_all(&state, read, partner, verify).await
 }
 
 /// `POST /v1/signed-batches`: the body is one compact JWS over an array of messages; answered like a batch.
 pub async fn signed_batch(request: HttpRequest, payload: web::Payload, state: web::Data<State>) -> Result<HttpResponse, Failure> {
     let (partner, directory, body) = posted(&request, payload, &state).await?;
     let sender = partner.clone();
-    match on_cpu(move || verify::batch(body.trim_end(), &sender, &directory)).await? {
+    let (read, verify) = on_cpu(move || timed(|| verify::batch(body.trim_end(), &sender, &directory))).await?;
+    match read {
         Ok(read) => {
             may_send(read.len()).await?;
-            answer_all(&state, read, partner).await
+            answer_all(&state, read, partner, verify).await
         }
         Err(refused) => {
             let answer = receipt::refusal(refused, &partner, state.clock.now(), &state.key);
@@ -107,7 +112,12 @@ async fn may_send(messages: usize) -> Result<(), Failure> {
 }
 
 /// Posts what was verified and answers a line for each message, in order.
-async fn answer_all(state: &State, read: Vec<Result<Verified, Refused>>, partner: PartnerId) -> Result<HttpResponse, Failure> {
+async fn answer_all(
+    state: &State,
+    read: Vec<Result<Verified, Refused>>,
+    partner: PartnerId,
+    verify: Duration,
+) -> Result<HttpResponse, Failure> {
     // The ledger works with what is answered afterwards: a message is in memory once.
     let read: Vec<Result<Arc<Verified>, Refused>> = read.into_iter().map(|r| r.map(Arc::new)).collect();
     let verified = read.iter().filter_map(|r| r.as_ref().ok().cloned()).collect();
@@ -115,14 +125,28 @@ async fn answer_all(state: &State, read: Vec<Result<Verified, Refused>>, partner
     if let (Some(code), true) = (nothing_done(&outcomes), read.iter().all(Result::is_ok)) {
         return Err(Failure::new(code));
     }
-    let (key, now) = (state.key.clone(), state.clock.now());
+    let (key, now, count) = (state.key.clone(), state.clock.now(), read.len());
     // What is posted is posted: from here on nobody is told that it isn't.
-    let answered = spread(move || answer_lines(read, outcomes, &partner, now, &key)).await;
-    let (lines, refusals) = answered.ok_or(Failure::new(Code::OutcomeUnknown))?;
+    let answered = spread(move || timed(|| answer_lines(read, outcomes, &partner, now, &key))).await;
+    let ((lines, refusals), receipt) = answered.ok_or(Failure::new(Code::OutcomeUnknown))?;
+    tell(count, verify, receipt);
     shares::answered(lines.len());
     let mut response = HttpResponse::Ok().content_type("application/x-ndjson").body(lines);
     response.extensions_mut().insert(refusals);
     Ok(response)
+}
+
+/// What something gives, and how long it took.
+fn timed<T>(body: impl FnOnce() -> T) -> (T, Duration) {
+    let start = Instant::now();
+    let value = body();
+    (value, start.elapsed())
+}
+
+/// For the debug log: how long a request's messages took before the ledger, and their receipts after it.
+fn tell(messages: usize, verify: Duration, receipt: Duration) {
+    let (verify, receipt) = (verify.as_micros(), receipt.as_micros());
+    tracing::debug!(messages, verify, receipt, "answered; in microseconds");
 }
 
 /// The code of all messages, where all failed alike: then the request did.
