@@ -6,6 +6,7 @@ mod archive;
 mod attack;
 mod audit;
 mod balances;
+mod bench;
 mod books;
 mod bounds;
 mod calendar;

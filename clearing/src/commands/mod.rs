@@ -208,7 +208,7 @@ enum Command {
     /// configuration names. From then on `clearing check` needs the file: copy new files to where your backups are, as you copy statements. Nothing else changes: what was
     /// posted is answered, reversed and settled as before. On SQLite the file of the database doesn't get shorter, but new rows take the room.
     Archive(archive::Archive),
-    /// Measure the service: messages a second, beside what this machine's verification, writes and requests allow.
+    /// Measure the service: messages a second, beside what this machine's verification, writes and requests allow. Or what the subcommands name.
     Bench(bench::Options),
     /// See it work: a made-up trading day, or a replay of a file of purchases, on a throwaway sandbox.
     Demo(demo::Options),
@@ -362,7 +362,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Settle { at, date, who, why } => office::settle(&at, date, &who, &why),
         Command::Archive(options) => archive::run(&options),
         Command::Bench(options) => {
-            not_in_ps(&options.database)?;
+            not_in_ps(options.database())?;
             bench::run(&options)
         }
         Command::Demo(options) => {

@@ -1,38 +1,45 @@
 //! How fast `clearing check` does again what the service has posted.
 
-use std::path::Path;
+use std::fmt;
 use std::time::Instant;
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
+use serde::Serialize;
 
 use super::drive::nanos_since;
 use super::load::Load;
+use super::report::{Machine, Series};
+use super::service::{BATCHES, Bench, QUIET, Stand};
 use super::times::share;
-use super::{BATCHES, Bench, Options, QUIET, load, progress};
+use super::{Check, progress, tell};
 use crate::audit;
-use crate::clock::Clock;
-use crate::commands::demo::sandbox::{Party, Sandbox};
-use crate::commands::out;
-use store::Scratch;
 
-/// Posts the messages in batches, and does the log of a clearinghouse that is left in `folder` again.
-pub(super) fn run(options: &Options, folder: &Path) -> anyhow::Result<()> {
+#[derive(Serialize)]
+struct Report {
+    machine: Machine,
+    posted: Series,
+    entries: u64,
+    /// Entries that were done again.
+    per_second: u64,
+}
+
+/// Posts the messages in batches, and does the log of a clearinghouse that is left in a folder again.
+pub(super) fn run(options: &Check) -> anyhow::Result<()> {
+    let (folder, size) = (&options.folder, &options.size);
     ensure!(
         !folder.exists(),
         "{} exists: the clearinghouse is made in a new folder",
         folder.display()
     );
-    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let service = Scratch::create(&options.database, folder, "service")?;
-    let sandbox = Sandbox::open(folder, service.url(), &load::network(options.partners)?, Clock::System)?;
-    let parties: Vec<&Party> = sandbox.parties.values().filter(|party| party.id.as_str() != load::ISSUER).collect();
-    let load = Load::sign(options, &parties)?;
-    let bench = Bench::start(&sandbox, &parties, QUIET)?;
-    bench.drive("opening balances", &load.opening, &BATCHES, &sandbox)?;
-    let series = bench.drive("batches", &load.batches, &BATCHES, &sandbox)?;
+    let stand = Stand::open(folder, &size.at.database, size.partners)?;
+    let mut load = Load::new(&stand, size.members);
+    let bench = Bench::start(&stand, QUIET)?;
+    bench.run("opening balances", (&load.opening()?, &BATCHES))?;
+    let posted = bench
+        .run("batches", (&load.more(size.messages, &BATCHES)?, &BATCHES))?
+        .series("batches");
     bench.server.stop()?;
-    drop(load);
-    let mut conn = sandbox.database()?;
+    let mut conn = stand.sandbox.database()?;
     let entries = store::next_seq(&mut conn)? - 1;
     let bar = progress("the check", usize::try_from(entries)?);
     let start = Instant::now();
@@ -43,12 +50,33 @@ pub(super) fn run(options: &Options, folder: &Path) -> anyhow::Result<()> {
     bar.finish_and_clear();
     ensure!(findings.is_empty(), "the check found {findings:?}");
     let entries = entries.unsigned_abs();
-    let per_second = share(entries, 1_000_000_000, nanos);
-    out::lines(&format!(
-        "posted   {:>9} messages, in batches {:>7} a second\nchecked  {entries:>9} entries,               {per_second:>7} a second: {}% of it",
-        series.messages,
-        series.per_second,
-        share(per_second, 100, series.per_second)
-    ))?;
-    Ok(())
+    let report = Report {
+        machine: Machine::look(&stand)?,
+        posted,
+        entries,
+        per_second: share(entries, 1_000_000_000, nanos),
+    };
+    tell(&report, &size.at)
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            machine,
+            posted,
+            entries,
+            per_second,
+        } = self;
+        let of_it = share(*per_second, 100, posted.per_second);
+        writeln!(f, "{machine}")?;
+        writeln!(
+            f,
+            "posted   {:>9} messages, in batches {:>7} a second",
+            posted.messages, posted.per_second
+        )?;
+        write!(
+            f,
+            "checked  {entries:>9} entries,               {per_second:>7} a second: {of_it}% of it"
+        )
+    }
 }

@@ -1,8 +1,9 @@
-//! Processor time as Linux tells it, in nanoseconds: user and system time together, waiting left out.
+//! Processor time as Linux tells it, in nanoseconds: user and system time together, waiting left out. And memory.
 
 use std::time::Duration;
 
 use anyhow::Context;
+use serde::Serialize;
 
 /// What `/proc/PID/stat` counts in.
 const TICK: u64 = 10_000_000;
@@ -24,6 +25,29 @@ pub(super) fn process(pid: u32) -> anyhow::Result<u64> {
     ticks(&read(&pid.to_string(), "stat")?)
         .and_then(|ticks| ticks.checked_mul(TICK))
         .context("a process's times")
+}
+
+/// A process's memory, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(super) struct Memory {
+    pub resident: u64,
+    pub peak: u64,
+}
+
+/// The memory of a process: what is resident now, and the most that ever was.
+pub(super) fn memory(pid: u32) -> anyhow::Result<Memory> {
+    let status = read(&pid.to_string(), "status")?;
+    let bytes = |name| kibibytes(&status, name).map(|kib| kib * 1024).context("a process's memory");
+    Ok(Memory {
+        resident: bytes("VmRSS:")?,
+        peak: bytes("VmHWM:")?,
+    })
+}
+
+/// A line of a `status` file.
+fn kibibytes(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    line.trim().strip_suffix(" kB")?.parse().ok()
 }
 
 /// The name of this machine's processors.
@@ -73,6 +97,14 @@ mod tests {
         // Nothing is awaited: the wait itself is what must not count.
         std::thread::sleep(Duration::from_millis(30));
         assert!(thread().expect("Linux") - before < 20_000_000, "waiting counts");
+    }
+
+    #[test]
+    fn memory_is_read_where_linux_tells_it() {
+        let status = "Name:\tclearing\nVmHWM:\t  2048 kB\nVmRSS:\t  1024 kB\n";
+        assert_eq!([kibibytes(status, "VmRSS:"), kibibytes(status, "VmSwap:")], [Some(1024), None]);
+        let memory = memory(std::process::id()).expect("Linux");
+        assert!(memory.resident > 100_000 && memory.peak >= memory.resident, "{memory:?}");
     }
 
     #[test]

@@ -1,9 +1,10 @@
-//! What the database's own processes use, where PostgreSQL runs on this machine. SQLite has none: it works in the service's.
+//! What database it is, and the disk that it takes; and what its own processes use, where PostgreSQL runs on this machine. SQLite has none: it works in the service's.
 
 use std::collections::BTreeMap;
 
+use anyhow::Context;
 use diesel::prelude::*;
-use diesel::sql_types::{Bool, Integer, Text};
+use diesel::sql_types::{BigInt, Bool, Integer, Text};
 use migrations::{Conn, Url};
 
 use super::cpu;
@@ -20,6 +21,48 @@ struct Here {
     pid: i32,
     #[diesel(sql_type = Bool)]
     is_near: bool,
+}
+
+#[derive(QueryableByName)]
+struct Named {
+    #[diesel(sql_type = Text)]
+    name: String,
+}
+
+#[derive(QueryableByName)]
+struct Bytes {
+    #[diesel(sql_type = BigInt)]
+    bytes: i64,
+}
+
+/// The database's name and version.
+pub(super) fn version(conn: &mut Conn) -> anyhow::Result<String> {
+    let query = match conn {
+        Conn::Sqlite(_) => "SELECT 'SQLite ' || sqlite_version() AS name",
+        Conn::Postgres(_) => "SELECT 'PostgreSQL ' || split_part(current_setting('server_version'), ' ', 1) AS name",
+    };
+    let named: Named = migrations::each_backend!(conn, |c| diesel::sql_query(query).get_result(c))?;
+    Ok(named.name)
+}
+
+/// Whether the database's processor time can be told: it has no processes, or they are on this machine.
+pub(super) fn is_counted(conn: &mut Conn) -> anyhow::Result<bool> {
+    Ok(matches!(conn, Conn::Sqlite(_)) || process_of(conn)?.is_some())
+}
+
+/// What the service's tables take on the disk, in bytes: the file with what is still in its log, or on PostgreSQL the schema's tables with their indexes.
+pub(super) fn disk(url: &str) -> anyhow::Result<u64> {
+    let url = Url::new(url);
+    if let Some(path) = url.sqlite_path() {
+        let log = path.with_extension("db-wal");
+        let bytes = std::fs::metadata(path).context("the database's file")?.len();
+        return Ok(bytes + std::fs::metadata(log).map_or(0, |log| log.len()));
+    }
+    let query = "SELECT coalesce(sum(pg_total_relation_size(oid)), 0)::bigint AS bytes FROM pg_class \
+                 WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace";
+    let mut conn = Conn::open(&url)?;
+    let all: Bytes = migrations::each_backend!(&mut conn, |c| diesel::sql_query(query).get_result(c))?;
+    Ok(all.bytes.unsigned_abs())
 }
 
 /// The processor time of processes, by their ids, in nanoseconds.

@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
-use indicatif::ProgressBar;
 use partner_sdk::Trust;
 use partner_sdk::jws::sha256_hex;
 use partner_sdk::trust::Reader;
@@ -13,7 +12,8 @@ use rayon::prelude::*;
 use tokio::sync::mpsc;
 
 use super::load::Request;
-use super::{Bench, progress};
+use super::progress;
+use super::service::Wire;
 
 /// What came back.
 pub(super) struct Driven {
@@ -21,6 +21,8 @@ pub(super) struct Driven {
     pub nanos: u64,
     /// Of each request, in nanoseconds.
     pub latencies: Vec<u64>,
+    /// When each was due, or sent where nothing says when.
+    pub began: Vec<Instant>,
     /// The answers' texts, in the order of the requests.
     pub answers: Vec<String>,
 }
@@ -75,19 +77,21 @@ fn schedule(count: usize, messages: usize, per_second: u64) -> impl Stream<Item 
 
 /// Sends all requests, of which each has as many messages as the first. An answer other than 200 ends it. What a request takes counts from when it was due: one
 /// that waits for others to be sent has waited too.
-pub(super) fn drive(bench: &Bench, requests: &[Request], path: &str, pace: Pace, bar: &ProgressBar) -> anyhow::Result<Driven> {
+pub(super) fn drive(wire: &Wire, requests: &[Request], path: &str, pace: Pace, answered: impl Fn(usize)) -> anyhow::Result<Driven> {
+    let answered = &answered;
     let one = |(no, due): (usize, Option<Instant>)| {
         let request = &requests[no];
-        let (client, body) = (bench.clients[request.party].clone(), request.body.clone());
+        let (client, body) = (wire.clients[request.party].clone(), request.body.clone());
         let path = path.to_owned();
         async move {
             let start = due.unwrap_or_else(Instant::now);
             let answer = client.post_unverified(&path, body).await?;
-            bar.inc(1);
-            anyhow::Ok((no, nanos_since(start), answer))
+            let latency = nanos_since(start);
+            answered(no);
+            anyhow::Ok((no, start, latency, answer))
         }
     };
-    bench.runtime.block_on(async {
+    wire.runtime.block_on(async {
         settle().await;
         let (start, count) = (Instant::now(), requests.len());
         let mut done: Vec<_> = match pace {
@@ -103,8 +107,16 @@ pub(super) fn drive(bench: &Bench, requests: &[Request], path: &str, pace: Pace,
         };
         let nanos = nanos_since(start);
         done.sort_unstable_by_key(|(no, ..)| *no);
-        let (latencies, answers) = done.into_iter().map(|(_, latency, answer)| (latency, answer)).unzip();
-        Ok(Driven { nanos, latencies, answers })
+        let (began, (latencies, answers)) = done
+            .into_iter()
+            .map(|(_, start, latency, answer)| (start, (latency, answer)))
+            .unzip();
+        Ok(Driven {
+            nanos,
+            latencies,
+            began,
+            answers,
+        })
     })
 }
 

@@ -7,8 +7,9 @@ use partner_sdk::client::ClientError;
 use partner_sdk::jws::{Compact, SigningKey, TYP_BATCH};
 
 use super::drive::settle;
-use super::load::Load;
-use super::{Bench, SINGLES_IN_FLIGHT, cpu, progress};
+use super::load::Request;
+use super::service::{Bench, CONNECTIONS, SINGLES};
+use super::{cpu, progress};
 use ledger::directory::Directory;
 
 /// How many messages the floor of verification verifies.
@@ -21,8 +22,8 @@ fn per(nanos: u64, count: usize) -> anyhow::Result<u64> {
 }
 
 /// Strict verification of signatures already taken apart, on one thread.
-pub(super) fn verify(load: &Load, directory: &Directory) -> anyhow::Result<u64> {
-    let texts = load.batches.iter().flat_map(|request| &request.messages).take(VERIFIED);
+pub(super) fn verify(requests: &[Request], directory: &Directory) -> anyhow::Result<u64> {
+    let texts = requests.iter().flat_map(|request| &request.messages).take(VERIFIED);
     let parsed = texts.map(|text| Compact::parse(text)).collect::<Result<Vec<_>, _>>()?;
     let before = cpu::thread()?;
     for jws in &parsed {
@@ -34,24 +35,27 @@ pub(super) fn verify(load: &Load, directory: &Directory) -> anyhow::Result<u64> 
 
 /// A request over mutual TLS that the server refuses before it verifies anything. The server's processor time alone, so that what the driver does counts neither
 /// here nor where messages are accepted.
-pub(super) fn request(bench: &Bench, load: &Load) -> anyhow::Result<u64> {
+pub(super) fn request(bench: &Bench, sample: &[Request]) -> anyhow::Result<u64> {
     let before = bench.server.cpu()?;
-    refused(bench, load, REQUESTS, SINGLES_IN_FLIGHT)?;
+    refused(bench, sample, REQUESTS, SINGLES.in_flight)?;
     per(bench.server.cpu()?.saturating_sub(before), REQUESTS)
 }
 
+/// Sees to it that all connections are there.
+pub(super) fn connected(bench: &Bench, sample: &[Request]) -> anyhow::Result<()> {
+    refused(bench, sample, 2 * CONNECTIONS, CONNECTIONS)
+}
+
 /// Sends so many of these, a number of them at a time: a real message under another `typ`.
-pub(super) fn refused(bench: &Bench, load: &Load, count: usize, in_flight: usize) -> anyhow::Result<()> {
-    let sample = load
-        .singles
-        .first()
-        .and_then(|request| request.messages.first())
-        .context("no message")?;
+fn refused(bench: &Bench, sample: &[Request], count: usize, in_flight: usize) -> anyhow::Result<()> {
+    let sample = sample.first().and_then(|request| request.messages.first()).context("no message")?;
     let stranger = SigningKey::from_bytes("nobody-1".parse()?, &[7; 32]);
-    let text = stranger.sign(TYP_BATCH, &Compact::parse(sample)?.payload);
+    // The messages of a signed batch are payloads already.
+    let payload = Compact::parse(sample).map_or_else(|_| sample.clone().into_bytes(), |jws| jws.payload);
+    let text = stranger.sign(TYP_BATCH, &payload);
     let bar = progress("refused requests", count);
     let one = |no: usize| {
-        let (client, text, bar) = (bench.clients[no % bench.clients.len()].clone(), text.clone(), &bar);
+        let (client, text, bar) = (bench.wire.clients[no % bench.wire.clients.len()].clone(), text.clone(), &bar);
         async move {
             let answer = client.post_unverified("/v1/messages", text).await;
             let refused = matches!(&answer, Err(ClientError::Refused(problem)) if problem.code == Code::BadHeader);
@@ -61,7 +65,7 @@ pub(super) fn refused(bench: &Bench, load: &Load, count: usize, in_flight: usize
         }
     };
     let sent = stream::iter(0..count).map(one).buffer_unordered(in_flight);
-    bench.runtime.block_on(async {
+    bench.wire.runtime.block_on(async {
         settle().await;
         sent.try_collect::<()>().await
     })?;

@@ -1,20 +1,23 @@
 //! What a message of each kind costs the service: one kind after the other, in batches, on the same accounts.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 use anyhow::Context;
 use partner_sdk::client::new_message_id;
 use partner_sdk::wire::Quantity;
 use partner_sdk::{Amount, Body, MessageId, ProgrammeCode};
 use rayon::prelude::*;
+use serde::Serialize;
 
-use super::load::{self, BATCH, ISSUER, Request, member};
-use super::report::Series;
-use super::{BATCHES, Bench, Options, QUIET};
+use super::load::{self, ISSUER, Request, member};
+use super::report::{Machine, Series};
+use super::service::{BATCHES, Bench, QUIET, Stand};
+use super::{Size, tell};
 use crate::clock::Clock;
-use crate::commands::demo::sandbox::{Party, Sandbox};
 use ledger::network::Network;
-use store::Scratch;
+
+/// Messages in a batch.
+const BATCH: usize = BATCHES.size;
 
 /// What the points are exchanged into, by whom, and how.
 const MILES: &str = r#"
@@ -49,41 +52,44 @@ valid_from = "2020-01-01T00:00:00Z"
 /// Who sends a batch, and what.
 type Batch = (usize, Vec<Body>);
 
-/// The service, and those who send.
+/// The service, and those who send: the issuer first, which alone exchanges; then the shops.
 struct Kinds<'a> {
-    bench: Bench,
-    sandbox: &'a Sandbox,
-    /// The issuer first, which alone exchanges; then the shops.
-    parties: Vec<&'a Party>,
+    bench: Bench<'a>,
     members: u64,
 }
 
+#[derive(Serialize)]
+struct Report {
+    machine: Machine,
+    kinds: Vec<Series>,
+}
+
 /// Measures and prints a line for each kind.
-pub(super) fn run(options: &Options) -> anyhow::Result<()> {
+pub(super) fn run(size: &Size) -> anyhow::Result<()> {
     let temporary = tempfile::tempdir().context("a temporary folder")?;
-    let scratch = Scratch::create(&options.database, temporary.path(), "kinds")?;
-    let mut text = load::network_text(options.partners)?;
+    let mut text = load::network_text(size.partners)?;
     write!(text, "{MILES}")?;
     let network = Network::parse(&text).context("the bench's own network")?;
-    let folder = temporary.path().join("clearinghouse");
-    let sandbox = Sandbox::open(&folder, scratch.url(), &network, Clock::System)?;
-    let (mut parties, shops): (Vec<&Party>, Vec<&Party>) = sandbox
-        .parties
-        .values()
-        .filter(|party| party.id.as_str() != "airline")
-        .partition(|party| party.id.as_str() == ISSUER);
-    parties.extend(shops);
+    let mut stand = Stand::with(temporary.path(), &size.at.database, &network, Clock::System)?;
+    stand.parties.retain(|party| party.id.as_str() != "airline");
+    let issuer = stand.sandbox.parties.values().find(|party| party.id.as_str() == ISSUER);
+    stand.parties.insert(0, issuer.cloned().context("the bench's own issuer")?);
     let kinds = Kinds {
-        bench: Bench::start(&sandbox, &parties, QUIET)?,
-        sandbox: &sandbox,
-        parties,
-        members: u64::from(options.members),
+        bench: Bench::start(&stand, QUIET)?,
+        members: u64::from(size.members),
     };
-    // The processor time is the service's alone, with the database's for it: it hardly depends on what else the machine does.
-    for series in kinds.measure(usize::try_from(options.messages)?.div_ceil(BATCH))? {
-        crate::commands::out::lines(&series.costs())?;
+    let all = kinds.measure(usize::try_from(size.messages)?.div_ceil(BATCH))?;
+    kinds.bench.server.stop()?;
+    let machine = Machine::look(&stand)?;
+    tell(&Report { machine, kinds: all }, &size.at)
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The processor time is the service's alone, with the database's for it: it hardly depends on what else the machine does.
+        write!(f, "{}", self.machine)?;
+        self.kinds.iter().try_for_each(|series| write!(f, "\n{}", series.costs()))
     }
-    kinds.bench.server.stop()
 }
 
 impl Kinds<'_> {
@@ -143,7 +149,7 @@ impl Kinds<'_> {
 
     /// Whose turn it is among the shops.
     fn shop(&self, batch: usize) -> usize {
-        1 + batch % (self.parties.len() - 1)
+        1 + batch % (self.bench.stand.parties.len() - 1)
     }
 
     /// Batches of the shops, in turn.
@@ -176,11 +182,10 @@ impl Kinds<'_> {
             .iter()
             .flat_map(|(_, messages)| messages.iter().map(|(id, _)| id.clone()))
             .collect();
-        let parties = &self.parties;
-        let sign = |(party, messages)| Request::sign(parties, party, messages);
+        let stand = self.bench.stand;
+        let sign = |(party, messages)| Request::sign(stand, party, messages, BATCHES.form);
         let requests: Vec<Request> = batches.into_par_iter().map(sign).collect();
-        let series = self.bench.drive(what, &requests, &BATCHES, self.sandbox)?;
-        Ok((series, ids))
+        Ok((self.bench.run(what, (&requests, &BATCHES))?.series(what), ids))
     }
 }
 

@@ -1,5 +1,6 @@
 //! How a night with very many expired lots treats those who post meanwhile, and what a member with very many lots costs.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -10,14 +11,17 @@ use jiff::ToSpan;
 use partner_sdk::client::{Client, new_message_id};
 use partner_sdk::jws::sha256_hex;
 use partner_sdk::{Body, MemberNumber, Message, ProgrammeCode};
+use serde::Serialize;
 
 use super::drive::{nanos_since, runtime};
+use super::report::Machine;
+use super::service::Stand;
 use super::times::Times;
-use super::{Options, load, progress};
+use super::{Night, load, progress, tell};
 use crate::clock::Clock;
 use crate::commands::demo::sandbox::{Party, Sandbox};
 use ledger::{Outcome, Signed, Verified, apply};
-use store::{self, Scratch, Unready};
+use store::{self, Unready};
 
 /// Messages in one transaction of the filling.
 const GROUP: u32 = 2_000;
@@ -26,29 +30,32 @@ const MANY: u32 = 30_000;
 /// Messages on their way at the same time while the night runs.
 const IN_FLIGHT: usize = 4;
 
-/// Fills a ledger with lots that expire at one cut-off, lets the night come and posts meanwhile, and prints what it took.
-pub(super) fn run(options: &Options, lots: u32) -> anyhow::Result<()> {
+#[derive(Serialize)]
+struct Report {
+    machine: Machine,
+    lots: u32,
+    seconds: u64,
+    before: Times,
+    meanwhile: Times,
+    many: Times,
+}
+
+/// Fills a ledger with lots that expire at one cut-off, lets the night come and posts meanwhile.
+pub(super) fn run(options: &Night) -> anyhow::Result<()> {
     let temporary = tempfile::tempdir().context("a temporary folder")?;
-    let scratch = Scratch::create(&options.database, temporary.path(), "night")?;
     let mut network = load::network(1)?;
     network.programmes[0].expires_after = Some("1 day".into());
     let start = "2026-11-20T02:00:00Z".parse()?;
-    let mut sandbox = Sandbox::open(
-        &temporary.path().join("clearinghouse"),
-        scratch.url(),
-        &network,
-        Clock::sandbox(start),
-    )?;
-    sandbox.start()?;
-    let party = sandbox.parties.values().find(|party| party.id.as_str() != load::ISSUER);
-    let party = party.context("the bench's own shop")?;
-    fill(&sandbox, party, 0..lots, |no| format!("m{no}"))?;
+    let mut stand = Stand::with(temporary.path(), &options.at.database, &network, Clock::sandbox(start))?;
+    stand.sandbox.start()?;
+    let (sandbox, party, lots) = (&stand.sandbox, &stand.parties[0], options.lots);
+    fill(sandbox, party, 0..lots, |no| format!("m{no}"))?;
     // These live a day longer.
     sandbox.clock.set(start.checked_add(24.hours())?);
-    fill(&sandbox, party, 0..MANY, |_| "many".into())?;
+    fill(sandbox, party, 0..MANY, |_| "many".into())?;
     sandbox.clock.set(start.checked_add(38.hours())?);
     let client = sandbox.client(&party.id)?;
-    let quiet = runtime()?.block_on(post(&sandbox, party, &client, |sent| sent >= 500, earn))?;
+    let quiet = runtime()?.block_on(post(sandbox, party, &client, |sent| sent >= 500, earn))?;
     let (done, began) = (Arc::new(AtomicBool::new(false)), Instant::now());
     let (meanwhile, took) = std::thread::scope(|scope| -> anyhow::Result<_> {
         let night = scope.spawn(|| {
@@ -57,23 +64,38 @@ pub(super) fn run(options: &Options, lots: u32) -> anyhow::Result<()> {
             done.store(true, Ordering::SeqCst);
             dates.map(|dates| (dates, took))
         });
-        let meanwhile = runtime()?.block_on(post(&sandbox, party, &client, |_| done.load(Ordering::SeqCst), earn));
+        let meanwhile = runtime()?.block_on(post(sandbox, party, &client, |_| done.load(Ordering::SeqCst), earn));
         let (dates, took) = night.join().map_err(|_| anyhow::anyhow!("the night panicked"))??;
         ensure!(dates.len() == 2, "the windows of two days close, not {}", dates.len());
         Ok((meanwhile?, took))
     })?;
-    let many = runtime()?.block_on(post(&sandbox, party, &client, |sent| sent >= 500, |_| burn("many")))?;
-    sandbox.stop();
-    let findings = store::books::check(&mut sandbox.database()?)?;
+    let many = runtime()?.block_on(post(sandbox, party, &client, |sent| sent >= 500, |_| burn("many")))?;
+    stand.sandbox.stop();
+    let findings = store::books::check(&mut stand.sandbox.database()?)?;
     ensure!(findings.is_empty(), "the books don't balance: {findings:?}");
-    crate::commands::out::lines(&format!(
-        "a night in which {lots} lots expire: {} s; a member with {MANY} lots\n{}\n{}\n{}",
-        took.as_secs(),
-        latencies("messages before it", quiet),
-        latencies("messages while it ran", meanwhile),
-        latencies("burns of that member", many),
-    ))?;
-    Ok(())
+    let report = Report {
+        machine: Machine::look(&stand)?,
+        lots,
+        seconds: took.as_secs(),
+        before: Times::of(quiet),
+        meanwhile: Times::of(meanwhile),
+        many: Times::of(many),
+    };
+    tell(&report, &options.at)
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.machine)?;
+        writeln!(
+            f,
+            "a night in which {} lots expire: {} s; a member with {MANY} lots",
+            self.lots, self.seconds
+        )?;
+        writeln!(f, "{}", self.before.line("messages before it"))?;
+        writeln!(f, "{}", self.meanwhile.line("messages while it ran"))?;
+        write!(f, "{}", self.many.line("burns of that member"))
+    }
 }
 
 /// Earns of 100 points, posted without signature and wire: only what they leave counts here.
@@ -169,8 +191,4 @@ async fn post(
         }
     };
     numbers.map(one).buffer_unordered(IN_FLIGHT).try_collect().await
-}
-
-fn latencies(what: &'static str, nanos: Vec<u64>) -> String {
-    Times::of(nanos).line(what)
 }

@@ -6,9 +6,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::phases::Phases;
+use super::service::Stand;
 use super::times::{Times, micros, millis, percent, share};
 use super::write::Cost;
-use super::{Options, cpu};
+use super::{Size, cpu, database};
 
 /// The least that the parts of the work cost, in nanoseconds of processor time.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -26,7 +27,7 @@ pub(super) struct Floors {
 /// One way of sending, as fast as it goes.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Series {
-    pub what: &'static str,
+    pub what: String,
     pub messages: u64,
     /// From the first request to the last answer, in nanoseconds.
     pub nanos: u64,
@@ -95,31 +96,46 @@ pub(super) struct Against {
     pub phases: Option<Phases>,
 }
 
-/// Where it was measured.
+/// Where it was measured, on what and when.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Machine {
     pub cores: u64,
     pub model: String,
-    pub database: &'static str,
+    /// With its version.
+    pub database: String,
     /// Whether all of the database's processor time is known: not where it runs on another machine.
     pub database_counted: bool,
     pub release: bool,
     pub measured_at: Timestamp,
-    pub members: u32,
-    pub partners: u32,
+}
+
+impl Machine {
+    pub fn look(stand: &Stand) -> anyhow::Result<Self> {
+        let mut conn = stand.sandbox.database()?;
+        Ok(Self {
+            cores: cpu::cores(),
+            model: cpu::model(),
+            database: database::version(&mut conn)?,
+            database_counted: database::is_counted(&mut conn)?,
+            release: !cfg!(debug_assertions),
+            measured_at: Timestamp::now(),
+        })
+    }
 }
 
 /// All that was measured.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Report {
     pub machine: Machine,
+    pub members: u32,
+    pub partners: u32,
     pub floors: Floors,
     pub batches: Against,
     pub singles: Against,
 }
 
 impl Against {
-    fn new(cores: u64, measured: Measured, parts: Vec<(&'static str, u64)>, mark: u64) -> Self {
+    pub fn new(cores: u64, measured: Measured, parts: Vec<(&'static str, u64)>, mark: u64) -> Self {
         let Measured { series, paced, phases } = measured;
         let floor = parts.iter().map(|(_, nanos)| nanos).sum();
         let bound = share(cores, 1_000_000_000, floor);
@@ -144,28 +160,15 @@ impl Against {
 }
 
 impl Report {
-    pub fn new(options: &Options, floors: Floors, batches: Measured, singles: Measured) -> Self {
-        let is_postgres = migrations::Url::new(options.database.as_str()).is_postgres();
-        let machine = Machine {
-            cores: cpu::cores(),
-            model: cpu::model(),
-            database: if is_postgres { "PostgreSQL" } else { "SQLite" },
-            database_counted: !is_postgres || batches.series.database.is_some(),
-            release: !cfg!(debug_assertions),
-            measured_at: Timestamp::now(),
-            members: options.members,
-            partners: options.partners,
-        };
-        Self::of(machine, floors, batches, singles)
-    }
-
-    fn of(machine: Machine, floors: Floors, batches: Measured, singles: Measured) -> Self {
+    pub fn new(machine: Machine, size: &Size, floors: Floors, batches: Measured, singles: Measured) -> Self {
         let (cores, verify, request) = (machine.cores, ("verify", floors.verify), ("request", floors.request));
         let [write_batches, write_singles] = [floors.write_batches, floors.write_singles].map(|cost| ("write", cost.cpu()));
         Self {
             batches: Against::new(cores, batches, vec![verify, write_batches], 500),
             singles: Against::new(cores, singles, vec![verify, request, write_singles], 400),
             machine,
+            members: size.members,
+            partners: size.partners,
             floors,
         }
     }
@@ -185,7 +188,15 @@ impl fmt::Display for Machine {
         let Self {
             cores, model, database, ..
         } = self;
-        write!(f, "{database}, {cores} cores ({model}), {date}")
+        write!(f, "{database}, {cores} cores ({model}), {date}")?;
+        if !self.release {
+            write!(f, "\nNOT a release build: these figures mean nothing")?;
+        }
+        if !self.database_counted {
+            let what = "its processor time counts neither in the floor nor in the messages";
+            write!(f, "\nPostgreSQL runs on another machine: {what}")?;
+        }
+        Ok(())
     }
 }
 
@@ -193,7 +204,7 @@ impl fmt::Display for Floors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "\nfloors: processor time a message can't do without")?;
         writeln!(f, "  strict verification      {:>10}", micros(self.verify))?;
-        writeln!(f, "  one TLS request          {:>10}   in the server alone", micros(self.request))?;
+        writeln!(f, "  TLS and HTTP, a request  {:>10}   in the server alone", micros(self.request))?;
         for (size, cost) in [(500, self.write_batches), (32, self.write_singles)] {
             let Cost { database, wall, .. } = cost;
             let of_it = if database > 0 {
@@ -248,9 +259,10 @@ impl fmt::Display for Against {
             let named = phases.named().map(|(name, nanos)| format!("{name} {}", micros(nanos)));
             writeln!(
                 f,
-                "  ledger      {} a message by the clock, in groups of {}",
+                "  stages      {} a message by the clock, in groups of {}; each waited {} in the queue",
                 named.join(", "),
-                phases.group
+                phases.group,
+                millis(phases.queue)
             )?;
         }
         Ok(())
@@ -259,17 +271,7 @@ impl fmt::Display for Against {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Machine { members, partners, .. } = self.machine;
-        writeln!(f, "{}; {members} members, {partners} partners", self.machine)?;
-        if !self.machine.release {
-            writeln!(f, "NOT a release build: these figures mean nothing")?;
-        }
-        if !self.machine.database_counted {
-            writeln!(
-                f,
-                "PostgreSQL runs on another machine: its processor time counts neither in the floor nor in the messages"
-            )?;
-        }
+        writeln!(f, "{}\n{} members, {} partners", self.machine, self.members, self.partners)?;
         write!(f, "{}", self.floors)?;
         for (name, against) in self.named() {
             write!(f, "\n{name}, {} messages\n{against}", against.series.messages)?;
@@ -285,9 +287,10 @@ impl fmt::Display for Report {
 /// A report of round figures.
 #[cfg(test)]
 pub(super) fn sample() -> Report {
+    use super::At;
     let times = Times::of(vec![1_000_000]);
-    let series = |what, per_second| Series {
-        what,
+    let series = |what: &str, per_second| Series {
+        what: what.into(),
         messages: 1000,
         nanos: 100_000_000,
         per_second,
@@ -309,10 +312,18 @@ pub(super) fn sample() -> Report {
     let machine = Machine {
         cores: 2,
         model: "a processor".into(),
-        database: "SQLite",
+        database: "SQLite".into(),
         database_counted: true,
         release: true,
         measured_at: Timestamp::UNIX_EPOCH,
+    };
+    let at = At {
+        database: "sqlite".into(),
+        json: false,
+    };
+    let size = Size {
+        at,
+        messages: 1000,
         members: 10,
         partners: 2,
     };
@@ -322,7 +333,7 @@ pub(super) fn sample() -> Report {
         write_batches: cost(60_000),
         write_singles: cost(40_000),
     };
-    Report::of(machine, floors, measured("batches", 10_000), measured("singles", 4_000))
+    Report::new(machine, &size, floors, measured("batches", 10_000), measured("singles", 4_000))
 }
 
 #[cfg(test)]

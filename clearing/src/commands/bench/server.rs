@@ -7,6 +7,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use anyhow::{Context, bail, ensure};
 
 use super::cpu;
+use super::service::tail;
 
 /// The name under which the server connects to PostgreSQL.
 pub(super) fn database_name() -> String {
@@ -53,7 +54,7 @@ impl Server {
             Err(error) => {
                 let _ = child.kill();
                 let _ = child.wait();
-                return Err(error.context(super::tail(&log)));
+                return Err(error.context(tail(&log)));
             }
         };
         Ok(Self {
@@ -67,6 +68,11 @@ impl Server {
     /// The processor time that the server has used so far, in nanoseconds (in steps of 10 ms).
     pub fn cpu(&self) -> anyhow::Result<u64> {
         cpu::process(self.child.id())
+    }
+
+    /// The memory that it has now, and the most that it ever had, in bytes.
+    pub fn memory(&self) -> anyhow::Result<cpu::Memory> {
+        cpu::memory(self.child.id())
     }
 
     /// What it has logged so far.

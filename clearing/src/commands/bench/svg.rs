@@ -93,8 +93,10 @@ pub(super) fn draw(report: &Report) -> String {
         y: 34,
     };
     page.text(20, LEFT, "What the clearinghouse does, and what the machine allows");
-    page.y += 24;
-    page.text(14, LEFT, &report.machine.to_string());
+    for line in report.machine.to_string().lines() {
+        page.y += 24;
+        page.text(14, LEFT, line);
+    }
     let named = report.named();
     page.heading("Rate (dark) of what the floors allow (pale)");
     let most = named.iter().map(|(_, a)| a.bound.max(a.series.per_second)).max().unwrap_or(0);

@@ -51,6 +51,19 @@ pub(super) fn millis(nanos: u64) -> String {
     format!("{}.{} ms", nanos / 1_000_000, nanos % 1_000_000 / 100_000)
 }
 
+pub(super) fn seconds(nanos: u64) -> String {
+    format!("{}.{:02} s", nanos / 1_000_000_000, nanos % 1_000_000_000 / 10_000_000)
+}
+
+pub(super) fn mebibytes(bytes: u64) -> String {
+    format!("{} MiB", bytes >> 20)
+}
+
+/// What a mark is, and whether it is reached.
+pub(super) fn verdict(mark: &str, reached: bool) -> String {
+    format!("mark {mark}: {}", if reached { "reached" } else { "missed" })
+}
+
 pub(super) fn percent(permille: u64) -> String {
     format!("{}.{}%", permille / 10, permille % 10)
 }

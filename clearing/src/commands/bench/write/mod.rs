@@ -19,7 +19,8 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::drive::nanos_since;
-use super::load::{Load, Request};
+use super::load::Request;
+use super::service::{BATCHES, Form, Sent};
 use super::{cpu, database, progress};
 use crate::posting::verify;
 use ledger::directory::Directory;
@@ -27,11 +28,6 @@ use ledger::network::Network;
 use ledger::{Outcome, Verified, apply};
 use rows::Rows;
 use store::{Unready, admin};
-
-/// Messages in one transaction, where they come in batches.
-const GROUP: usize = 500;
-/// Messages in one transaction, where they come one by one.
-const GROUP_OF_SINGLES: usize = 32;
 
 /// What writing took, in nanoseconds; of one message, once it is divided.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
@@ -71,8 +67,15 @@ struct Twins<'a> {
     keys: &'a Directory,
 }
 
-/// What the write of a message costs, in batches and one by one: `url` is a fresh database, `folder` a temporary one.
-pub(super) fn measure(url: &str, folder: &Path, network: &Network, keys: &Directory, load: &Load) -> anyhow::Result<(Cost, Cost)> {
+/// What the write of a message costs, for each way in which messages come, in transactions of so many: `url` is a fresh database, `folder` a temporary one.
+pub(super) fn measure<const N: usize>(
+    url: &str,
+    folder: &Path,
+    network: &Network,
+    keys: &Directory,
+    opening: &[Request],
+    sent: [(Sent, usize); N],
+) -> anyhow::Result<[Cost; N]> {
     let mut made = Conn::open(&Url::new(folder.join("made.db").to_string_lossy()))?;
     let mut floor = Conn::open(&Url::new(url)).context("the database for the floor")?;
     let now = Timestamp::now();
@@ -96,30 +99,32 @@ pub(super) fn measure(url: &str, folder: &Path, network: &Network, keys: &Direct
         floor,
         keys,
     };
-    twins.write(&load.opening, GROUP)?;
-    let batches = twins.write(&load.batches, GROUP)?;
-    let singles = twins.write(&load.singles, GROUP_OF_SINGLES)?;
+    twins.write((opening, &BATCHES), 500)?;
+    let mut costs = [Cost::default(); N];
+    for ((sent, size), cost) in sent.into_iter().zip(&mut costs) {
+        *cost = twins.write(sent, size)?;
+    }
     twins.compare()?;
-    Ok((batches, singles))
+    Ok(costs)
 }
 
 impl Twins<'_> {
-    fn write(&mut self, requests: &[Request], size: usize) -> anyhow::Result<Cost> {
-        let texts: Vec<&String> = requests.iter().flat_map(|request| &request.messages).collect();
-        let bar = progress("floor: write", texts.len());
-        let mut total = Cost::default();
-        for group in texts.chunks(size) {
-            let read = |text: &&String| read(text, self.keys).map(Arc::new);
-            let messages = group.par_iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
+    fn write(&mut self, (requests, way): Sent, size: usize) -> anyhow::Result<Cost> {
+        let bar = progress("floor: write", requests.len());
+        let (mut total, mut count) = (Cost::default(), 0);
+        for group in requests.chunks(size.div_ceil(way.size)) {
+            let read = |request: &Request| read(request, way.form, self.keys);
+            let messages = group.par_iter().map(read).collect::<anyhow::Result<Vec<_>>>()?.concat();
             let rows = self.make(&messages)?;
             let cost = self.put(&rows)?;
             total.thread += cost.thread;
             total.database += cost.database;
             total.wall += cost.wall;
+            count += messages.len();
             bar.inc(u64::try_from(group.len())?);
         }
         bar.finish_and_clear();
-        total.per(texts.len())
+        total.per(count)
     }
 
     /// Posts messages in the store's ledger; the rows that changed.
@@ -166,51 +171,39 @@ impl Twins<'_> {
     }
 }
 
-fn read(text: &str, keys: &Directory) -> anyhow::Result<Verified> {
-    let jws = Compact::parse(text)?;
-    let registered = keys.keys.signing(&jws.kid).context("an unknown key")?;
-    verify::message(text, &registered.partner, keys).map_err(|refused| anyhow::anyhow!("refused: {}", refused.problem))
+/// What the edge would make of a request.
+fn read(request: &Request, form: Form, keys: &Directory) -> anyhow::Result<Vec<Arc<Verified>>> {
+    let first = request.body.lines().next().context("an empty request")?;
+    let sender = &keys.keys.signing(&Compact::parse(first)?.kid).context("an unknown key")?.partner;
+    let read = match form {
+        Form::Lines => request.messages.iter().map(|text| verify::message(text, sender, keys)).collect(),
+        Form::Signed => verify::batch(&request.body, sender, keys).unwrap_or_else(|refused| vec![Err(refused)]),
+    };
+    let verified = read.into_iter().map(|one| one.map(Arc::new));
+    verified
+        .map(|one| one.map_err(|refused| anyhow::anyhow!("refused: {}", refused.problem)))
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Clock;
-    use crate::commands::bench::{Options, load};
-    use crate::commands::demo::sandbox::{Party, Sandbox};
+    use crate::commands::bench::load::{self, Load};
+    use crate::commands::bench::service::{SIGNED, SINGLES, Stand};
 
     #[test]
     fn the_floor_writes_what_the_store_writes() {
         let folder = tempfile::tempdir().expect("a folder");
-        let database = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
-        let options = Options {
-            database: "sqlite".into(),
-            messages: 1_000,
-            members: 60,
-            partners: 2,
-            night: None,
-            kinds: false,
-            check: None,
-            json: false,
-            svg: None,
-        };
-        let network = load::network(options.partners).expect("a network");
-        let sandbox = Sandbox::open(
-            &folder.path().join("clearinghouse"),
-            &database("service.db"),
-            &network,
-            Clock::System,
-        )
-        .expect("a sandbox");
-        let parties: Vec<&Party> = sandbox.parties.values().filter(|party| party.id.as_str() != load::ISSUER).collect();
-        let load = Load::sign(&options, &parties).expect("signs");
-        let keys = store::load_directory(&mut sandbox.database().expect("opens")).expect("loads");
+        let stand = Stand::open(&folder.path().join("clearinghouse"), "sqlite", 2).expect("a clearinghouse");
+        let mut load = Load::new(&stand, 60);
+        let opening = load.opening().expect("signs");
+        let sent = [(&BATCHES, 500), (&SINGLES, 32), (&SIGNED, 1_000)];
+        let sent = sent.map(|(way, size)| (load.more(2_000, way).expect("signs"), way, size));
+        let sent = [0, 1, 2].map(|no| ((&sent[no].0[..], sent[no].1), sent[no].2));
+        let keys = store::load_directory(&mut stand.sandbox.database().expect("opens")).expect("loads");
+        let (network, floor) = (load::network(2).expect("a network"), folder.path().join("floor.db"));
         // It holds every row to the store's.
-        let (batches, singles) = measure(&database("floor.db"), folder.path(), &network, &keys, &load).expect("the same rows");
-        assert!(
-            [batches, singles]
-                .iter()
-                .all(|cost| cost.cpu() > 0 && cost.database == 0 && cost.wall > 0)
-        );
+        let costs = measure(&floor.to_string_lossy(), folder.path(), &network, &keys, &opening, sent).expect("the same rows");
+        assert!(costs.iter().all(|cost| cost.cpu() > 0 && cost.database == 0 && cost.wall > 0));
     }
 }

@@ -6,9 +6,9 @@ use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::result::Error;
 use diesel::sql_types::{Array, BigInt, Binary, Integer, Text};
-use migrations::schema::{lot, message, posting};
+use migrations::schema::{lot, message, posting, signed_batch};
 
-use super::rows::{COLUMNS, Kind, LOT, MESSAGE, OLD_LOT, POSTING, Rows, TABLES, Value};
+use super::rows::{COLUMNS, Kind, LOT, MESSAGE, OLD_LOT, POSTING, Rows, SIGNED_BATCH, TABLES, Value};
 
 /// Writes every table from [`OLD_LOT`] on; the parameters are their columns, each an array.
 const OTHERS: &str = "\
@@ -39,6 +39,9 @@ pub(super) fn write(conn: &mut PgConnection, rows: &Rows) -> QueryResult<()> {
     copy(conn, message::table, rows, MESSAGE)?;
     copy(conn, posting::table, rows, POSTING)?;
     copy(conn, lot::table, rows, LOT)?;
+    if !rows.of_table(SIGNED_BATCH).is_empty() {
+        copy(conn, signed_batch::table, rows, SIGNED_BATCH)?;
+    }
     let columns = (OLD_LOT..TABLES).flat_map(|table| columns(rows, table));
     Others(columns.collect()).execute(conn)?;
     Ok(())

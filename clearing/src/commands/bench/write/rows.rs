@@ -1,6 +1,6 @@
 //! The rows that a group of messages changes, as plain values: what the floor writes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::civil::Date;
@@ -53,16 +53,17 @@ pub(super) const MESSAGE: usize = 0;
 pub(super) const POSTING: usize = 1;
 /// Lots that are new.
 pub(super) const LOT: usize = 2;
+pub(super) const SIGNED_BATCH: usize = 3;
 /// Lots that were there before.
-pub(super) const OLD_LOT: usize = 3;
-pub(super) const ACCOUNT: usize = 4;
-pub(super) const HOLDERS: usize = 5;
-pub(super) const LIMIT_USE: usize = 6;
-pub(super) const POSITION: usize = 7;
-pub(super) const EXPOSURE: usize = 8;
-pub(super) const LOG_TILE: usize = 9;
-pub(super) const HEAD: usize = 10;
-pub(super) const TABLES: usize = 11;
+pub(super) const OLD_LOT: usize = 4;
+pub(super) const ACCOUNT: usize = 5;
+pub(super) const HOLDERS: usize = 6;
+pub(super) const LIMIT_USE: usize = 7;
+pub(super) const POSITION: usize = 8;
+pub(super) const EXPOSURE: usize = 9;
+pub(super) const LOG_TILE: usize = 10;
+pub(super) const HEAD: usize = 11;
+pub(super) const TABLES: usize = 12;
 
 /// The columns of each: of new rows as in the table, of others first what is set and then the key.
 pub(super) const COLUMNS: [&[Kind]; TABLES] = [
@@ -74,6 +75,7 @@ pub(super) const COLUMNS: [&[Kind]; TABLES] = [
     &[
         Big, Int, Text, Text, Int, Text, Big, Text, Bool, Bool, Big, Big, Big, Big, Big, Big, Big, Big, Big,
     ],
+    &[Text, Text, Text],
     &[Big, Big, Big, Big, Big, Big, Big, Big, Int],
     &[Text, Text, Big, Big, Big, Big],
     &[Big, Text],
@@ -101,8 +103,11 @@ impl Rows {
             return None;
         }
         let (first, mut dates) = (changes.messages.first()?.0.seq, Dates::default());
-        let mut rows = Self(Default::default());
+        let (mut rows, mut batches) = (Self(Default::default()), BTreeSet::new());
         for (posted, signed) in &changes.messages {
+            if let Some(batch) = signed.batch.as_ref().filter(|batch| batches.insert(&batch.sha256)) {
+                rows.add(SIGNED_BATCH, [text(&batch.sha256), text(&batch.sender), text(&batch.bytes)]);
+            }
             rows.add(MESSAGE, message(posted, signed, dates.text(posted.window), posted.seq == first));
         }
         for one in &changes.postings {

@@ -7,7 +7,8 @@ use diesel::sql_types;
 use diesel::sqlite::Sqlite;
 
 use super::rows::{
-    ACCOUNT, COLUMNS, EXPOSURE, HEAD, HOLDERS, LIMIT_USE, LOG_TILE, LOT, MESSAGE, OLD_LOT, POSITION, POSTING, Rows, TABLES, Value,
+    ACCOUNT, COLUMNS, EXPOSURE, HEAD, HOLDERS, LIMIT_USE, LOG_TILE, LOT, MESSAGE, OLD_LOT, POSITION, POSTING, Rows, SIGNED_BATCH, TABLES,
+    Value,
 };
 
 /// Rows in a block: neither 8 nor 100 is quicker.
@@ -22,6 +23,7 @@ const STATEMENTS: [[&str; 3]; TABLES] = [
     ],
     ["INSERT INTO posting VALUES ", "(?,?,?,?,?,?,?,?,?,?,?,?,?)", ""],
     ["INSERT INTO lot VALUES ", "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", ""],
+    ["INSERT INTO signed_batch VALUES ", "(?,?,?)", ""],
     [
         "UPDATE lot SET remaining = ?, charged = ?, reversed = ?, expired = ?, expired_paid = ?, lent = ?, due_at = ? WHERE seq = ? AND leg = ?",
         "",
@@ -66,6 +68,7 @@ pub(super) fn write(conn: &mut SqliteConnection, rows: &Rows) -> QueryResult<()>
     put::<MESSAGE, BLOCK>(conn, rows)?;
     put::<POSTING, BLOCK>(conn, rows)?;
     put::<LOT, BLOCK>(conn, rows)?;
+    put::<SIGNED_BATCH, 1>(conn, rows)?;
     put::<OLD_LOT, 1>(conn, rows)?;
     put::<ACCOUNT, BLOCK>(conn, rows)?;
     put::<HOLDERS, 1>(conn, rows)?;
