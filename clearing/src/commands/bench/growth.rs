@@ -12,7 +12,7 @@ use super::load::Load;
 use super::report::{Machine, Series};
 use super::service::{BATCHES, Bench, QUIET, Run, Sent, Stand};
 use super::times::{mebibytes, micros, millis, percent, share, verdict};
-use super::{Size, database, progress, tell};
+use super::{Size, database, tell};
 use crate::commands::out;
 
 /// Messages that are signed at once, before the clock runs: so many are in the driver's memory, however many are sent.
@@ -131,15 +131,12 @@ impl Growth<'_> {
     /// So many messages more. The clock stands still while they are signed.
     fn part(&mut self, what: &str, messages: u32) -> anyhow::Result<Part> {
         let (mut run, mut left) = (Run::default(), messages);
-        let bar = progress(what, usize::try_from(messages.div_ceil(CHUNK))?);
         while left > 0 {
             let count = left.min(CHUNK);
             let chunk = self.load.more(count, &BATCHES)?;
             run.add(self.bench.run(what, (&chunk, &BATCHES))?);
             left -= count;
-            bar.inc(1);
         }
-        bar.finish_and_clear();
         self.end(what, run)
     }
 
