@@ -43,7 +43,7 @@ pub(super) fn run(options: &Check) -> anyhow::Result<()> {
     let entries = store::next_seq(&mut conn)? - 1;
     let bar = progress("the check", usize::try_from(entries)?);
     let start = Instant::now();
-    let findings = audit::done_again(&mut conn, &sandbox.config.archive, folder, &mut |done, _| {
+    let findings = audit::done_again(&mut conn, &stand.sandbox.config.archive, folder, &mut |done, _| {
         bar.set_position(done.unsigned_abs())
     })?;
     let nanos = nanos_since(start);
