@@ -1,6 +1,8 @@
 //! One connection to either database, and what differs between the two.
 
+use diesel::backend::Backend;
 use diesel::connection::SimpleConnection;
+use diesel::migration::MigrationSource;
 use diesel::{Connection, ConnectionError, PgConnection, SqliteConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
@@ -16,6 +18,11 @@ pub enum DbError {
     /// The migrations don't apply.
     #[error("cannot bring the database's tables up to date: {0}")]
     Migrate(String),
+    /// A later release has changed the tables.
+    #[error(
+        "the database's tables are of a later release than this program, which doesn't know their migration {0}: use that release, or one after it"
+    )]
+    Newer(String),
     /// A statement failed, and with it the transaction.
     #[error("the database refused a statement")]
     Query(#[from] diesel::result::Error),
@@ -158,13 +165,12 @@ impl Conn {
         Ok(conn)
     }
 
-    /// Creates or upgrades the tables.
+    /// Creates or upgrades the tables, each migration in a transaction of its own. [`DbError::Newer`] where a later release was here.
     pub fn migrate(&mut self) -> Result<(), DbError> {
-        let done = match self {
-            Conn::Sqlite(c) => c.run_pending_migrations(SQLITE).map(|_| ()),
-            Conn::Postgres(c) => c.run_pending_migrations(POSTGRES).map(|_| ()),
-        };
-        done.map_err(|e| DbError::Migrate(e.to_string()))
+        match self {
+            Conn::Sqlite(c) => migrate(c, SQLITE),
+            Conn::Postgres(c) => migrate(c, POSTGRES),
+        }
     }
 
     /// Runs `body` in a transaction that may write: `BEGIN IMMEDIATE` on SQLite (a deferred one that upgrades fails at once), `READ COMMITTED` on
@@ -215,6 +221,19 @@ impl Conn {
 
     fn execute(&mut self, sql: &str) -> Result<(), DbError> {
         Ok(each_backend!(self, |c| c.batch_execute(sql))?)
+    }
+}
+
+fn migrate<DB: Backend>(conn: &mut impl MigrationHarness<DB>, own: EmbeddedMigrations) -> Result<(), DbError> {
+    let failed = |error: Box<dyn std::error::Error + Send + Sync>| DbError::Migrate(error.to_string());
+    let known = MigrationSource::<DB>::migrations(&own).map_err(failed)?;
+    let applied = conn.applied_migrations().map_err(failed)?;
+    let unknown = applied
+        .iter()
+        .find(|version| known.iter().all(|one| one.name().version() != **version));
+    match unknown {
+        Some(version) => Err(DbError::Newer(version.to_string())),
+        None => conn.run_pending_migrations(own).map(|_| ()).map_err(failed),
     }
 }
 

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clearing::office::pki;
 use diesel::prelude::*;
 use jiff::ToSpan;
@@ -16,10 +14,10 @@ use partner_sdk::document::State;
 use partner_sdk::jws::{SigningKey, VerifyingKey, sha256_hex};
 use partner_sdk::wire::keys::{Enrolled, Enrolment, Issued, KeyName, NewCertificate, NewKey, Revocation};
 use partner_sdk::{Code, KeyId, PartnerId};
-use rustls::pki_types::PrivatePkcs8KeyDer;
 use store::{directory_version, keys, trail};
 use tests::market::Market;
 use tests::office::{Office, code_of};
+use tests::tls::request_with;
 use tests::{Backend, World, on_both};
 
 const POOL: &str = include_str!("networks/pool.toml");
@@ -128,21 +126,6 @@ fn two_people_invite(backend: Backend) {
     assert_eq!(propose(invitation("hangseng", sha256_hex(b"x"))).expect_err("gone"), Code::NotFound);
 }
 
-/// The certificate request of an Ed25519 key that signs something else.
-fn request_with(key: &SigningKey, id: &str) -> String {
-    // PKCS#8 (RFC 8410) of Ed25519: 16 bytes, then the seed.
-    let mut pkcs8 = vec![0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
-    pkcs8.extend(seed(key));
-    let pair = rcgen::KeyPair::from_pkcs8_der_and_sign_algo(&PrivatePkcs8KeyDer::from(pkcs8), &rcgen::PKCS_ED25519).expect("a key");
-    let mut asks = rcgen::CertificateParams::default();
-    asks.distinguished_name.push(rcgen::DnType::CommonName, id);
-    asks.serialize_request(&pair).and_then(|csr| csr.pem()).expect("a request")
-}
-
-fn seed(key: &SigningKey) -> Vec<u8> {
-    URL_SAFE_NO_PAD.decode(key.secret_base64url()).expect("a secret")
-}
-
 fn named(kid: &KeyId, key: &SigningKey) -> SigningKey {
     SigningKey::from_base64url(kid.clone(), &key.secret_base64url()).expect("a key")
 }
@@ -176,13 +159,13 @@ fn a_kid_and_a_key_are_one_partys(backend: Backend) {
     for other in [&office.first, &left, &clearing] {
         assert_eq!(add(&new_key(other.kid().as_str())), taken("kid"), "{}", other.kid());
         assert_eq!(add(&named(&fresh, other)), taken("public_key"), "{}", other.kid());
-        let asked = NewCertificate::sign(&issued(&world), &request_with(other, "ikea"), &own);
+        let asked = NewCertificate::sign(&issued(&world), &request_with(other, "ikea").0, &own);
         let answer = world.runtime.block_on(client.certificate(&asked));
         assert_eq!(refused(answer), taken("csr"), "{}", other.kid());
     }
     // A person brings what is a partner's, for messages or TLS, or the clearinghouse's.
     let tls = new_key("tls");
-    let asked = NewCertificate::sign(&issued(&world), &request_with(&tls, "ikea"), &own);
+    let asked = NewCertificate::sign(&issued(&world), &request_with(&tls, "ikea").0, &own);
     world.runtime.block_on(client.certificate(&asked)).expect("a second certificate");
     let new = new_key("new-1");
     for (kid, key) in [

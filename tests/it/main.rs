@@ -60,6 +60,7 @@ mod succession;
 mod texts;
 mod tidy;
 mod trouble;
+mod upgrade;
 mod words;
 mod write_off;
 mod wycheproof;

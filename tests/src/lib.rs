@@ -8,6 +8,7 @@ pub mod market;
 pub mod office;
 pub mod postgres;
 pub mod raw;
+pub mod tls;
 mod world;
 
 pub use world::{

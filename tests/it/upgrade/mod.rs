@@ -1,0 +1,274 @@
+//! A database that a release has made and filled serves the releases after it: tables change by numbered migrations alone.
+
+mod kept;
+mod story;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clearing::audit::{self, Depth};
+use clearing::clock::Clock;
+use clearing::night::Night;
+use clearing::office::config::Config;
+use clearing::office::install::{self, Setup};
+use clearing::office::pki;
+use clearing::server;
+use diesel::backend::Backend as Database;
+use diesel::migration::MigrationSource;
+use diesel_migrations::{FileBasedMigrations, MigrationHarness};
+use jiff::{Timestamp, ToSpan};
+use migrations::{Conn, Url};
+use partner_sdk::client::{Client, Identity};
+use partner_sdk::jws::sha256_hex;
+use partner_sdk::log::note::NoteKey;
+use partner_sdk::{Message, Trust};
+use tests::child::command;
+use tests::{Backend, earn, execute, on_both};
+
+use super::install::PROGRAM;
+
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+/// The ledgers that releases have left, each under the name of the last migration that it knew.
+const LEDGERS: &str = "tests/it/upgrade/ledgers";
+/// What a release has brought to its operators stays as it is, to the byte.
+const RELEASED: [(&str, &str); 5] = [
+    (
+        "migrations/sqlite/0001_ledger/up.sql",
+        "f7d1dfcc9c4c1423830b84edcc7dfa591ecdaa1353787c081de187d8a639c1ec",
+    ),
+    (
+        "migrations/sqlite/0001_ledger/down.sql",
+        "f49dc73969f607cfb0b789dbc72c5d40fd8339f30eed7364793ee438d50b5143",
+    ),
+    (
+        "migrations/postgres/0001_ledger/up.sql",
+        "f924fe7b6eba79e4d66674208d0b883f788b5a88835ef73797a70980fe562f61",
+    ),
+    (
+        "migrations/postgres/0001_ledger/down.sql",
+        "f49dc73969f607cfb0b789dbc72c5d40fd8339f30eed7364793ee438d50b5143",
+    ),
+    (
+        "tests/it/upgrade/ledgers/0001_ledger.jsonl",
+        "782ccc3abe66b95ef1503ad1876af48b1cf2863e68689c7321a996f20bd1deab",
+    ),
+];
+
+on_both!(
+    a_ledger_that_a_release_has_left_is_upgraded,
+    a_database_of_a_later_release_is_refused,
+    the_story_has_everything,
+);
+
+#[test]
+fn what_was_released_stays_as_it_is() {
+    for (path, sha256) in RELEASED {
+        let bytes = std::fs::read(Path::new(ROOT).join(path)).expect("readable");
+        assert_eq!(
+            sha256_hex(&bytes),
+            sha256,
+            "{path} was released, and operators have databases that it made: tables change by a new numbered migration"
+        );
+    }
+}
+
+/// Keeps the ledger that this release makes: once, before it is released, by `cargo test --release --locked --workspace --no-default-features -- --ignored
+/// upgrade::keep_a_ledger`. Then the file and the migrations that are new go into [`RELEASED`].
+#[test]
+#[ignore = "writes a file of the sources"]
+fn keep_a_ledger() {
+    let (mut world, _) = story::play(Backend::Sqlite);
+    world.sandbox.stop();
+    let Conn::Sqlite(mut conn) = world.sandbox.database().expect("a connection") else {
+        panic!("it is on SQLite")
+    };
+    let all = applied(&mut conn, "sqlite");
+    let path = Path::new(ROOT)
+        .join(LEDGERS)
+        .join(format!("{}.jsonl", all.last().expect("a migration")));
+    assert!(!path.exists(), "{} was kept before", path.display());
+    std::fs::write(path, kept::write(&mut conn)).expect("written");
+}
+
+/// The names of the migrations that the sources have.
+fn applied<DB: Database>(conn: &mut impl MigrationHarness<DB>, folder: &str) -> Vec<String>
+where
+    FileBasedMigrations: MigrationSource<DB>,
+{
+    assert!(
+        !conn.has_pending_migration(sources(folder)).expect("an answer"),
+        "it isn't up to date"
+    );
+    let mut names: Vec<String> = MigrationSource::<DB>::migrations(&sources(folder))
+        .expect("migrations")
+        .iter()
+        .map(|one| one.name().to_string())
+        .collect();
+    names.sort();
+    names
+}
+
+fn sources(folder: &str) -> FileBasedMigrations {
+    FileBasedMigrations::from_path(Path::new(ROOT).join("migrations").join(folder)).expect("migrations")
+}
+
+/// Makes the tables as they were with the migration of this name.
+fn make_tables<DB: Database>(conn: &mut impl MigrationHarness<DB>, folder: &str, last: &str)
+where
+    FileBasedMigrations: MigrationSource<DB>,
+{
+    for migration in conn.pending_migrations(sources(folder)).expect("migrations") {
+        if *migration.name().to_string() <= *last {
+            conn.run_migration(&migration).expect("it applies");
+        }
+    }
+}
+
+/// A clearinghouse in a folder of its own, with the keys of the story's end, on a database that has no tables yet.
+struct House {
+    folder: tempfile::TempDir,
+    config: Config,
+}
+
+impl House {
+    fn new(backend: Backend) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut config = install::init(&Setup {
+            folder: folder.path().to_owned(),
+            names: vec!["localhost".into()],
+            database: "unused.db".into(),
+            sandbox: true,
+        })
+        .expect("a clearinghouse");
+        story::set_own_keys(&mut config);
+        let file = folder.path().join("kept.db");
+        pki::write_secret(&file, "").expect("an empty database");
+        config.database = match backend {
+            Backend::Sqlite => file.display().to_string(),
+            Backend::Postgres => backend.database(),
+        };
+        (config.listen, config.health_listen) = ("127.0.0.1:0".into(), String::new());
+        Self { folder, config }
+    }
+
+    fn conn(&self) -> Conn {
+        Conn::open(&Url::new(self.config.database.as_str())).expect("a connection")
+    }
+
+    /// What the command says, and whether it is content.
+    fn runs(&self, command_line: &[&str]) -> (bool, String) {
+        let mut command = command(PROGRAM, self.folder.path(), Some(&self.config.database));
+        command.args(command_line).env("CLEARING_OPERATOR__KID", &self.config.operator.kid);
+        let output = command.output().expect("it runs");
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+    }
+
+    fn findings(&self) -> Vec<String> {
+        let operator = story::operator();
+        let clearing = (operator.kid(), &operator.verifying_key());
+        audit::check(&mut self.conn(), clearing, Depth::Whole(self.folder.path()), &mut |_, _| {}).expect("the check runs")
+    }
+
+    /// Wellcome's connection, by a certificate of this house for the key that it has had before.
+    fn client(&self, port: u16) -> Client {
+        let (csr, key_pem) = story::wellcome_tls();
+        let ca = install::client_ca(&self.config.tls).expect("a CA");
+        let identity = Identity {
+            ca_pem: std::fs::read_to_string(&self.config.tls.server_ca).expect("there"),
+            cert_pem: pki::sign_request(&ca, &csr, &"wellcome".parse().expect("an id"), Timestamp::now()).expect("signed"),
+            key_pem,
+        };
+        let log = NoteKey::new(&self.config.log.origin, story::log().verifying_key()).expect("a public key");
+        let trust = Trust::new(story::operator().verifying_key(), &log.to_string()).expect("what partners hold");
+        Client::new(&format!("https://localhost:{port}"), &identity, trust).expect("a client")
+    }
+
+    /// The service goes on an hour after the last entry: a message is posted, and the night does what was left.
+    fn goes_on(&self) {
+        let mut conn = self.conn();
+        let last = ledger::timestamp(store::last_at(&mut conn).expect("the ledger's head"));
+        let clock = Clock::sandbox(last + 1.hour());
+        let running = server::start(&self.config, clock.clone(), false).expect("the service starts");
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let message = Message {
+            id: partner_sdk::client::new_message_id(),
+            sender: "wellcome".parse().expect("an id"),
+            issued_at: clock.now(),
+            occurred_at: clock.now(),
+            body: earn("YUU", "m1", "10"),
+        };
+        let client = self.client(running.address.port());
+        runtime.block_on(client.send(&message, &story::wellcome())).expect("accepted");
+        let directory = Arc::new(store::load_directory(&mut conn).expect("a directory"));
+        let dates = Night::new(self.config.statements.clone())
+            .run(&mut conn, &directory, &clock)
+            .expect("the night");
+        assert_eq!(
+            dates.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["2026-11-22", "2026-11-23"]
+        );
+        running.stop();
+    }
+}
+
+fn a_ledger_that_a_release_has_left_is_upgraded(backend: Backend) {
+    let ledgers = std::fs::read_dir(Path::new(ROOT).join(LEDGERS)).expect("the kept ledgers");
+    let ledgers: Vec<PathBuf> = ledgers.map(|file| file.expect("a file").path()).collect();
+    assert!(!ledgers.is_empty());
+    for file in ledgers {
+        let last = file.file_stem().expect("a name").to_string_lossy().into_owned();
+        let house = House::new(backend);
+        let mut conn = house.conn();
+        match &mut conn {
+            Conn::Sqlite(c) => make_tables(c, "sqlite", &last),
+            Conn::Postgres(c) => make_tables(c, "postgres", &last),
+        }
+        kept::load(&mut conn, &std::fs::read_to_string(&file).expect("readable"));
+        // What the operator does, as docs/OPERATIONS.md says.
+        let (well, said) = house.runs(&["check"]);
+        assert!(well && said.contains("the books are what the log makes of them"), "{last}: {said}");
+        match &mut conn {
+            Conn::Sqlite(c) => applied(c, "sqlite"),
+            Conn::Postgres(c) => applied(c, "postgres"),
+        };
+        drop(conn);
+        house.goes_on();
+        assert_eq!(house.findings(), Vec::<String>::new(), "{last}");
+    }
+}
+
+fn a_database_of_a_later_release_is_refused(backend: Backend) {
+    let house = House::new(backend);
+    let mut conn = house.conn();
+    conn.migrate().expect("its tables");
+    execute(&mut conn, "INSERT INTO __diesel_schema_migrations (version) VALUES ('9999')");
+    for command_line in [&["check"] as &[&str], &["serve"], &["partner", "list"]] {
+        let (well, said) = house.runs(command_line);
+        assert!(
+            !well && said.contains("of a later release than this program"),
+            "{command_line:?}: {said}"
+        );
+        assert!(said.contains("migration 9999"), "{said}");
+    }
+    execute(&mut conn, "DELETE FROM __diesel_schema_migrations WHERE version = '9999'");
+    conn.migrate().expect("as before");
+}
+
+fn the_story_has_everything(backend: Backend) {
+    let (world, _) = story::play(backend);
+    let mut conn = world.sandbox.database().expect("a connection");
+    let scratch = Conn::scratch(&world.folder().join("empty.db")).expect("tables");
+    let Conn::Sqlite(mut scratch) = scratch else {
+        panic!("it is on SQLite")
+    };
+    for table in kept::tables(&kept::write(&mut scratch)) {
+        assert!(kept::has_rows(&mut conn, &table), "the story leaves {table} empty");
+    }
+    let kinds = "acknowledge authorise burn capture earn exchange expiry fee prepay quote refuse reverse void write_off";
+    assert_eq!(kept::values(&mut conn, "message", "kind").join(" "), kinds);
+    let states = "advised closed netted open settled";
+    assert_eq!(kept::values(&mut conn, "settlement_window", "state").join(" "), states);
+    let states = "declined in_force proposed signed superseded terminated withdrawn";
+    assert_eq!(kept::values(&mut conn, "document", "state").join(" "), states);
+}
