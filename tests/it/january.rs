@@ -1,16 +1,29 @@
-//! The January file replays to the same statements on both databases, and they are what an independent recomputation says.
+//! The January file replays to the same statements on both databases, and they are what an independent recomputation says; the log of it all is done again and
+//! compared, row by row.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use clearing::audit::{self, Depth};
 use clearing::commands::demo::{self, Options};
-use partner_sdk::Amount;
+use clearing::office::config::Config;
+use clearing::office::install::{CONFIG, OPERATOR_PUBLIC};
+use diesel::prelude::*;
+use migrations::each_backend;
+use migrations::schema::message;
+use partner_sdk::jws::VerifyingKey;
+use partner_sdk::{Amount, KeyId};
 use settlement::Settlement;
 
 use crate::oracle::{self, Fraction};
-use tests::Backend;
+use tests::{Backend, execute, on_both};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
+/// What the purchases of January make: an earn for each that is worth a point, a burn for each coupon.
+const MESSAGES: i64 = 20_504;
+
+on_both!(a_demo_ends_with_the_whole_check);
 
 fn options(out: &Path, backend: Backend) -> Options {
     Options {
@@ -42,14 +55,33 @@ pub fn statements(out: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     files
 }
 
+/// Does the whole log of a replay again, and says how long it is: messages, and all entries.
+fn check_in_full(out: &Path) -> (i64, i64) {
+    let config = Config::load(&out.join("sandbox").join(CONFIG)).expect("the sandbox's configuration");
+    let mut conn = config.open_database().expect("its database");
+    let public = std::fs::read_to_string(out.join("sandbox").join(OPERATOR_PUBLIC)).expect("a public key");
+    let clearing = (
+        &KeyId::new(&config.operator.kid).expect("a kid"),
+        &VerifyingKey::from_base64url(&public).expect("a key"),
+    );
+    let mut entries = 0;
+    let findings = audit::check(&mut conn, clearing, Depth::Whole(out), &mut |_, all| entries = all);
+    assert_eq!(findings.expect("the check runs"), Vec::<String>::new());
+    let posted = message::table.filter(message::sender.ne("clearing")).count();
+    (each_backend!(&mut conn, |c| posted.get_result(c)).expect("a number"), entries)
+}
+
 #[test]
-fn january_is_the_same_on_both_databases_and_right() {
+fn january_is_checked_in_full_the_same_on_both_databases_and_right() {
     let folder = tempfile::tempdir().expect("a folder");
     let [sqlite, postgres] = [(Backend::Sqlite, "sqlite"), (Backend::Postgres, "postgres")].map(|(backend, name)| {
         let out = folder.path().join(name);
         let options = options(&out, backend);
         demo::run(&options).expect("the replay");
         let first = statements(&out);
+        let (messages, entries) = check_in_full(&out);
+        println!("{name}: {messages} messages, {entries} entries done again");
+        assert_eq!(messages, MESSAGES, "{name}");
         demo::run(&options).expect("the replay again");
         assert!(statements(&out) == first, "{name}: running it again changed a file");
         first
@@ -57,6 +89,22 @@ fn january_is_the_same_on_both_databases_and_right() {
     assert_eq!(sqlite.len(), 31 * 13, "31 days of 6 partners in two formats and one settlement");
     assert!(sqlite == postgres, "the databases differ");
     compare_with_oracle(&sqlite);
+}
+
+/// A replay on books that somebody has changed, sums left even, ends with what was changed.
+fn a_demo_ends_with_the_whole_check(backend: Backend) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = Options {
+        network: None,
+        baskets: None,
+        ..options(folder.path(), backend)
+    };
+    demo::run(&options).expect("the day");
+    let config = Config::load(&folder.path().join("sandbox").join(CONFIG)).expect("the sandbox's configuration");
+    let mut conn = config.open_database().expect("its database");
+    execute(&mut conn, "DELETE FROM event WHERE no = (SELECT MIN(no) FROM event)");
+    let error = demo::run(&options).expect_err("a row is missing").to_string();
+    assert!(error.contains("event: the row of no 1 is missing"), "{error}");
 }
 
 fn fraction(text: &str) -> Fraction {

@@ -56,14 +56,14 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
             };
             let mut sandbox = open(options, &network, first.occurred_at)?;
             let report = runtime.block_on(replay::replay(&mut sandbox, &network, &rows))?;
-            finish(&mut sandbox, &report)
+            finish(&mut sandbox, report)
         }
         _ => {
             let network = Network::parse(TRADING_DAY)?;
             let opening: Timestamp = "2026-11-20T00:00:00Z".parse()?;
             let mut sandbox = open(options, &network, opening)?;
             let report = runtime.block_on(day::play(&mut sandbox, &network, options.seed))?;
-            finish(&mut sandbox, &report)
+            finish(&mut sandbox, report)
         }
     }
 }
@@ -81,12 +81,9 @@ fn open(options: &Options, network: &Network, now: Timestamp) -> anyhow::Result<
     Ok(sandbox)
 }
 
-fn finish(sandbox: &mut Sandbox, report: &Report) -> anyhow::Result<()> {
+fn finish(sandbox: &mut Sandbox, mut report: Report) -> anyhow::Result<()> {
     sandbox.stop();
-    let findings = store::books::check(&mut sandbox.database()?)?;
-    if !findings.is_empty() {
-        bail!("the books do not balance: {}", findings.join("; "));
-    }
+    report.check(sandbox)?;
     Ok(crate::commands::out::raw(&report.text(&sandbox.config.statements))?)
 }
 

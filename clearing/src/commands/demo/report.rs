@@ -7,12 +7,15 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anstyle::{AnsiColor, Style};
+use anyhow::ensure;
 use jiff::civil::Date;
 use partner_sdk::text::counted;
-use partner_sdk::{Currency, Money, PartnerId};
+use partner_sdk::{Currency, KeyId, Money, PartnerId};
 
+use super::progress;
 use super::sandbox::Sandbox;
 use super::traffic::Tally;
+use crate::audit::{self, Depth};
 use ledger::network::Network;
 
 /// Counts and sums over all days played.
@@ -27,6 +30,9 @@ pub struct Report {
     payments: usize,
     closing: Duration,
     started: Instant,
+    played: Duration,
+    checking: Duration,
+    entries: u64,
 }
 
 impl Report {
@@ -42,6 +48,9 @@ impl Report {
             payments: 0,
             closing: Duration::ZERO,
             started: Instant::now(),
+            played: Duration::ZERO,
+            checking: Duration::ZERO,
+            entries: 0,
         }
     }
 
@@ -68,6 +77,29 @@ impl Report {
             }
             date = date.tomorrow()?;
         }
+        Ok(())
+    }
+
+    /// Once everything is played: does the whole log again, as `clearing check` does. What isn't what the log makes of it is an error.
+    pub fn check(&mut self, sandbox: &Sandbox) -> anyhow::Result<()> {
+        self.played = self.started.elapsed();
+        let bar = progress(0, "entries checked");
+        let mut tell = |done: i64, all: i64| {
+            bar.set_length(all.unsigned_abs());
+            bar.set_position(done.unsigned_abs());
+        };
+        let kid = KeyId::new(&sandbox.config.operator.kid)?;
+        let mut conn = sandbox.database()?;
+        let mut findings = audit::check(&mut conn, (&kid, sandbox.trust.key()), Depth::Whole(&sandbox.folder), &mut tell)?;
+        findings.extend(audit::changed_files(&mut conn, &sandbox.config.statements)?);
+        bar.finish_and_clear();
+        ensure!(
+            findings.is_empty(),
+            "the books aren't what the log makes of them: {}",
+            findings.join("; ")
+        );
+        self.entries = bar.position();
+        self.checking = self.started.elapsed().saturating_sub(self.played);
         Ok(())
     }
 
@@ -99,7 +131,7 @@ impl Report {
                 "{}  {count} in {}, {:?} in all",
                 paint.on(bold, "Messages"),
                 counted(i128::try_from(self.days.len()).unwrap_or(i128::MAX), "day"),
-                round(self.started.elapsed())
+                round(self.played)
             ),
         );
         for (kind, n) in &self.tally.accepted {
@@ -161,7 +193,16 @@ impl Report {
         line(
             &mut text,
             format_args!(
-                "The books balance. Statements of {} are in {}",
+                "{}  {} entries done again in {:?}: the books are what the log makes of them",
+                paint.on(bold, "Check"),
+                self.entries,
+                round(self.checking)
+            ),
+        );
+        line(
+            &mut text,
+            format_args!(
+                "Statements of {} are in {}",
                 self.span(),
                 paint.on(bold, &statements.display().to_string())
             ),
