@@ -358,6 +358,8 @@ fn what_was_changed_is_named(backend: Backend) {
     let mut world = World::new(backend, &network());
     traded(&mut world);
     works(&world);
+    // An entry that isn't in the tree yet could be changed, and nobody would have seen it.
+    store::grow(&mut database(&world)).expect("it grows");
     let path = file(&world, FIRST);
     let text = fs::read_to_string(&path).expect("a file");
     let shown = path.display().to_string();

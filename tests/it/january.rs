@@ -65,7 +65,7 @@ fn check_in_full(out: &Path) -> (i64, i64) {
         &VerifyingKey::from_base64url(&public).expect("a key"),
     );
     let mut entries = 0;
-    let findings = audit::check(&mut conn, clearing, Depth::Whole(out), &mut |_, all| entries = all);
+    let findings = audit::check(&mut conn, clearing, &config.archive, Depth::Whole(out), &mut |_, all| entries = all);
     assert_eq!(findings.expect("the check runs"), Vec::<String>::new());
     let posted = message::table.filter(message::sender.ne("clearing")).count();
     (each_backend!(&mut conn, |c| posted.get_result(c)).expect("a number"), entries)

@@ -167,7 +167,14 @@ impl House {
     fn findings(&self) -> Vec<String> {
         let operator = story::operator();
         let clearing = (operator.kid(), &operator.verifying_key());
-        audit::check(&mut self.conn(), clearing, Depth::Whole(self.folder.path()), &mut |_, _| {}).expect("the check runs")
+        audit::check(
+            &mut self.conn(),
+            clearing,
+            &self.config.archive,
+            Depth::Whole(self.folder.path()),
+            &mut |_, _| {},
+        )
+        .expect("the check runs")
     }
 
     /// Wellcome's connection, by a certificate of this house for the key that it has had before.

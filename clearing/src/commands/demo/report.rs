@@ -90,7 +90,13 @@ impl Report {
         };
         let kid = KeyId::new(&sandbox.config.operator.kid)?;
         let mut conn = sandbox.database()?;
-        let mut findings = audit::check(&mut conn, (&kid, sandbox.trust.key()), Depth::Whole(&sandbox.folder), &mut tell)?;
+        let mut findings = audit::check(
+            &mut conn,
+            (&kid, sandbox.trust.key()),
+            &sandbox.config.archive,
+            Depth::Whole(&sandbox.folder),
+            &mut tell,
+        )?;
         findings.extend(audit::changed_files(&mut conn, &sandbox.config.statements)?);
         bar.finish_and_clear();
         ensure!(
