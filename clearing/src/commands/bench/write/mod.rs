@@ -77,7 +77,9 @@ pub(super) fn measure<const N: usize>(
     sent: [(Sent, usize); N],
 ) -> anyhow::Result<[Cost; N]> {
     let mut made = Conn::open(&Url::new(folder.join("made.db").to_string_lossy()))?;
-    let mut floor = Conn::open(&Url::new(url)).context("the database for the floor")?;
+    let mut floor = Conn::open(&Url::new(url))
+        .and_then(Conn::for_posting)
+        .context("the database for the floor")?;
     let now = Timestamp::now();
     for conn in [&mut made, &mut floor] {
         admin::init(conn, false, now)?;
