@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
-use std::time::{Duration, Instant};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -265,18 +266,22 @@ fn a_killed_run_is_gone_on_with(backend: Backend) {
     let mut most = Duration::from_millis(400);
     while !ended {
         let mut process = clearing(&world, &["archive", "--keep", "1"])
-            .stdout(std::process::Stdio::null())
+            .stdout(std::process::Stdio::piped())
             .spawn()
             .expect("it starts");
+        let (mut told, (sender, ends)) = (process.stdout.take().expect("piped"), mpsc::channel::<()>());
+        let reader = std::thread::spawn(move || {
+            let _until_it_ends = sender;
+            std::io::copy(&mut told, &mut std::io::sink())
+        });
         // Anywhere: no event says where it is.
-        let until = Instant::now() + most * u32::try_from(draw.upto(100)).expect("small") / 100;
-        while Instant::now() < until && process.try_wait().expect("it runs").is_none() {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        ended = process.try_wait().expect("it runs").is_some_and(|status| status.success());
-        if !ended {
+        let after = most * u32::try_from(draw.upto(100)).expect("small") / 100;
+        if ends.recv_timeout(after) == Err(RecvTimeoutError::Timeout) {
             process.kill().expect("killed");
-            process.wait().expect("gone");
+        }
+        ended = process.wait().expect("gone").success();
+        reader.join().expect("no panic").expect("readable");
+        if !ended {
             killed += 1;
             most += Duration::from_millis(20);
             world.check_books();
