@@ -2,7 +2,7 @@
 //! window without a gap; no table repeats it.
 
 use std::collections::HashSet;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use diesel::connection::SimpleConnection;
@@ -15,7 +15,7 @@ use partner_sdk::PartnerId;
 use partner_sdk::jws::sha256_hex;
 use serde::Deserialize;
 
-use super::head::lock;
+use super::head::{give_way, lock};
 use super::persist::MESSAGES;
 use super::rows::read;
 
@@ -25,8 +25,6 @@ pub const ENTRY: &str = "archived";
 const CHUNK: i64 = 500;
 /// Batches that are known to be in the file already; after more, one may be in it twice.
 const KNOWN: usize = 10_000;
-/// The longest pause between two transactions: so long that whoever waits for the lock gets it.
-const PAUSE: Duration = Duration::from_millis(50);
 
 /// A window whose signed bytes are in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -200,7 +198,7 @@ pub fn empty(conn: &mut Conn, after: i64, last: i64, progress: &mut dyn FnMut(i6
                 empty_rows(conn, "signed_batch", &["sha256", "sender", "bytes"], &batches)?;
                 empty_rows(conn, "message", &MESSAGES.columns, &range)
             })?;
-            std::thread::sleep(started.elapsed().min(PAUSE));
+            give_way(started);
         }
         done = upto;
         progress(done);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use diesel::dsl::sql;
 use diesel::prelude::*;
@@ -12,7 +12,7 @@ use migrations::{Conn, DbError, each_backend};
 use settlement::Window;
 
 use super::accounts::{Need, load_accounts};
-use super::head::{Unready, lock};
+use super::head::{Unready, give_way, lock};
 use super::load::{empty_set, expire, load_positions, set_as_it_stands};
 use super::persist;
 use super::rows::read;
@@ -21,8 +21,6 @@ use ledger::{AccountKey, LotKey, Posted, WorkingSet, expired_of};
 
 /// Lots in one transaction.
 const CHUNK: i64 = 500;
-/// The longest pause between two transactions: so long that whoever waits for the lock gets it.
-const PAUSE: Duration = Duration::from_millis(50);
 
 /// Expires all that is due at the cut-off of a closed window, and notes the holds that ended by then. Started again after a kill, it goes on where it
 /// stopped. Returns how many lots gave points.
@@ -56,7 +54,7 @@ fn expire_all(conn: &mut Conn, window: &Window, empty: impl Fn(&mut Conn) -> Res
             Some(last) => after = last,
             None => break,
         }
-        std::thread::sleep(started.elapsed().min(PAUSE));
+        give_way(started);
     }
     close_lapsed(conn, cut_off)?;
     Ok(total)

@@ -1,5 +1,7 @@
 //! The one row of `head`: whoever writes the ledger locks it first.
 
+use std::time::{Duration, Instant};
+
 use diesel::prelude::*;
 use migrations::schema::head;
 use migrations::{Conn, DbError, each_backend};
@@ -9,6 +11,9 @@ use settlement::SettlementError;
 
 /// Windows that close by themselves at once; more would rather be a clock that jumped (a week, and a day for the night to come).
 pub const MOST_AT_ONCE: usize = 7;
+
+/// The longest pause between two transactions of long work.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// How far a clock may stand before the last entry, in microseconds: so far those of several machines differ. The entry then takes the last one's time.
 const MAX_BEHIND: i64 = 1_000_000;
@@ -85,6 +90,12 @@ pub(super) fn lock(conn: &mut Conn) -> Result<Head, DbError> {
         version,
         last_at,
     })
+}
+
+/// Between two transactions of long work: waits as long as the one took that `began` then, but not for long. Nobody says that he waits for the lock, and SQLite gives it to whoever
+/// asks at the right moment: without a pause that would be the long work again.
+pub(super) fn give_way(began: Instant) {
+    std::thread::sleep(began.elapsed().min(PAUSE));
 }
 
 /// Locks the ledger for this transaction and returns (next sequence number, directory version).
