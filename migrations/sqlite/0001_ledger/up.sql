@@ -89,7 +89,7 @@ CREATE INDEX window_state ON settlement_window (state, business_date);
 
 -- The log: its entry of a number is the message or the other entry with it. Every message that was answered with a sequence number, accepted or rejected, with the
 -- exact bytes that were signed, and what the clearinghouse posts by itself. `salt` keeps an entry without a signature of its own from being guessed; the
--- first of a transaction `leads`, so that the check can do it again with the others. Never updated.
+-- first of a transaction `leads`, so that the check can do it again with the others. Never updated, but for `bytes`: they are empty once the window is archived.
 CREATE TABLE signed_batch (
     sha256 TEXT NOT NULL PRIMARY KEY,
     sender TEXT NOT NULL,
