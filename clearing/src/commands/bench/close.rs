@@ -103,12 +103,11 @@ fn close(stand: &Stand, wire: &Wire, load: &mut Load, messages: u32, way: &'stat
             Ok((began, Instant::now()))
         });
         let tenth = requests.len() / 10;
-        let driven = wire.drive("while a window closes", (&requests, way), pace, |no| {
+        let driven = wire.drive("while a window closes", (&requests, way), pace, move |no| {
             if no == tenth {
                 let _ = sender.send(());
             }
         });
-        drop(sender);
         let night = night.join().map_err(|_| anyhow::anyhow!("the night panicked"))?;
         Ok((driven?, night?))
     })?;

@@ -1,10 +1,12 @@
 //! Sends requests, a number of them at a time or at a rate, and measures; checks the answers afterwards.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
 use partner_sdk::Trust;
+use partner_sdk::client::Client;
 use partner_sdk::jws::sha256_hex;
 use partner_sdk::trust::Reader;
 use partner_sdk::wire::{Answer, Outcome};
@@ -37,18 +39,12 @@ pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
 }
 
-/// Lets the runtime see which connections have ended since it ran last (the server closes one on which nothing comes), so that no request goes into such a one. No
-/// event tells when it has seen all of them; it comes before the clock starts, and is in no figure.
-pub(super) async fn settle() {
-    tokio::time::sleep(Duration::from_millis(50)).await;
-}
-
 /// When requests are sent.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Pace {
     /// So many are on their way at the same time: a further one goes when an answer comes (a closed loop).
     InFlight(usize),
-    /// So many messages a second, whatever the answers do (an open loop).
+    /// So many messages a second, whatever the answers do (an open loop); one that finds no connection free waits, and its time counts from when it was due.
     PerSecond(u64),
 }
 
@@ -77,32 +73,40 @@ fn schedule(count: usize, messages: usize, per_second: u64) -> impl Stream<Item 
 
 /// Sends all requests, of which each has as many messages as the first. An answer other than 200 ends it. What a request takes counts from when it was due: one
 /// that waits for others to be sent has waited too.
-pub(super) fn drive(wire: &Wire, requests: &[Request], path: &str, pace: Pace, answered: impl Fn(usize)) -> anyhow::Result<Driven> {
-    let answered = &answered;
-    let one = |(no, due): (usize, Option<Instant>)| {
-        let request = &requests[no];
-        let (client, body) = (wire.clients[request.party].clone(), request.body.clone());
-        let path = path.to_owned();
+pub(super) fn drive(
+    wire: &Wire,
+    requests: &[Request],
+    path: &'static str,
+    pace: Pace,
+    answered: impl Fn(usize) + Send + Sync + 'static,
+) -> anyhow::Result<Driven> {
+    let to_send = requests
+        .iter()
+        .map(|request| (wire.clients[request.party].clone(), request.body.clone()));
+    let to_send: Vec<(Client, Arc<str>)> = to_send.collect();
+    let (count, messages) = (requests.len(), requests.first().map_or(1, |request| request.messages.len()));
+    let answered = Arc::new(answered);
+    let one = move |(no, due): (usize, Option<Instant>)| {
+        let ((client, body), answered) = (to_send[no].clone(), answered.clone());
         async move {
             let start = due.unwrap_or_else(Instant::now);
-            let answer = client.post_unverified(&path, body).await?;
+            let answer = client.post_unverified(path, body.to_string()).await?;
             let latency = nanos_since(start);
             answered(no);
             anyhow::Ok((no, start, latency, answer))
         }
     };
-    wire.runtime.block_on(async {
-        settle().await;
-        let (start, count) = (Instant::now(), requests.len());
+    let most = wire.connections();
+    wire.run(async move {
+        let start = Instant::now();
         let mut done: Vec<_> = match pace {
             Pace::InFlight(most) => {
                 let sent = stream::iter((0..count).map(|no| (no, None))).map(one);
                 sent.buffer_unordered(most).try_collect().await?
             }
             Pace::PerSecond(rate) => {
-                let messages = requests.first().map_or(1, |request| request.messages.len());
                 let sent = schedule(count, messages, rate).map(one);
-                sent.buffer_unordered(count.max(1)).try_collect().await?
+                sent.buffer_unordered(most).try_collect().await?
             }
         };
         let nanos = nanos_since(start);

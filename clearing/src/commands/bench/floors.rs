@@ -6,9 +6,8 @@ use partner_sdk::Code;
 use partner_sdk::client::ClientError;
 use partner_sdk::jws::{Compact, SigningKey, TYP_BATCH};
 
-use super::drive::settle;
 use super::load::Request;
-use super::service::{Bench, CONNECTIONS, SINGLES};
+use super::service::{Bench, SINGLES};
 use super::{cpu, progress};
 use ledger::directory::Directory;
 
@@ -43,7 +42,7 @@ pub(super) fn request(bench: &Bench, sample: &[Request]) -> anyhow::Result<u64> 
 
 /// Sees to it that all connections are there.
 pub(super) fn connected(bench: &Bench, sample: &[Request]) -> anyhow::Result<()> {
-    refused(bench, sample, 2 * CONNECTIONS, CONNECTIONS)
+    refused(bench, sample, 2 * bench.wire.connections(), bench.wire.connections())
 }
 
 /// Sends so many of these, a number of them at a time: a real message under another `typ`.
@@ -54,8 +53,9 @@ fn refused(bench: &Bench, sample: &[Request], count: usize, in_flight: usize) ->
     let payload = Compact::parse(sample).map_or_else(|_| sample.clone().into_bytes(), |jws| jws.payload);
     let text = stranger.sign(TYP_BATCH, &payload);
     let bar = progress("refused requests", count);
-    let one = |no: usize| {
-        let (client, text, bar) = (bench.wire.clients[no % bench.wire.clients.len()].clone(), text.clone(), &bar);
+    let (clients, moved) = (bench.wire.clients.clone(), bar.clone());
+    let one = move |no: usize| {
+        let (client, text, bar) = (clients[no % clients.len()].clone(), text.clone(), moved.clone());
         async move {
             let answer = client.post_unverified("/v1/messages", text).await;
             let refused = matches!(&answer, Err(ClientError::Refused(problem)) if problem.code == Code::BadHeader);
@@ -65,10 +65,7 @@ fn refused(bench: &Bench, sample: &[Request], count: usize, in_flight: usize) ->
         }
     };
     let sent = stream::iter(0..count).map(one).buffer_unordered(in_flight);
-    bench.wire.runtime.block_on(async {
-        settle().await;
-        sent.try_collect::<()>().await
-    })?;
+    bench.wire.run(sent.try_collect::<()>())?;
     bar.finish_and_clear();
     Ok(())
 }

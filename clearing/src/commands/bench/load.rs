@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::ops::Range;
+use std::sync::Arc;
 
 use anyhow::Context;
 use partner_sdk::client::new_message_id;
@@ -25,7 +26,7 @@ pub(super) struct Request {
     /// Its messages, each as the bytes that its receipt is about.
     pub messages: Vec<String>,
     /// The body.
-    pub body: String,
+    pub body: Arc<str>,
 }
 
 impl Request {
@@ -48,7 +49,11 @@ impl Request {
             }
             Form::Signed => (messages.iter().map(Message::payload).collect(), write_batch(&messages, &of.key)),
         };
-        Self { party, messages, body }
+        Self {
+            party,
+            messages,
+            body: body.into(),
+        }
     }
 }
 

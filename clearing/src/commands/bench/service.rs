@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use partner_sdk::client::Client;
+use tokio::runtime::{self, Runtime};
 
 use super::database::{self, Watch};
 use super::drive::{self, Driven, Pace};
@@ -21,8 +22,9 @@ use store::Scratch;
 
 /// What the server logs while it is measured.
 pub(super) const QUIET: &str = "warn";
-/// Connections that are there before anything is measured, so that none is made meanwhile.
-pub(super) const CONNECTIONS: usize = 256;
+/// Connections that are there before anything is measured, so that none is made meanwhile: of a partner, half of what a service lets it have, and of all.
+const OF_A_PARTNER: usize = 64;
+const CONNECTIONS: usize = 256;
 /// Of the measured rate, what is sent for the answer times: percent.
 const PACE: u64 = 70;
 
@@ -100,8 +102,9 @@ impl Stand {
 /// The partners' connections.
 pub(super) struct Wire {
     pub clients: Vec<Client>,
-    /// The connections live in it.
-    pub runtime: tokio::runtime::Runtime,
+    /// The connections live in it. It is one thread, which sends and receives all: the other processors are the server's. It works on between what is sent, so that a connection
+    /// that was half made is made, and one that the server has ended is seen.
+    runtime: Runtime,
 }
 
 impl Wire {
@@ -109,15 +112,32 @@ impl Wire {
         let connect = |party: &Party| Ok(Client::new(base, &party.identity, stand.sandbox.trust.clone())?);
         Ok(Self {
             clients: stand.parties.iter().map(connect).collect::<anyhow::Result<_>>()?,
-            runtime: drive::runtime()?,
+            runtime: runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?,
         })
     }
 
+    /// How many connections there are. Whoever has more requests on their way at once makes further ones, and the service closes those that a partner has too many.
+    pub fn connections(&self) -> usize {
+        CONNECTIONS.min(OF_A_PARTNER * self.clients.len())
+    }
+
+    /// Runs something on the connections' own thread.
+    pub fn run<T: Send + 'static>(&self, body: impl Future<Output = anyhow::Result<T>> + Send + 'static) -> anyhow::Result<T> {
+        self.runtime.block_on(self.runtime.spawn(body)).context("the driver panicked")?
+    }
+
     /// Sends all, and tells `answered` the number of each request that is. Nobody has looked at the answers yet.
-    pub fn drive(&self, what: &str, (requests, way): Sent, pace: Pace, answered: impl Fn(usize)) -> anyhow::Result<Driven> {
+    pub fn drive(
+        &self,
+        what: &str,
+        (requests, way): Sent,
+        pace: Pace,
+        answered: impl Fn(usize) + Send + Sync + 'static,
+    ) -> anyhow::Result<Driven> {
         let bar = progress(what, requests.len());
-        let driven = drive::drive(self, requests, way.path, pace, |no| {
-            bar.inc(1);
+        let moved = bar.clone();
+        let driven = drive::drive(self, requests, way.path, pace, move |no| {
+            moved.inc(1);
             answered(no);
         })?;
         bar.finish_and_clear();
