@@ -17,6 +17,7 @@ on_both!(
     who_answers_for_it,
     what_is_missing_from_the_end,
     heads_of_others_are_no_evidence,
+    what_stands_beside_rows,
 );
 
 /// Alters rows, expects a finding with these words, puts back what was there, and expects that all is well.
@@ -345,4 +346,62 @@ fn heads_of_others_are_no_evidence(backend: Backend) {
     let mut conn = ours.sandbox.database().expect("a connection");
     let head = client.seen().expect("a head");
     assert!(audit::held_to(&mut conn, ours.sandbox.trust.origin(), &head).is_err());
+}
+
+/// Keys and indexes that keep rows right, and what would change rows unseen. An index of the operator's own is none of that.
+fn what_stands_beside_rows(backend: Backend) {
+    let world = World::new(backend, POOL);
+    let mut conn = world.sandbox.database().expect("a connection");
+    let lot_due = "CREATE INDEX lot_due ON lot (due_at, seq, leg) WHERE remaining > 0 AND due_at < 9223372036854775807";
+    let mut cases = vec![(
+        "DROP INDEX lot_due",
+        lot_due,
+        "lot: it lacks the index (due_at, seq, leg) of some rows",
+    )];
+    let (quiet, strict) = (
+        "event: the trigger quiet isn't of this program",
+        "CREATE UNIQUE INDEX strict ON account (member)",
+    );
+    cases.push((
+        strict,
+        "DROP INDEX strict",
+        "account: the unique index (member) isn't of this program",
+    ));
+    match backend {
+        Backend::Sqlite => cases.push((
+            "CREATE TRIGGER quiet AFTER INSERT ON event BEGIN DELETE FROM event WHERE no = new.no; END",
+            "DROP TRIGGER quiet",
+            quiet,
+        )),
+        Backend::Postgres => cases.extend([
+            (
+                "CREATE FUNCTION quiet() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; \
+                 CREATE TRIGGER quiet BEFORE INSERT ON event FOR EACH ROW EXECUTE FUNCTION quiet()",
+                "DROP TRIGGER quiet ON event; DROP FUNCTION quiet()",
+                quiet,
+            ),
+            (
+                "CREATE RULE quiet AS ON DELETE TO event DO INSTEAD NOTHING",
+                "DROP RULE quiet ON event",
+                "event: the rule quiet isn't of this program",
+            ),
+            (
+                "ALTER TABLE message DROP CONSTRAINT message_id_sender_key",
+                "ALTER TABLE message ADD UNIQUE (id, sender)",
+                "message: it lacks the unique index (id, sender)",
+            ),
+            (
+                "ALTER TABLE signing_key DROP CONSTRAINT signing_key_partner_fkey",
+                "ALTER TABLE signing_key ADD FOREIGN KEY (partner) REFERENCES partner (id)",
+                "signing_key: it lacks the reference (partner) to partner",
+            ),
+        ]),
+    }
+    for (wrong, back, words) in cases {
+        execute(&mut conn, wrong);
+        assert_eq!(world.findings(), [words], "{wrong}");
+        execute(&mut conn, back);
+    }
+    execute(&mut conn, "CREATE INDEX of_report ON message (posted_at)");
+    assert_eq!(world.findings(), Vec::<String>::new());
 }

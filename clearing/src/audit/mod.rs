@@ -115,6 +115,8 @@ pub fn done_again(conn: &mut Conn, archive: &Path, folder: &Path, progress: &mut
         // From here on everything would differ.
         return Ok(vec![finding]);
     }
-    let at_night = settlement::pending(conn)?.iter().any(|window| window.state < State::Netted);
-    Ok(compare::compare(conn, &mut scratch, at_night)?)
+    let windows = settlement::pending(conn)?.into_iter();
+    let closed = windows.filter(|window| window.state < State::Netted);
+    let night = closed.map(|window| window.cut_off_at.as_microsecond()).max();
+    Ok(compare::compare(conn, &mut scratch, night)?)
 }

@@ -19,8 +19,8 @@ const LEFT_OUT: &[(&str, &[&str])] = &[
     ("message", &["salt", "leads", "bytes"]),
     ("signed_batch", &["bytes"]),
 ];
-/// What the night changes without an entry until it has netted the window: which lots and holds it has looked at.
-const BY_NIGHT: &[(&str, &[&str])] = &[("lot", &["due_at"]), ("hold", &["is_open", "lapsed"])];
+/// What the night changes without an entry until it has netted the window: which lots and holds it has looked at. In which columns, and by which one it was due.
+const BY_NIGHT: &[(&str, &[&str], &str)] = &[("lot", &["due_at"], "due_at"), ("hold", &["is_open", "lapsed"], "expires_at")];
 
 #[derive(QueryableByName)]
 struct Column {
@@ -58,18 +58,18 @@ enum Key<'a> {
     Text(&'a str),
 }
 
-/// Where `books` isn't what `made` is, which is a scratch ledger on SQLite: a line for each table. `at_night` is whether a night may be at work in `books`. Names members: for
-/// whoever has the database.
-pub fn compare(books: &mut Conn, made: &mut Conn, at_night: bool) -> Result<Vec<String>, DbError> {
-    let tables = tables(made, at_night)?;
-    let mut findings = vec![];
+/// Where `books` isn't what `made` is, which is a scratch ledger on SQLite: a line for each table, and one for each key, index or trigger that differs. `night` is the last cut-off at which a night may be at work in `books`, in
+/// microseconds since 1970. Names members: for whoever has the database.
+pub fn compare(books: &mut Conn, made: &mut Conn, night: Option<i64>) -> Result<Vec<String>, DbError> {
+    let tables = tables(made)?;
+    let mut findings = super::shape::compare(books, made)?;
     for table in &tables {
-        findings.extend(table.compare(books, made)?);
+        findings.extend(table.compare(books, made, night)?);
     }
     Ok(findings)
 }
 
-fn tables(made: &mut Conn, at_night: bool) -> Result<Vec<Table>, DbError> {
+fn tables(made: &mut Conn) -> Result<Vec<Table>, DbError> {
     let Conn::Sqlite(conn) = made else {
         return Err(DbError::Corrupt("a scratch ledger is on SQLite".into()));
     };
@@ -78,8 +78,7 @@ fn tables(made: &mut Conn, at_night: bool) -> Result<Vec<Table>, DbError> {
     for Name { name } in sql_query(names).load::<Name>(conn)? {
         let query = format!("SELECT name, type AS kind, pk AS key FROM pragma_table_info('{name}') ORDER BY pk = 0, pk, cid");
         let mut columns: Vec<Column> = sql_query(query).load(conn)?;
-        let of_night = if at_night { BY_NIGHT } else { &[] };
-        for (_, left_out) in LEFT_OUT.iter().chain(of_night).filter(|(table, _)| *table == name) {
+        for (_, left_out) in LEFT_OUT.iter().filter(|(table, _)| *table == name) {
             columns.retain(|column| !left_out.is_empty() && !left_out.contains(&&*column.name));
         }
         if !columns.is_empty() {
@@ -127,7 +126,19 @@ impl Table {
         self.keys().zip(values(line)).map(key).collect()
     }
 
-    fn compare(&self, books: &mut Conn, made: &mut Conn) -> Result<Option<String>, DbError> {
+    /// Whether a night has changed this row of the books, or may have: no more of it than a night changes, and it was due by the cut-off.
+    fn by_night(&self, books: &str, made: &str, cut_off: i64) -> bool {
+        let Some((_, changed, due)) = BY_NIGHT.iter().find(|(table, ..)| *table == self.name) else {
+            return false;
+        };
+        let mut rows = self.columns.iter().zip(values(books).zip(values(made)));
+        rows.all(|(column, (books, made))| {
+            let is_due = column.name != *due || made.and_then(|made| made.parse().ok()).is_some_and(|due: i64| due <= cut_off);
+            is_due && (books == made || changed.contains(&&*column.name))
+        })
+    }
+
+    fn compare(&self, books: &mut Conn, made: &mut Conn, night: Option<i64>) -> Result<Option<String>, DbError> {
         let mut made = rows(made, self.query(false))?;
         let books_query = self.query(matches!(books, Conn::Postgres(_)));
         let mut books = rows(books, books_query)?;
@@ -141,7 +152,11 @@ impl Table {
                 (Some(left), Some(right)) if left == right => Ordering::Equal,
                 (Some(left), Some(right)) => self.key(left).cmp(&self.key(right)),
             };
-            if order != Ordering::Equal || left != right {
+            let explained = || match (&left, &right, night) {
+                (Some(left), Some(right), Some(cut_off)) => self.by_night(left, right, cut_off),
+                _ => false,
+            };
+            if order != Ordering::Equal || left != right && !explained() {
                 wrong += 1;
                 first.get_or_insert_with(|| self.tell(left.as_deref(), right.as_deref(), order));
             }

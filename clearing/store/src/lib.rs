@@ -29,6 +29,7 @@ mod proved;
 pub mod queries;
 mod rows;
 mod scratch;
+mod shape;
 pub mod trail;
 mod write_off;
 

@@ -163,7 +163,7 @@ impl Twins<'_> {
 
     /// Both ledgers hold the same: each row of each table, and the log's tree.
     fn compare(&mut self) -> anyhow::Result<()> {
-        let findings = store::compare::compare(&mut self.floor, &mut self.made, false)?;
+        let findings = store::compare::compare(&mut self.floor, &mut self.made, None)?;
         ensure!(findings.is_empty(), "the floor writes other rows: {findings:?}");
         let size = u64::try_from(store::next_seq(&mut self.made)?)?.saturating_sub(1);
         let root = |conn: &mut Conn| store::root_at(conn, size)?.context("a tree that isn't as large as the log");
