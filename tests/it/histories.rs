@@ -28,6 +28,7 @@ on_both!(
     a_key_needs_a_request_of_its_partner,
     no_file_changes_a_founded_network,
     what_is_stored_in_another_way_is_found,
+    who_leaves_by_a_right_clock_has_approved_by_a_fast_one,
 );
 
 fn all_well(world: &World) {
@@ -120,10 +121,32 @@ fn a_retry_looks_at_lots_and_the_night_comes_a_day_late(backend: Backend) {
 }
 
 fn a_night_is_killed_before_netting_and_goes_on_a_day_late(backend: Backend) {
-    let (world, _) = held_over_a_cut_off(backend);
+    let (mut world, _) = held_over_a_cut_off(backend);
     let night = instant("2026-11-22T00:00:01+08");
     close_at(&world, night);
     expire_at(&world, "2026-11-21", night);
+    all_well(&world);
+    // Which lots it has looked at explains no change of those that weren't due.
+    world.at("2026-11-22T00:00:02+08");
+    world.post("wellcome", earn("YUU", "m2", "10")).expect("accepted");
+    let mut conn = world.sandbox.database().expect("a connection");
+    for (table, wrong, right) in [
+        ("hold", "is_open = FALSE", "is_open = TRUE"),
+        ("lot", "due_at = due_at + 1000000000", "due_at = due_at - 1000000000"),
+    ] {
+        let rows = if table == "lot" {
+            "member = 'm2'"
+        } else {
+            "is_open OR NOT is_open"
+        };
+        execute(&mut conn, &format!("UPDATE {table} SET {wrong} WHERE {rows}"));
+        let findings = world.findings();
+        assert!(
+            findings.iter().any(|finding| finding.starts_with(&format!("{table}: "))),
+            "{findings:?}"
+        );
+        execute(&mut conn, &format!("UPDATE {table} SET {right} WHERE {rows}"));
+    }
     all_well(&world);
     world.at("2026-11-23T01:00+08");
     world.night();
@@ -217,4 +240,30 @@ fn what_is_stored_in_another_way_is_found(backend: Backend) {
         );
         execute(&mut conn, &format!("UPDATE {table} SET member = CAST(member AS TEXT)"));
     }
+}
+
+/// Each of the operator's people has a machine of its own, and so a clock.
+fn who_leaves_by_a_right_clock_has_approved_by_a_fast_one(backend: Backend) {
+    let world = World::new(backend, POOL);
+    let office = Office::found(&world.sandbox);
+    let right = world.now();
+    world.at(&right
+        .checked_add(jiff::SignedDuration::from_mins(5))
+        .expect("an instant")
+        .to_string());
+    let fourth = SigningKey::from_bytes(KeyId::new("fourth-1").expect("a kid"), &[104; 32]);
+    office
+        .comes(&world.sandbox, "fourth", &fourth)
+        .expect("the second person has approved");
+    world.at(&right.to_string());
+    let leaves = Change::PersonLeaves { name: "second".into() };
+    let proposed = office.propose(&world.sandbox, &office.first, leaves).expect("proposed");
+    office.approve_change(&world.sandbox, &office.third, &proposed).expect("gone");
+    all_well(&world);
+    let names = |world: &World| {
+        let mut conn = world.sandbox.database().expect("a connection");
+        let people = store::people::people(&mut conn).expect("people");
+        people.into_iter().map(|person| person.name).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&world), ["first", "fourth", "third"]);
 }

@@ -133,13 +133,17 @@ pub fn approve<'a>(
         let mut directory = load_directory(conn)?;
         check(conn, &directory, &proposal.change, now)?;
         record(conn, now, (Kind::Change, hash), "approve", &person.name, &digest([signature]))?;
-        take_effect(conn, &mut directory, &proposal.change, hash, now)?;
+        let effect = match &proposal.change {
+            Change::PersonLeaves { name } => store::people::leaves_at(conn, name, now)?,
+            _ => now,
+        };
+        take_effect(conn, &mut directory, &proposal.change, hash, effect)?;
         grow_version(conn, directory.version)?;
         // What couldn't be read back would keep the service from starting.
         load_directory(conn)?;
         add(conn, &mut document, "approver", &person.name, signature.clone(), now)?;
         let countersigned = key.into().sign(TYP_CHANGE, &payload);
-        add(conn, &mut document, "clearing", "clearing", countersigned, now)?;
+        add(conn, &mut document, "clearing", "clearing", countersigned, effect)?;
         document.state = next;
         documents::set_state(conn, hash, next, now)?;
         let facts = [fact("by", person.name), fact("proposed_by", proposer.name)];

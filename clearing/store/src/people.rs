@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use diesel::prelude::*;
 use jiff::Timestamp;
-use migrations::schema::{clearing_key, head, person};
+use migrations::schema::{clearing_key, document_signature, head, person};
 use migrations::{Conn, DbError, each_backend};
 use partner_sdk::change::{Change, FOUNDERS, PersonTerms, Proposal};
 use partner_sdk::document::State;
@@ -66,6 +66,12 @@ pub struct Known {
     pub added_by: String,
     /// The document by which it left, and when, in microseconds since 1970.
     pub left: Option<(String, i64)>,
+}
+
+/// Whether a document says who the operator's people are: other ones bring nobody in.
+pub fn is_about_people(document: &Document) -> bool {
+    let named = |change| matches!(change, Change::Found { .. } | Change::Person(_) | Change::PersonLeaves { .. });
+    change_of(document).is_some_and(named)
 }
 
 /// Whoever these documents bring in, those who have left too. `founding` is the hash of the one that named the first.
@@ -252,6 +258,14 @@ pub fn add_person(conn: &mut Conn, new: &Person, document: &str, now: Timestamp)
     );
     each_backend!(conn, |c| diesel::insert_into(person::table).values(row).execute(c))?;
     Ok(())
+}
+
+/// When a person leaves who is to leave now: never before what it has signed, whose time may be that of a machine with a clock ahead of this one's.
+pub fn leaves_at(conn: &mut Conn, name: &str, now: Timestamp) -> Result<Timestamp, DbError> {
+    let signed = document_signature::table.filter(document_signature::signer.eq(name));
+    let newest = signed.select(diesel::dsl::max(document_signature::signed_at));
+    let newest: Option<i64> = each_backend!(conn, |c| newest.first(c))?;
+    Ok(newest.map_or(now, |newest| now.max(ledger::timestamp(newest))))
 }
 
 /// A person leaves by a document.
