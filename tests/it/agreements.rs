@@ -18,6 +18,7 @@ on_both!(
     versions_follow_each_other,
     terms_have_to_be_possible,
     only_what_is_in_the_books_counts,
+    an_end_is_set_sooner_so_often_and_no_more,
 );
 
 /// The table of docs/PROTOCOL.md: kind, state, role, action -> what it says.
@@ -467,4 +468,15 @@ fn only_what_is_in_the_books_counts(backend: Backend) {
         [format!("agreement {} is in force, and no signed document says so", proposed.hash)]
     );
     set(&mut conn, &proposed.hash, "0.0055");
+}
+
+/// Each act is kept for good, so there is an end to them.
+fn an_end_is_set_sooner_so_often_and_no_more(backend: Backend) {
+    let market = Market::new(backend, 1);
+    let filed = market.in_force(&market.terms());
+    let sooner = |hours: i64| market.end("pool", &filed.hash, (31 * 24 + 20 - hours).hours());
+    for hours in 0..20 {
+        sooner(hours).expect("an hour sooner");
+    }
+    assert_eq!(sooner(20).err(), Some((Code::DocumentState, Some("action".into()))));
 }

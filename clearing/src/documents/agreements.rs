@@ -194,6 +194,9 @@ fn enter(conn: &mut Conn, document: &mut Document, state: State, now: Timestamp)
     Ok(documents::set_state(conn, &document.hash, state, now)?)
 }
 
+/// The most acts on one agreement. An end may be set sooner again and again, and each act is kept for good.
+const MAX_ACTS: i64 = 20;
+
 /// A party withdraws, declines or terminates, by its signed word.
 pub fn act(conn: &mut Conn, now: Timestamp, caller: &PartnerId, hash: &str, text: &str) -> Done<Document> {
     step(conn, now, caller.as_str(), "act", hash, |conn| {
@@ -205,6 +208,10 @@ pub fn act(conn: &mut Conn, now: Timestamp, caller: &PartnerId, hash: &str, text
             return Err(super::another_document().into());
         }
         let next = decide(&document, role, act.action)?;
+        if documents::count_acts(conn, hash)? >= MAX_ACTS {
+            let detail = format!("the parties have withdrawn, declined or terminated this {MAX_ACTS} times already");
+            return Err(Problem::new(Code::DocumentState, detail).at(Some("action")).into());
+        }
         record(
             conn,
             now,

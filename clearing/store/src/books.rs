@@ -20,6 +20,8 @@ struct Finding {
     books: String,
     #[diesel(sql_type = Text)]
     postings: String,
+    #[diesel(sql_type = BigInt)]
+    times: i64,
 }
 
 #[diesel::declare_sql_function]
@@ -57,7 +59,11 @@ fn query(conn: &Conn, rule: &str) -> String {
     let rule = rule.replace("WIDE[", begin).replace(']', end).replace("WINDOWS", WINDOWS);
     // Where rows were tampered with, any of it may be missing.
     let shown = ["subject", "books", "postings"].map(|column| format!("COALESCE(CAST({column} AS TEXT), 'nothing') AS {column}"));
-    format!("SELECT {} FROM ({rule}) broken", shown.join(", "))
+    // The first, and how many: where everything is wrong, not all of it is read.
+    format!(
+        "SELECT {}, COUNT(*) OVER () AS times FROM ({rule}) broken LIMIT 1",
+        shown.join(", ")
+    )
 }
 
 /// Each rule: what it is, and a query for the rows that break it.
@@ -353,16 +359,16 @@ pub fn sums(conn: &mut Conn) -> Result<Vec<String>, DbError> {
     let mut findings = vec![];
     for (rule, text) in RULES {
         let query = query(conn, text);
-        let rows: Vec<Finding> = each_backend!(conn, |c| sql_query(query).load(c))?;
-        if let Some(first) = rows.first() {
-            findings.push(format!(
-                "{rule}: broken {} times, first at {}: {} against {}",
-                rows.len(),
-                first.subject,
-                first.books,
-                first.postings
-            ));
-        }
+        let first: Option<Finding> = each_backend!(conn, |c| sql_query(query).get_result(c).optional())?;
+        findings.extend(first.map(|first| {
+            let Finding {
+                subject,
+                books,
+                postings,
+                times,
+            } = first;
+            format!("{rule}: broken {times} times, first at {subject}: {books} against {postings}")
+        }));
     }
     findings.extend(held_twice(conn)?);
     Ok(findings)

@@ -125,13 +125,27 @@ pub fn list(conn: &mut Conn, party: &str, after: Option<&Document>) -> Result<Ve
     with_signatures(conn, rows)
 }
 
-/// Every document of a kind, oldest first.
-pub fn all(conn: &mut Conn, kind: Kind) -> Result<Vec<Document>, DbError> {
-    let query = document::table
-        .filter(document::kind.eq(kind.as_str()))
-        .order((document::proposed_at, document::hash));
-    let rows: Vec<Row> = each_backend!(conn, |c| query.load(c))?;
-    with_signatures(conn, rows)
+/// Documents that are in memory at once where all are read.
+const PAGE: i64 = 200;
+
+/// Shows every document of a kind, oldest first; for one unchanging view of the database.
+pub fn each(conn: &mut Conn, kind: Kind, mut show: impl FnMut(Document)) -> Result<(), DbError> {
+    let (mut at, mut hash) = (i64::MIN, String::new());
+    loop {
+        let later = document::proposed_at
+            .gt(at)
+            .or(document::proposed_at.eq(at).and(document::hash.gt(&hash)));
+        let query = document::table
+            .filter(document::kind.eq(kind.as_str()))
+            .filter(later)
+            .order((document::proposed_at, document::hash))
+            .limit(PAGE);
+        let rows: Vec<Row> = each_backend!(conn, |c| query.load(c))?;
+        let page = with_signatures(conn, rows)?;
+        let Some(last) = page.last() else { return Ok(()) };
+        (at, hash) = (last.proposed_at, last.hash.clone());
+        page.into_iter().for_each(&mut show);
+    }
 }
 
 /// The documents of these names, newest first.
@@ -204,10 +218,15 @@ pub fn set_state(conn: &mut Conn, hash: &str, state: State, now: Timestamp) -> R
     Ok(())
 }
 
+/// How often parties acted on a document.
+pub fn count_acts(conn: &mut Conn, hash: &str) -> Result<i64, DbError> {
+    let acts = document_act::table.filter(document_act::document.eq(hash));
+    Ok(each_backend!(conn, |c| acts.count().get_result(c))?)
+}
+
 /// Keeps the signed bytes of what a party did.
 pub fn add_act(conn: &mut Conn, hash: &str, action: Action, signer: &str, bytes: &str, now: Timestamp) -> Result<(), DbError> {
-    let before = document_act::table.filter(document_act::document.eq(hash)).count();
-    let place: i64 = each_backend!(conn, |c| before.get_result(c))?;
+    let place = count_acts(conn, hash)?;
     let row = (
         document_act::document.eq(hash),
         document_act::place.eq(place),

@@ -1,6 +1,6 @@
 //! The trail of documents, recomputed: whatever is in force is what was signed, by those who had to sign it. Part of `clearing check`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use diesel::prelude::*;
 use jiff::civil::Date;
@@ -9,7 +9,7 @@ use migrations::{Conn, DbError, each_backend};
 use partner_sdk::agreement::Terms;
 use partner_sdk::change::{Change, Proposal};
 use partner_sdk::document::{Kind, State};
-use partner_sdk::jws::{Compact, TYP_AGREEMENT, TYP_CHANGE, VerifyingKey};
+use partner_sdk::jws::{Compact, TYP_AGREEMENT, TYP_CHANGE, VerifyingKey, sha256_hex};
 use partner_sdk::wire::keys::{KeyName, Revocation, TYP_REVOCATION};
 use partner_sdk::{KeyId, PartnerId};
 use settlement::Calendar;
@@ -45,37 +45,39 @@ impl Keys {
 /// that countersigns; those before it are in the database.
 pub fn check(conn: &mut Conn, kid: &KeyId, clearing: &VerifyingKey) -> Result<Vec<String>, DbError> {
     let directory = load_directory(conn)?;
-    let (agreements, changes) = (documents::all(conn, Kind::Agreement)?, documents::all(conn, Kind::Change)?);
     let mut own = people::clearing_keys(conn)?;
     own.insert(kid.to_string(), clearing.clone());
-    let founding = people::founding(conn)?;
-    let known = people::known(&founding, &changes, &own);
+    let (founding, mut about_people) = (people::founding(conn)?, vec![]);
+    documents::each(conn, Kind::Change, |one| {
+        about_people.extend(Some(one).filter(people::is_about_people))
+    })?;
+    let known = people::known(&founding, &about_people, &own);
     let keys = keys(conn, &known, own)?;
-    let mut findings: Vec<String> = agreements
-        .iter()
-        .chain(&changes)
-        .filter_map(|document| fault(document, &keys, &directory).map(|why| format!("document {}: {why}", document.hash)))
-        .collect();
-    let in_force = |document: &&Document| matches!(document.state, State::InForce | State::Superseded | State::Terminated);
-    let agreed: HashMap<&str, &str> = agreements
-        .iter()
-        .filter(in_force)
-        .map(|document| (document.hash.as_str(), document.payload.as_str()))
-        .collect();
-    let changed = Changed::of(changes.iter().filter(in_force));
+    let (mut findings, mut agreed, mut changed) = (vec![], HashSet::new(), Changed::default());
+    for kind in [Kind::Agreement, Kind::Change] {
+        documents::each(conn, kind, |document| {
+            findings.extend(fault(&document, &keys, &directory).map(|why| format!("document {}: {why}", document.hash)));
+            match kind {
+                _ if !matches!(document.state, State::InForce | State::Superseded | State::Terminated) => {}
+                // What its name says is what was signed, or that was found just now.
+                Kind::Agreement => drop(agreed.insert(document.hash)),
+                Kind::Change => changed.add(document),
+            }
+        })?;
+    }
     // Only in a sandbox is the network file's word enough, whose documents have no time of publication.
     let sandbox = is_sandbox(conn)?;
     let query = agreement::table.select((agreement::hash, agreement::published_at, agreement::terms));
     for (hash, published_at, terms) in each_backend!(conn, |c| query.load::<(String, i64, String)>(c))? {
         let by_file = sandbox && published_at == 0;
-        if !by_file && agreed.get(hash.as_str()) != Some(&terms.as_str()) {
+        if !by_file && !(agreed.contains(&hash) && sha256_hex(terms.as_bytes()) == hash) {
             findings.push(format!("agreement {hash} is in force, and no signed document says so"));
         }
     }
     let query = rate::table.select((rate::hash, rate::published_at, rate::terms, rate::taken_back_by));
     for (hash, published_at, terms, taken_back) in each_backend!(conn, |c| query.load::<(String, i64, String, Option<String>)>(c))? {
         let by_file = sandbox && published_at == 0;
-        if !by_file && !changed.published.contains(&terms) {
+        if !by_file && !changed.published.contains(&sha256_hex(terms.as_bytes())) {
             findings.push(format!("rate or bonus {hash} is in force, and no signed document says so"));
         }
         if taken_back.is_some_and(|by| changed.taken_back.get(&by) != Some(&hash)) {
@@ -94,7 +96,8 @@ pub fn check(conn: &mut Conn, kid: &KeyId, clearing: &VerifyingKey) -> Result<Ve
 /// What the changes in force say, by the hash of the document.
 #[derive(Default)]
 struct Changed {
-    published: Vec<String>,
+    /// The SHA-256 of canonical terms.
+    published: HashSet<String>,
     taken_back: HashMap<String, String>,
     /// First date and canonical terms.
     calendars: HashMap<String, (String, String)>,
@@ -102,25 +105,22 @@ struct Changed {
 }
 
 impl Changed {
-    fn of<'a>(documents: impl Iterator<Item = &'a Document>) -> Self {
-        let mut changed = Self::default();
-        for document in documents {
-            let hash = document.hash.clone();
-            let Ok(proposal) = partner_sdk::document::read::<Proposal>(document.payload.as_bytes()) else {
-                continue;
-            };
-            let calendar = |first: Date, calendar: &Calendar| (first.to_string(), serde_json::to_string(calendar).unwrap_or_default());
-            match proposal.change {
-                Change::Rate(terms) => changed.published.push(partner_sdk::document::write(&terms)),
-                Change::Bonus(terms) => changed.published.push(partner_sdk::document::write(&terms)),
-                Change::TakeBack { published } => drop(changed.taken_back.insert(hash, published)),
-                Change::Calendar(terms) => drop(changed.calendars.insert(hash, calendar(terms.first_date, &terms.calendar()))),
-                Change::Found { calendar: first, .. } => drop(changed.calendars.insert(hash, calendar(BEGINNING, &first))),
-                Change::Settle { business_date } => drop(changed.settled.insert(hash, business_date.to_string())),
-                _ => {}
-            }
+    fn add(&mut self, document: Document) {
+        let Ok(proposal) = partner_sdk::document::read::<Proposal>(document.payload.as_bytes()) else {
+            return;
+        };
+        let hash = document.hash;
+        let published = |terms: String| sha256_hex(terms.as_bytes());
+        let calendar = |first: Date, calendar: &Calendar| (first.to_string(), serde_json::to_string(calendar).unwrap_or_default());
+        match proposal.change {
+            Change::Rate(terms) => drop(self.published.insert(published(partner_sdk::document::write(&terms)))),
+            Change::Bonus(terms) => drop(self.published.insert(published(partner_sdk::document::write(&terms)))),
+            Change::TakeBack { published } => drop(self.taken_back.insert(hash, published)),
+            Change::Calendar(terms) => drop(self.calendars.insert(hash, calendar(terms.first_date, &terms.calendar()))),
+            Change::Found { calendar: first, .. } => drop(self.calendars.insert(hash, calendar(BEGINNING, &first))),
+            Change::Settle { business_date } => drop(self.settled.insert(hash, business_date.to_string())),
+            _ => {}
         }
-        changed
     }
 }
 
