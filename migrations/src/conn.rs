@@ -211,6 +211,11 @@ impl Conn {
         let _ = self.execute("ROLLBACK");
     }
 
+    /// Whether the database still answers on it: PostgreSQL closes connections when it is started again.
+    pub fn stands(&mut self) -> bool {
+        matches!(self, Self::Sqlite(_)) || self.execute("SELECT 1").is_ok()
+    }
+
     /// How many values one statement may bind.
     pub fn bind_limit(&self) -> usize {
         match self {

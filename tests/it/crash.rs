@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::time::Duration;
 
 use clearing::audit::{self, Depth};
 use clearing::clock::Clock;
@@ -173,6 +174,26 @@ fn the_postgres_server_is_killed_20_times() {
         "no kill hit a message on its way: the test shows nothing"
     );
     runtime.block_on(assert_each_counts_once(&sandbox, &base, &all));
+    sandbox.stop();
+}
+
+/// Connections that were idle meanwhile are closed ones, and nobody's read fails for it.
+#[test]
+fn reads_go_on_after_the_postgres_server_came_back() {
+    let mut cluster = Cluster::start().expect("a cluster of its own");
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut sandbox = sandbox(folder.path(), &cluster.create_database().expect("a database"));
+    sandbox.start().expect("the service starts");
+    let client = client(&sandbox, &sandbox.base().expect("it runs"));
+    let runtime = runtime();
+    for _ in 0..3 {
+        let reads = (0..4).map(|_| client.events(0, Duration::ZERO));
+        for read in runtime.block_on(futures_util::future::join_all(reads)) {
+            read.expect("events");
+        }
+        cluster.kill_9().expect("killed");
+        cluster.restart().expect("started again");
+    }
     sandbox.stop();
 }
 

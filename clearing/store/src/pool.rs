@@ -2,7 +2,7 @@
 //! not for long.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use migrations::{Conn, DbError, Url};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -11,15 +11,20 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 #[derive(Clone)]
 pub struct Pool {
     url: Url,
-    idle: Arc<Mutex<Vec<Conn>>>,
+    idle: Arc<Mutex<Vec<Idle>>>,
     free: Arc<Semaphore>,
     patience: Duration,
 }
+
+/// A connection that nobody uses, and since when.
+type Idle = (Conn, Instant);
 
 /// How many idle connections are kept.
 const KEEP: usize = 4;
 /// How long a request waits for its turn.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a connection may have been idle before it is asked whether it still stands: a database that was started again has closed all of them.
+const FRESH: Duration = Duration::from_millis(100);
 
 /// An error of what ran on a connection.
 pub trait Fails: From<DbError> {
@@ -62,18 +67,27 @@ pub struct Turn {
 impl Turn {
     /// Runs `body` on an idle connection, or on a new one. One on which the database failed, or `body` panicked, is dropped.
     pub fn with<T, E: Fails>(self, body: impl FnOnce(&mut Conn) -> Result<T, E>) -> Result<T, E> {
-        let idle = self.idle().pop();
-        let mut conn = idle.map_or_else(|| Conn::open(&self.pool.url), Ok)?;
+        let mut conn = self.standing().map_or_else(|| Conn::open(&self.pool.url), Ok)?;
         let result = body(&mut conn);
         let mut idle = self.idle();
         if idle.len() < KEEP && !result.as_ref().is_err_and(Fails::is_of_database) {
-            idle.push(conn);
+            idle.push((conn, Instant::now()));
         }
         drop(idle);
         result
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Conn>> {
+    /// An idle connection that still stands.
+    fn standing(&self) -> Option<Conn> {
+        loop {
+            let (mut conn, since) = self.idle().pop()?;
+            if since.elapsed() < FRESH || conn.stands() {
+                return Some(conn);
+            }
+        }
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Idle>> {
         self.pool.idle.lock().unwrap_or_else(|e| e.into_inner())
     }
 }
