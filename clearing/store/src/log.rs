@@ -51,12 +51,12 @@ pub fn add_messages(conn: &mut Conn, set: &WorkingSet, known: Option<&Edge>) -> 
 /// Makes the tree one of all entries before `next_seq`, the last of which have the leaves that are `known`; for a transaction that has locked `head`. `None` where it
 /// was that already.
 fn grow_to(conn: &mut Conn, next_seq: i64, known: &[Hash], last: Option<&Edge>) -> Result<Option<Grown>, DbError> {
-    let size: i64 = each_backend!(conn, |c| head::table.select(head::tree_size).first(c))?;
     let first_known = next_seq - i64::try_from(known.len()).map_err(|_| DbError::Corrupt("too many entries".into()))?;
-    let last = last.filter(|last| i64::try_from(last.size()) == Ok(size)).cloned();
-    let mut edge = last.map_or_else(|| edge(conn, size), Ok)?;
+    // A tree never shrinks: one that has had all entries before these has just those.
+    let last = last.filter(|last| i64::try_from(last.size()) == Ok(first_known - 1)).cloned();
+    let mut edge = last.map_or_else(|| edge(conn), Ok)?;
     let mut grown: Option<Grown> = None;
-    let mut from = size + 1;
+    let mut from = next(&edge)?;
     while from < first_known {
         let to = (from + CHUNK).min(first_known);
         let leaves = kept::kept(conn, from, to)?
@@ -78,8 +78,14 @@ fn grow_to(conn: &mut Conn, next_seq: i64, known: &[Hash], last: Option<&Edge>) 
     Ok(grown)
 }
 
-/// The edge of the tree of a size.
-fn edge(conn: &mut Conn, size: i64) -> Result<Edge, DbError> {
+/// The number of the first entry that a tree lacks.
+fn next(edge: &Edge) -> Result<i64, DbError> {
+    i64::try_from(edge.size() + 1).map_err(|_| DbError::Corrupt("head.tree_size".into()))
+}
+
+/// The edge of the tree as it stands.
+fn edge(conn: &mut Conn) -> Result<Edge, DbError> {
+    let size: i64 = each_backend!(conn, |c| head::table.select(head::tree_size).first(c))?;
     let size = u64::try_from(size).map_err(|_| DbError::Corrupt("head.tree_size".into()))?;
     let tiles = tiles(conn, &for_root(size))?;
     Edge::new(size, tiles).map_err(|error| DbError::Corrupt(format!("the log's tree: {error}")))
