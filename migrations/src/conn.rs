@@ -9,6 +9,9 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 const SQLITE: EmbeddedMigrations = embed_migrations!("sqlite");
 const POSTGRES: EmbeddedMigrations = embed_migrations!("postgres");
 
+/// PostgreSQL's lock of whoever brings the tables up to date: any number that nobody else takes.
+const MIGRATES: i64 = 0x706f_696e_7473;
+
 /// A failure of the database, by what it means for the caller.
 #[derive(Debug, thiserror::Error)]
 pub enum DbError {
@@ -165,11 +168,17 @@ impl Conn {
         Ok(conn)
     }
 
-    /// Creates or upgrades the tables, each migration in a transaction of its own. [`DbError::Newer`] where a later release was here.
+    /// Creates or upgrades the tables, each migration in a transaction of its own. [`DbError::Newer`] where a later release was here. On PostgreSQL whoever comes meanwhile
+    /// waits, and finds it done.
     pub fn migrate(&mut self) -> Result<(), DbError> {
         match self {
             Conn::Sqlite(c) => migrate(c, SQLITE),
-            Conn::Postgres(c) => migrate(c, POSTGRES),
+            Conn::Postgres(c) => {
+                c.batch_execute(&format!("SELECT pg_advisory_lock({MIGRATES})"))?;
+                let done = migrate(c, POSTGRES);
+                c.batch_execute(&format!("SELECT pg_advisory_unlock({MIGRATES})"))?;
+                done
+            }
         }
     }
 

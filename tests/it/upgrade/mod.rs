@@ -266,6 +266,18 @@ fn a_database_of_a_later_release_is_refused(backend: Backend) {
     conn.migrate().expect("as before");
 }
 
+/// Several machines start the new program at the same moment.
+#[test]
+fn several_bring_the_tables_up_to_date_at_once() {
+    let url = Url::new(Backend::Postgres.database());
+    let starts = std::thread::scope(|scope| {
+        let start = || Conn::open(&url).expect("a connection").migrate();
+        let all: Vec<_> = (0..4).map(|_| scope.spawn(start)).collect();
+        all.into_iter().map(|one| one.join().expect("it ends")).collect::<Vec<_>>()
+    });
+    assert!(starts.iter().all(Result::is_ok), "{starts:?}");
+}
+
 fn the_story_has_everything(backend: Backend) {
     let (world, _) = story::play(backend);
     let mut conn = world.sandbox.database().expect("a connection");
