@@ -11,7 +11,7 @@ use migrations::Conn;
 use sha2::{Digest, Sha256};
 use store::archive::{Archived, signed};
 
-use super::{Step, path};
+use super::step::{Step, path};
 
 /// What helps where a file can't be written.
 const MEND: &str =

@@ -10,30 +10,18 @@
 
 mod file;
 mod reader;
+mod step;
 
 pub use reader::{Reader, not_there};
+pub use step::{Step, path};
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, ensure};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use migrations::Conn;
 use store::archive::{self, Archived};
-
-/// Where a window's file is.
-pub fn path(folder: &Path, window: Date) -> PathBuf {
-    folder.join(format!("{window}.txt"))
-}
-
-/// How far it is.
-#[derive(Debug, Clone, Copy)]
-pub enum Step {
-    /// Writing a window's file: so many bytes are written.
-    Writing(Date, u64),
-    /// Taking what is in the file out of the database: it has come to a number, of a last one.
-    Emptying(Date, i64, i64),
-}
 
 /// Archives whatever window is advised, isn't after `upto`, and isn't archived yet, oldest first; returns what was archived now. First it ends what a run before this one has begun.
 pub fn run(

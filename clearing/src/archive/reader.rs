@@ -11,7 +11,7 @@ use store::archive::{self, Archived};
 use store::kept::Raw;
 
 use super::file::{first_line, lost, open};
-use super::path;
+use super::step::path;
 
 /// The files that aren't there, or aren't as long as the log says, a line each.
 pub fn not_there(conn: &mut Conn, folder: &Path) -> Result<Vec<String>, DbError> {

@@ -4,8 +4,9 @@ use anyhow::ensure;
 use clap::Args;
 use jiff::{Span, Timestamp};
 
+use super::at::{At, open};
+use super::out;
 use super::progress::Progress;
-use super::{At, open, out};
 use crate::archive::{self, Step};
 use crate::say;
 

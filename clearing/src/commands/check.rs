@@ -6,9 +6,10 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use clap::Args;
 
+use super::at::{At, open};
 use super::office::clearing_key;
+use super::out;
 use super::progress::Progress;
-use super::{At, open, out};
 use crate::audit::{self, Depth};
 use crate::say;
 

@@ -8,7 +8,7 @@ use partner_sdk::document::{Act, Kind, State};
 use partner_sdk::text::{counted, quoted};
 use serde_json::Value;
 
-use super::{At, open};
+use super::at::{At, open};
 use crate::commands::out;
 use crate::documents::changes::OPEN_FOR;
 use crate::say;

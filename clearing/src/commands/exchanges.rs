@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use partner_sdk::text::counted;
 
-use super::{At, clock, open};
+use super::at::{At, clock, open};
 use crate::say;
 use ledger::timestamp;
 use store::pending;

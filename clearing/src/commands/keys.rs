@@ -11,8 +11,8 @@ use partner_sdk::text::Why;
 use partner_sdk::wire::keys::{Issued, KeyName, Reason, Revocation, SigningKeyEntry, Spki};
 use partner_sdk::{KeyId, PartnerId};
 
+use super::at::{At, clock, open};
 use super::office::{Who, put_forward, signing_key};
-use super::{At, clock, open};
 use crate::commands::out;
 use crate::office::pki;
 use crate::say;

@@ -8,7 +8,7 @@ use partner_sdk::KeyId;
 use partner_sdk::jws::VerifyingKey;
 use partner_sdk::log::note::NoteKey;
 
-use super::{At, open};
+use super::at::{At, open};
 use crate::office::{install, pki};
 use crate::say;
 use store::keys;

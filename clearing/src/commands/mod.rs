@@ -1,6 +1,7 @@
 //! The `clearing` command.
 
 mod archive;
+mod at;
 pub mod bench;
 mod check;
 pub mod demo;
@@ -17,17 +18,18 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context, bail, ensure};
-use clap::{Args, Parser, Subcommand};
+use anyhow::{Context, ensure};
+use clap::{Parser, Subcommand};
 use jiff::Timestamp;
 use jiff::civil::Date;
-use migrations::{Conn, Url};
+use migrations::Url;
 use partner_sdk::document::Action;
 use partner_sdk::jws::VerifyingKey;
 use partner_sdk::text::Why;
 use partner_sdk::{KeyId, PartnerId};
 
-use crate::clock::Clock;
+use at::{At, clock, open};
+
 use crate::documents::Fault;
 use crate::night::Night;
 use crate::office::config::Config;
@@ -217,14 +219,6 @@ enum Command {
     Check(check::Check),
 }
 
-/// Which clearinghouse.
-#[derive(Args)]
-pub struct At {
-    /// The configuration.
-    #[arg(long, default_value = "clearing.toml", env = "CLEARING_CONFIG")]
-    config: PathBuf,
-}
-
 #[derive(Subcommand)]
 enum PartnerCommand {
     /// Every partner with its status, what it owes over all windows not yet settled, and its net debit caps.
@@ -373,12 +367,6 @@ fn run(command: Command) -> anyhow::Result<()> {
     }
 }
 
-fn open(config: &Path) -> anyhow::Result<(Config, Conn)> {
-    let config = Config::load(config)?;
-    let conn = config.open_database()?;
-    Ok((config, conn))
-}
-
 /// What stands on a command line can be read by everybody on the machine.
 fn not_in_ps(database: &str) -> anyhow::Result<()> {
     crate::office::config::is_database(database)?;
@@ -420,15 +408,6 @@ fn add_partner(config: &Path, id: &PartnerId, csr: &Path, kid: &KeyId, key: &str
     let (config, conn) = open(config)?;
     drop(conn);
     Ok(out::lines(&install::add_partner(&config, id, &csr_pem, kid, &key)?)?)
-}
-
-fn clock(conn: &mut Conn, at: Option<Timestamp>) -> anyhow::Result<Clock> {
-    match (store::is_sandbox(conn)?, at) {
-        (true, Some(at)) => Ok(Clock::sandbox(at)),
-        (false, None) => Ok(Clock::System),
-        (true, None) => bail!("this database is a sandbox: say where its clock stands, with --sandbox-clock"),
-        (false, Some(_)) => bail!("--sandbox-clock works only on a database made with `clearing init --sandbox`"),
-    }
 }
 
 fn serve(path: &Path, at: Option<Timestamp>, log_json: bool) -> anyhow::Result<()> {

@@ -12,8 +12,8 @@ use partner_sdk::text::{counted, quoted};
 use partner_sdk::{Amount, Money};
 use serde::Serialize;
 
+use super::at::{At, open};
 use super::office::{self, Founder};
-use super::{At, open};
 use crate::commands::out;
 use crate::documents::standing;
 use crate::office::network_file;

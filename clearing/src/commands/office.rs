@@ -17,8 +17,8 @@ use partner_sdk::jws::{SigningKey, TYP_AGREEMENT, TYP_CHANGE};
 use partner_sdk::text::{self, Why, counted, quoted};
 use serde::Deserialize;
 
+use super::at::{At, open};
 use super::documents::{named, print};
-use super::{At, open};
 use crate::commands::out;
 use crate::documents::{agreements, changes};
 use crate::office::config::Config;

@@ -3,6 +3,8 @@
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
+use indicatif::{ProgressBar, ProgressStyle};
+
 use super::out;
 
 /// How often it is said.
@@ -35,4 +37,12 @@ impl Progress {
         self.told = Instant::now();
         out::complain(&text(self.began.elapsed()));
     }
+}
+
+/// A bar on standard error, for what has so many steps; where that is no terminal, nothing.
+pub(super) fn bar(what: &str, steps: impl TryInto<u64>) -> ProgressBar {
+    let bar = ProgressBar::new(steps.try_into().unwrap_or(u64::MAX));
+    let style = ProgressStyle::with_template("{msg:24} {wide_bar} {human_pos}/{human_len} {elapsed}");
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+        .with_message(what.to_owned())
 }

@@ -2,6 +2,7 @@
 //! much a second. Whoever has used up its share is refused, or waits; nobody else notices. Whoever isn't known as a partner has a small share by its address.
 
 mod links;
+mod lock;
 mod rate;
 mod room;
 
@@ -9,7 +10,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use partner_sdk::PartnerId;
@@ -17,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::office::config::Limits;
 pub use links::{Link, Links};
+use lock::lock;
 pub use rate::Rate;
 pub use room::Guest;
 use room::Room;
@@ -212,10 +214,6 @@ pub fn network(address: IpAddr) -> IpAddr {
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
         v4 => v4,
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|e| e.into_inner())
 }
 
 impl Share {

@@ -70,7 +70,8 @@ pub fn check(conn: &mut Conn, kid: &KeyId, clearing: &VerifyingKey) -> Result<Ve
     let query = agreement::table.select((agreement::hash, agreement::published_at, agreement::terms));
     for (hash, published_at, terms) in each_backend!(conn, |c| query.load::<(String, i64, String)>(c))? {
         let by_file = sandbox && published_at == 0;
-        if !by_file && !(agreed.contains(&hash) && sha256_hex(terms.as_bytes()) == hash) {
+        let signed = agreed.contains(&hash) && sha256_hex(terms.as_bytes()) == hash;
+        if !by_file && !signed {
             findings.push(format!("agreement {hash} is in force, and no signed document says so"));
         }
     }

@@ -6,13 +6,17 @@ use std::time::Instant;
 use anyhow::ensure;
 use serde::Serialize;
 
+use super::args::Check;
 use super::drive::nanos_since;
 use super::load::Load;
 use super::report::{Machine, Series};
-use super::service::{BATCHES, Bench, QUIET, Stand};
+use super::service::{Bench, QUIET};
+use super::show::tell;
+use super::stand::Stand;
 use super::times::share;
-use super::{Check, progress, tell};
+use super::way::BATCHES;
 use crate::audit;
+use crate::commands::progress::bar;
 
 #[derive(Serialize)]
 struct Report {
@@ -41,7 +45,7 @@ pub(super) fn run(options: &Check) -> anyhow::Result<()> {
     bench.server.stop()?;
     let mut conn = stand.sandbox.database()?;
     let entries = store::next_seq(&mut conn)? - 1;
-    let bar = progress("the check", usize::try_from(entries)?);
+    let bar = bar("the check", entries);
     let start = Instant::now();
     let findings = audit::done_again(&mut conn, &stand.sandbox.config.archive, folder, &mut |done, _| {
         bar.set_position(done.unsigned_abs())

@@ -10,12 +10,17 @@ use anyhow::{Context, ensure};
 use jiff::ToSpan;
 use serde::Serialize;
 
+use super::args::Size;
 use super::drive::{self, Driven, Pace};
-use super::load::Load;
+use super::load::{Load, Sent};
+use super::network;
 use super::report::{Machine, Series};
-use super::service::{BATCHES, Run, SINGLES, Sent, Stand, Way, Wire, paced_rate};
+use super::service::{Run, paced_rate};
+use super::show::tell;
+use super::stand::Stand;
 use super::times::{Times, millis, seconds, verdict};
-use super::{Size, load, tell};
+use super::way::{BATCHES, SINGLES, Way};
+use super::wire::Wire;
 use crate::clock::Clock;
 
 /// The longest that 99 of a hundred answers may take, in nanoseconds: at any time, and while a window closes.
@@ -49,7 +54,7 @@ struct Report {
 pub(super) fn run(size: &Size) -> anyhow::Result<()> {
     let temporary = tempfile::tempdir().context("a temporary folder")?;
     let clock = Clock::sandbox("2026-11-20T02:00:00Z".parse()?);
-    let mut stand = Stand::with(temporary.path(), &size.at.database, &load::network(size.partners)?, clock)?;
+    let mut stand = Stand::with(temporary.path(), &size.at.database, &network::of(size.partners)?, clock)?;
     stand.sandbox.start()?;
     let wire = Wire::connect(&stand, &stand.sandbox.base()?)?;
     let mut load = Load::new(&stand, size.members);
@@ -69,7 +74,7 @@ pub(super) fn run(size: &Size) -> anyhow::Result<()> {
 }
 
 fn send(stand: &Stand, wire: &Wire, sent: Sent, pace: Pace) -> anyhow::Result<Driven> {
-    let driven = wire.drive(sent.1.what, sent, pace, |_| {})?;
+    let driven = drive::drive(wire, sent.1.what, sent, pace, |_| {})?;
     drive::check(sent.0, &driven.answers, &stand.sandbox.trust)?;
     Ok(driven)
 }
@@ -103,7 +108,7 @@ fn close(stand: &Stand, wire: &Wire, load: &mut Load, messages: u32, way: &'stat
             Ok((began, Instant::now()))
         });
         let tenth = requests.len() / 10;
-        let driven = wire.drive("while a window closes", (&requests, way), pace, move |no| {
+        let driven = drive::drive(wire, "while a window closes", (&requests, way), pace, move |no| {
             if no == tenth {
                 let _ = sender.send(());
             }

@@ -13,9 +13,9 @@ use partner_sdk::wire::{Answer, Outcome};
 use rayon::prelude::*;
 use tokio::sync::mpsc;
 
-use super::load::Request;
-use super::progress;
-use super::service::Wire;
+use super::load::{Request, Sent};
+use super::wire::Wire;
+use crate::commands::progress::bar;
 
 /// What came back.
 pub(super) struct Driven {
@@ -71,21 +71,26 @@ fn schedule(count: usize, messages: usize, per_second: u64) -> impl Stream<Item 
     stream::unfold(receiver, async |mut receiver| Some((receiver.recv().await?, receiver)))
 }
 
-/// Sends all requests, of which each has as many messages as the first. An answer other than 200 ends it. What a request takes counts from when it was due: one
+/// Sends all requests, of which each has as many messages as the first, and tells `answered` the number of each that is. Nobody has looked at the answers yet. An answer other than 200 ends it. What a request takes counts from when it was due: one
 /// that waits for others to be sent has waited too.
 pub(super) fn drive(
     wire: &Wire,
-    requests: &[Request],
-    path: &'static str,
+    what: &str,
+    (requests, way): Sent,
     pace: Pace,
     answered: impl Fn(usize) + Send + Sync + 'static,
 ) -> anyhow::Result<Driven> {
+    let bar = bar(what, requests.len());
+    let (moved, path) = (bar.clone(), way.path);
     let to_send = requests
         .iter()
         .map(|request| (wire.clients[request.party].clone(), request.body.clone()));
     let to_send: Vec<(Client, Arc<str>)> = to_send.collect();
     let (count, messages) = (requests.len(), requests.first().map_or(1, |request| request.messages.len()));
-    let answered = Arc::new(answered);
+    let answered = Arc::new(move |no| {
+        moved.inc(1);
+        answered(no);
+    });
     let one = move |(no, due): (usize, Option<Instant>)| {
         let ((client, body), answered) = (to_send[no].clone(), answered.clone());
         async move {
@@ -97,7 +102,7 @@ pub(super) fn drive(
         }
     };
     let most = wire.connections();
-    wire.run(async move {
+    let driven = wire.run(async move {
         let start = Instant::now();
         let mut done: Vec<_> = match pace {
             Pace::InFlight(most) => {
@@ -121,12 +126,14 @@ pub(super) fn drive(
             began,
             answers,
         })
-    })
+    })?;
+    bar.finish_and_clear();
+    Ok(driven)
 }
 
 /// Every message was accepted, and its receipt is the clearinghouse's and about these bytes.
 pub(super) fn check(requests: &[Request], answers: &[String], trust: &Trust) -> anyhow::Result<()> {
-    let bar = progress("checking receipts", requests.len());
+    let bar = bar("checking receipts", requests.len());
     let pairs: Vec<_> = requests.iter().zip(answers).collect();
     pairs.par_iter().try_for_each(|(request, answer)| {
         let lines: Vec<&str> = answer.lines().collect();

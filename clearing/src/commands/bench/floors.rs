@@ -6,9 +6,11 @@ use partner_sdk::Code;
 use partner_sdk::client::ClientError;
 use partner_sdk::jws::{Compact, SigningKey, TYP_BATCH};
 
+use super::cpu;
 use super::load::Request;
-use super::service::{Bench, SINGLES};
-use super::{cpu, progress};
+use super::service::Bench;
+use super::way::SINGLES;
+use crate::commands::progress::bar;
 use ledger::directory::Directory;
 
 /// How many messages the floor of verification verifies.
@@ -52,7 +54,7 @@ fn refused(bench: &Bench, sample: &[Request], count: usize, in_flight: usize) ->
     // The messages of a signed batch are payloads already.
     let payload = Compact::parse(sample).map_or_else(|_| sample.clone().into_bytes(), |jws| jws.payload);
     let text = stranger.sign(TYP_BATCH, &payload);
-    let bar = progress("refused requests", count);
+    let bar = bar("refused requests", count);
     let (clients, moved) = (bench.wire.clients.clone(), bar.clone());
     let one = move |no: usize| {
         let (client, text, bar) = (clients[no % clients.len()].clone(), text.clone(), moved.clone());

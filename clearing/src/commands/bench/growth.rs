@@ -6,13 +6,17 @@ use std::time::Instant;
 use anyhow::Context;
 use serde::Serialize;
 
+use super::args::Size;
 use super::cpu::Memory;
+use super::database;
 use super::drive::nanos_since;
-use super::load::Load;
+use super::load::{Load, Sent};
 use super::report::{Machine, Series};
-use super::service::{BATCHES, Bench, QUIET, Run, Sent, Stand};
+use super::service::{Bench, QUIET, Run};
+use super::show::tell;
+use super::stand::Stand;
 use super::times::{mebibytes, micros, millis, percent, share, verdict};
-use super::{Size, database, tell};
+use super::way::BATCHES;
 use crate::commands::out;
 
 /// Messages that are signed at once, before the clock runs: so many are in the driver's memory, however many are sent.

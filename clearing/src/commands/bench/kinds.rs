@@ -9,10 +9,14 @@ use partner_sdk::{Amount, Body, MessageId, ProgrammeCode};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::load::{self, ISSUER, Request, member};
+use super::args::Size;
+use super::load::{Request, member};
+use super::network::{self, ISSUER};
 use super::report::{Machine, Series};
-use super::service::{BATCHES, Bench, QUIET, Stand};
-use super::{Size, tell};
+use super::service::{Bench, QUIET};
+use super::show::tell;
+use super::stand::Stand;
+use super::way::BATCHES;
 use crate::clock::Clock;
 use ledger::network::Network;
 
@@ -67,7 +71,7 @@ struct Report {
 /// Measures and prints a line for each kind.
 pub(super) fn run(size: &Size) -> anyhow::Result<()> {
     let temporary = tempfile::tempdir().context("a temporary folder")?;
-    let mut text = load::network_text(size.partners)?;
+    let mut text = network::text(size.partners)?;
     write!(text, "{MILES}")?;
     let network = Network::parse(&text).context("the bench's own network")?;
     let mut stand = Stand::with(temporary.path(), &size.at.database, &network, Clock::System)?;

@@ -1,21 +1,17 @@
 //! The load: a pool with a few shops, and messages signed before they are sent.
 
-use std::fmt::Write;
 use std::ops::Range;
 use std::sync::Arc;
 
-use anyhow::Context;
 use partner_sdk::client::new_message_id;
 use partner_sdk::wire::write_batch;
 use partner_sdk::{Amount, Body, MemberNumber, Message, MessageId, ProgrammeCode};
 use rayon::prelude::*;
 
-use super::progress;
-use super::service::{BATCHES, Form, Stand, Way};
-use ledger::network::Network;
+use super::stand::Stand;
+use super::way::{BATCHES, Form, Way};
+use crate::commands::progress::bar;
 
-/// The partner that issues the points; it sends nothing.
-pub(super) const ISSUER: &str = "pool";
 /// What every member starts with: enough for all that is burned.
 const OPENING: u64 = 10_000_000;
 
@@ -57,40 +53,12 @@ impl Request {
     }
 }
 
+/// What is sent, and which way.
+pub(super) type Sent<'a> = (&'a [Request], &'a Way);
+
 /// The number of a member.
 pub(super) fn member(no: u64) -> anyhow::Result<MemberNumber> {
     Ok(MemberNumber::new(format!("{:010}", 8_000_000_000 + no))?)
-}
-
-/// A pool and `shops` shops, with caps that nobody reaches.
-pub(super) fn network(shops: u32) -> anyhow::Result<Network> {
-    Network::parse(&network_text(shops)?).context("the bench's own network")
-}
-
-/// The same as its file says it.
-pub(super) fn network_text(shops: u32) -> anyhow::Result<String> {
-    let mut text = String::from(
-        "calendar = { zone = \"Asia/Hong_Kong\" }\n\
-         [[programme]]\ncode = \"POINTS\"\nissuer = \"pool\"\ncurrency = \"HKD\"\nexpires_after = \"12 months\"\n",
-    );
-    let shops: Vec<String> = (1..=shops).map(|no| format!("shop-{no}")).collect();
-    for id in shops.iter().map(String::as_str).chain([ISSUER]) {
-        write!(
-            text,
-            "[[partner]]\nid = \"{id}\"\nname = \"{id}\"\nnet_debit_cap = {{ HKD = \"1000000000000.00\" }}\n"
-        )?;
-    }
-    for (id, (kind, price)) in shops
-        .iter()
-        .flat_map(|id| [("earn", "0.0055"), ("burn", "0.0048")].map(|kind| (id, kind)))
-    {
-        write!(
-            text,
-            "[[agreement]]\nkind = \"{kind}\"\npartner = \"{id}\"\nprogramme = \"POINTS\"\nprice = \"{price}\"\ncurrency = \"HKD\"\n\
-             valid_from = \"2020-01-01T00:00:00Z\"\n"
-        )?;
-    }
-    Ok(text)
 }
 
 /// Who sends how much of it.
@@ -158,7 +126,7 @@ impl<'a> Load<'a> {
     }
 
     fn requests(&self, plans: Vec<Plan>, way: &Way, turns: Turns) -> anyhow::Result<Vec<Request>> {
-        let bar = progress("signing", plans.len());
+        let bar = bar("signing", plans.len());
         // Ids are taken in order, before the work is spread.
         let plans: Vec<_> = plans.into_iter().map(|plan| (plan, new_message_id())).collect();
         let programme: ProgrammeCode = "POINTS".parse()?;

@@ -13,19 +13,21 @@
 //!
 //! | part | what | where |
 //! |---|---|---|
-//! | service | the clearinghouse, its server, the partners' connections, the ways of sending | `service`, `server` |
-//! | load | a network, signed messages | `load` |
+//! | service | the clearinghouse, its server, the partners' connections, the ways of sending | `stand`, `server`, `wire`, `way`, `service` |
+//! | load | a network, signed messages | `network`, `load` |
 //! | drive | over mutual TLS: as fast as it goes, and at a rate | `drive` |
 //! | processors | what threads and processes use, the database's too | `cpu`, `database` |
 //! | floors | what verification and a request cost by themselves | `floors` |
 //! | write | what the durable write of the same rows costs, coded apart from the store | `write` |
 //! | phases | where a message spends its time | `phases` |
 //! | report | each figure beside its floor, as text, JSON and a picture | `report`, `times`, `svg` |
+//! | with how much | what a command line says, and what is shown meanwhile | `args`, `show` |
 //!
 //! The driver shares the processors with the server, so it does little: one thread, bodies made beforehand, answers kept as text. Every
 //! answer is checked all the same, signature included, once the clock has stopped.
 
 mod again;
+mod args;
 mod close;
 mod cpu;
 mod database;
@@ -34,26 +36,24 @@ mod floors;
 mod growth;
 mod kinds;
 mod load;
+mod network;
 mod night;
 mod phases;
 mod report;
 mod server;
 mod service;
+mod show;
 mod signed;
 mod skew;
 mod speed;
+mod stand;
 mod svg;
 mod times;
+mod way;
+mod wire;
 mod write;
 
-use std::fmt::Display;
-use std::path::PathBuf;
-
-use clap::value_parser;
-use indicatif::{ProgressBar, ProgressStyle};
-use serde::Serialize;
-
-use crate::commands::out;
+use args::{Check, Night, Size, Speed};
 
 /// What is measured, and with how much.
 #[derive(Debug, Clone, clap::Args)]
@@ -83,57 +83,6 @@ enum What {
     Check(Check),
 }
 
-#[derive(Debug, Clone, clap::Args)]
-struct Speed {
-    #[command(flatten)]
-    size: Size,
-    /// Draw the result too, into a file.
-    #[arg(long, value_name = "FILE")]
-    svg: Option<PathBuf>,
-}
-
-#[derive(Debug, Clone, clap::Args)]
-struct Size {
-    #[command(flatten)]
-    at: At,
-    /// Messages that are sent as fast as it goes; where answer times are measured, as many again at a rate.
-    #[arg(long, default_value_t = 20_000, value_parser = value_parser!(u32).range(1_000..=100_000_000))]
-    messages: u32,
-    /// Members whose accounts they touch.
-    #[arg(long, default_value_t = 10_000, value_parser = value_parser!(u32).range(1..=10_000_000))]
-    members: u32,
-    /// Partners that send them, each on connections of its own.
-    #[arg(long, default_value_t = 4, value_parser = value_parser!(u32).range(2..=64))]
-    partners: u32,
-}
-
-#[derive(Debug, Clone, clap::Args)]
-struct At {
-    /// `sqlite`: a file in a temporary folder. Or a PostgreSQL URL: scratch schemas are made in its database, and dropped at the end.
-    #[arg(long, default_value = "sqlite")]
-    database: String,
-    /// Print the result as JSON.
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Debug, Clone, clap::Args)]
-struct Night {
-    #[command(flatten)]
-    at: At,
-    /// How many lots expire at one cut-off.
-    #[arg(long, default_value_t = 100_000)]
-    lots: u32,
-}
-
-#[derive(Debug, Clone, clap::Args)]
-struct Check {
-    #[command(flatten)]
-    size: Size,
-    /// The clearinghouse is made in this new folder, and left there where it is on SQLite.
-    folder: PathBuf,
-}
-
 impl Options {
     /// The database that it is measured on.
     pub fn database(&self) -> &str {
@@ -159,21 +108,4 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         Some(What::Kinds(size)) => kinds::run(size),
         Some(What::Check(check)) => again::run(check),
     }
-}
-
-/// Prints a result, as text or as JSON.
-fn tell(result: &(impl Display + Serialize), at: &At) -> anyhow::Result<()> {
-    let text = match at.json {
-        true => serde_json::to_string_pretty(result)?,
-        false => result.to_string(),
-    };
-    Ok(out::lines(&text)?)
-}
-
-/// A bar on standard error; where that is no terminal, nothing.
-fn progress(what: &str, steps: usize) -> ProgressBar {
-    let bar = ProgressBar::new(u64::try_from(steps).unwrap_or(u64::MAX));
-    let style = ProgressStyle::with_template("{msg:24} {wide_bar} {pos}/{len} {elapsed}");
-    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-        .with_message(what.to_owned())
 }

@@ -13,13 +13,16 @@ use partner_sdk::jws::sha256_hex;
 use partner_sdk::{Body, MemberNumber, Message, ProgrammeCode};
 use serde::Serialize;
 
+use super::args::Night;
 use super::drive::{nanos_since, runtime};
+use super::network;
 use super::report::Machine;
-use super::service::Stand;
+use super::show::tell;
+use super::stand::Stand;
 use super::times::Times;
-use super::{Night, load, progress, tell};
 use crate::clock::Clock;
 use crate::commands::demo::sandbox::{Party, Sandbox};
+use crate::commands::progress::bar;
 use ledger::{Outcome, Signed, Verified, apply};
 use store::{self, Unready};
 
@@ -43,7 +46,7 @@ struct Report {
 /// Fills a ledger with lots that expire at one cut-off, lets the night come and posts meanwhile.
 pub(super) fn run(options: &Night) -> anyhow::Result<()> {
     let temporary = tempfile::tempdir().context("a temporary folder")?;
-    let mut network = load::network(1)?;
+    let mut network = network::of(1)?;
     network.programmes[0].expires_after = Some("1 day".into());
     let start = "2026-11-20T02:00:00Z".parse()?;
     let mut stand = Stand::with(temporary.path(), &options.at.database, &network, Clock::sandbox(start))?;
@@ -102,7 +105,7 @@ impl fmt::Display for Report {
 fn fill(sandbox: &Sandbox, party: &Party, numbers: std::ops::Range<u32>, member: impl Fn(u32) -> String) -> anyhow::Result<()> {
     let mut conn = sandbox.database()?;
     let directory = Arc::new(store::load_directory(&mut conn)?);
-    let bar = progress("filling", usize::try_from(numbers.end)?);
+    let bar = bar("filling", numbers.end);
     let all: Vec<u32> = numbers.collect();
     for chunk in all.chunks(usize::try_from(GROUP)?) {
         let messages: Vec<Arc<Verified>> = chunk

@@ -5,11 +5,12 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::args::Size;
 use super::phases::Phases;
-use super::service::Stand;
+use super::stand::Stand;
 use super::times::{Times, micros, millis, percent, share};
 use super::write::Cost;
-use super::{Size, cpu, database};
+use super::{cpu, database};
 
 /// The least that the parts of the work cost, in nanoseconds of processor time.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -287,7 +288,7 @@ impl fmt::Display for Report {
 /// A report of round figures.
 #[cfg(test)]
 pub(super) fn sample() -> Report {
-    use super::At;
+    use super::args::At;
     let times = Times::of(vec![1_000_000]);
     let series = |what: &str, per_second| Series {
         what: what.into(),

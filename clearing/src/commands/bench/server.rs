@@ -7,7 +7,6 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use anyhow::{Context, bail, ensure};
 
 use super::cpu;
-use super::service::tail;
 
 /// The name under which the server connects to PostgreSQL.
 pub(super) fn database_name() -> String {
@@ -96,6 +95,13 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The end of the server's log, for the error that explains why there is no figure.
+pub(super) fn tail(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(5)..].join("\n")
 }
 
 fn port(stdout: &mut BufReader<ChildStdout>) -> anyhow::Result<u16> {

@@ -5,11 +5,15 @@ use std::fmt;
 use anyhow::Context;
 use serde::Serialize;
 
+use super::args::Size;
 use super::load::Load;
 use super::report::{Against, Machine, Measured};
-use super::service::{BATCHES, Bench, QUIET, SIGNED, Stand};
+use super::service::{Bench, QUIET};
+use super::show::tell;
 use super::speed::trace;
-use super::{Size, floors, load, tell, write};
+use super::stand::Stand;
+use super::way::{BATCHES, SIGNED};
+use super::{floors, network, write};
 use store::Scratch;
 
 #[derive(Serialize)]
@@ -35,7 +39,7 @@ pub(super) fn run(size: &Size) -> anyhow::Result<()> {
     let (series, paced) = bench.measure(&fast, &paced, &SIGNED)?;
     bench.server.stop()?;
     let directory = store::load_directory(&mut stand.sandbox.database()?)?;
-    let (network, sent) = (load::network(size.partners)?, [((&fast[..], &SIGNED), SIGNED.size)]);
+    let (network, sent) = (network::of(size.partners)?, [((&fast[..], &SIGNED), SIGNED.size)]);
     let [write] = write::measure(floor.url(), temporary.path(), &network, &directory, &opening, sent)?;
     let [phases] = trace(&stand, [(&traced, &SIGNED)])?;
     let machine = Machine::look(&stand)?;

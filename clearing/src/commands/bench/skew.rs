@@ -5,11 +5,15 @@ use std::fmt;
 use anyhow::Context;
 use serde::Serialize;
 
+use super::args::Size;
+use super::floors;
 use super::load::{Load, Turns};
 use super::report::{Machine, Series};
-use super::service::{BATCHES, Bench, QUIET, Run, SINGLES, Stand, Way};
+use super::service::{Bench, QUIET, Run};
+use super::show::tell;
+use super::stand::Stand;
 use super::times::{millis, percent, share, verdict};
-use super::{Size, floors, tell};
+use super::way::{BATCHES, SINGLES, Way};
 
 /// How often each is sent.
 const ROUNDS: usize = 2;
@@ -55,8 +59,13 @@ pub(super) fn run(size: &Size) -> anyhow::Result<()> {
 
 fn pair(bench: &Bench, load: &mut Load, messages: u32, way: &Way) -> anyhow::Result<Pair> {
     let mut all = [(Turns::Even, Run::default(), vec![]), (Turns::Skewed, Run::default(), vec![])];
-    for _ in 0..ROUNDS {
-        for (turns, sum, series) in &mut all {
+    for round in 0..ROUNDS {
+        // The ledger grows meanwhile: each comes first as often as last.
+        let mut both: Vec<_> = all.iter_mut().collect();
+        if !round.is_multiple_of(2) {
+            both.reverse();
+        }
+        for (turns, sum, series) in both {
             let requests = load.more_of(messages, way, *turns)?;
             floors::connected(bench, &requests)?;
             let run = bench.run(way.what, (&requests, way))?;

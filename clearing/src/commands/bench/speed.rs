@@ -2,11 +2,15 @@
 
 use anyhow::Context;
 
-use super::load::{Load, Request};
+use super::args::Speed;
+use super::load::{Load, Request, Sent};
 use super::phases::{self, Phases};
 use super::report::{Floors, Machine, Measured, Report};
-use super::service::{BATCHES, Bench, QUIET, SINGLES, Sent, Stand};
-use super::{Speed, floors, load, svg, tell, write};
+use super::service::{Bench, QUIET};
+use super::show::tell;
+use super::stand::Stand;
+use super::way::{BATCHES, SINGLES};
+use super::{floors, network, svg, write};
 use store::Scratch;
 
 /// Measures, prints, and draws where that is asked for.
@@ -57,7 +61,7 @@ fn measure(options: &Speed) -> anyhow::Result<Report> {
     let verify = floors::verify(&all.batches, &directory)?;
     floors::connected(&bench, &all.singles)?;
     let batches = bench.measure(&all.batches, &all.paced_batches, &BATCHES)?;
-    let network = load::network(size.partners)?;
+    let network = network::of(size.partners)?;
     let (of_batches, of_singles) = ((&all.batches[..], &BATCHES), (&all.singles[..], &SINGLES));
     let written = [(of_batches, 500), (of_singles, 32)];
     let [write_batches, write_singles] = write::measure(floor.url(), temporary.path(), &network, &directory, &all.opening, written)?;

@@ -7,11 +7,11 @@ use jiff::{Timestamp, ToSpan};
 use partner_sdk::wire::Quantity;
 use partner_sdk::{Amount, Body, MemberNumber, Message, MessageId, PartnerId, ProgrammeCode};
 
-use super::progress;
 use super::random::Random;
 use super::report::Report;
 use super::sandbox::Sandbox;
 use super::traffic::Traffic;
+use crate::commands::progress::bar;
 use ledger::network::Network;
 
 const BRANDS: [&str; 5] = ["grocer", "pharmacy", "cafe", "fuel", "home"];
@@ -32,7 +32,7 @@ pub async fn play(sandbox: &mut Sandbox, network: &Network, seed: u64) -> anyhow
     let traffic = Traffic::new(sandbox)?;
     let mut report = Report::new(network);
     let (mut random, mut earlier) = (Random::new(seed), Earlier::default());
-    let bar = progress(STEPS * EVENTS_A_STEP, "events");
+    let bar = bar("events", STEPS * EVENTS_A_STEP);
     let opening = sandbox.clock.now();
     for step in 0..STEPS {
         let now = opening.checked_add((step * 30).cast_signed().minutes())?;

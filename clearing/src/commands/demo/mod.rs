@@ -12,7 +12,6 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 
 use crate::clock::Clock;
@@ -85,11 +84,4 @@ fn finish(sandbox: &mut Sandbox, mut report: Report) -> anyhow::Result<()> {
     sandbox.stop();
     report.check(sandbox)?;
     Ok(crate::commands::out::raw(&report.text(&sandbox.config.statements))?)
-}
-
-/// A bar on the terminal; nothing where there is none.
-fn progress(total: u64, what: &'static str) -> ProgressBar {
-    let style = ProgressStyle::with_template("{msg:14} {bar:40.cyan} {human_pos}/{human_len} {elapsed}")
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(total).with_style(style).with_message(what)
 }

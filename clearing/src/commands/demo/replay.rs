@@ -9,10 +9,10 @@ use partner_sdk::{Amount, Body, MemberNumber, Message, MessageId, PartnerId, Pro
 use rust_decimal::Decimal;
 
 use super::baskets::Row;
-use super::progress;
 use super::report::Report;
 use super::sandbox::Sandbox;
 use super::traffic::Traffic;
+use crate::commands::progress::bar;
 use ledger::network::Network;
 
 /// Rows that share one setting of the clock, at most.
@@ -29,7 +29,7 @@ struct Brand {
 pub async fn replay(sandbox: &mut Sandbox, network: &Network, rows: &[Row]) -> anyhow::Result<Report> {
     let brands = brands(network)?;
     let traffic = Traffic::new(sandbox)?;
-    let bar = progress(rows.len() as u64, "purchases");
+    let bar = bar("purchases", rows.len());
     let mut report = Report::new(network);
     let calendar = &network.calendar;
     let mut rest = rows;

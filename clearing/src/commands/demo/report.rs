@@ -12,10 +12,10 @@ use jiff::civil::Date;
 use partner_sdk::text::counted;
 use partner_sdk::{Currency, KeyId, Money, PartnerId};
 
-use super::progress;
 use super::sandbox::Sandbox;
 use super::traffic::Tally;
 use crate::audit::{self, Depth};
+use crate::commands::progress;
 use ledger::network::Network;
 
 /// Counts and sums over all days played.
@@ -83,7 +83,7 @@ impl Report {
     /// Once everything is played: does the whole log again, as `clearing check` does. What isn't what the log makes of it is an error.
     pub fn check(&mut self, sandbox: &Sandbox) -> anyhow::Result<()> {
         self.played = self.started.elapsed();
-        let bar = progress(0, "entries checked");
+        let bar = progress::bar("entries checked", 0);
         let mut tell = |done: i64, all: i64| {
             bar.set_length(all.unsigned_abs());
             bar.set_position(done.unsigned_abs());

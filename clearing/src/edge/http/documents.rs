@@ -10,8 +10,9 @@ use partner_sdk::jws::general::MAX_DOCUMENT_BYTES;
 use partner_sdk::wire::{Event, MAX_EVENTS, MAX_WAIT_SECONDS};
 use partner_sdk::{Code, PartnerId, Problem};
 
+use super::failure::Failure;
 use super::params::Params;
-use super::{Failure, State, caller, heard_step, on_database};
+use super::request::{State, caller, heard_step, on_database};
 use crate::documents::{Done, Fault, agreements};
 use crate::edge::shares;
 use ledger::directory::{Directory, Numbered};

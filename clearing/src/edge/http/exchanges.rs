@@ -5,8 +5,9 @@ use partner_sdk::amount::format_units;
 use partner_sdk::wire::InstructedExchange;
 use partner_sdk::{Code, MessageId, PartnerId, Problem};
 
+use super::failure::Failure;
 use super::params::Params;
-use super::{Failure, State, caller, on_database};
+use super::request::{State, caller, on_database};
 use ledger::AccountKey;
 use ledger::directory::Directory;
 use ledger::timestamp;

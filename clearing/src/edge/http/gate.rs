@@ -12,9 +12,9 @@ use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
 use actix_web::http::header::{CACHE_CONTROL, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use actix_web::{Error, web};
 use bytes::Bytes;
-use partner_sdk::{Code, Problem};
 
-use super::{Failure, State, too_many};
+use super::failure::{Failure, too_many};
+use super::request::State;
 use crate::edge::listen::door::Connection;
 use crate::edge::shares::{Link, Place, Work};
 
@@ -128,27 +128,4 @@ fn finish(mut response: ServiceResponse<BoxBody>, known: bool, under_way: UnderW
         response_mut.head_mut().set_connection_type(actix_http::ConnectionType::Close);
     }
     response.map_body(|_, body| Sending { body, _until: under_way })
-}
-
-impl Failure {
-    /// Whether the connection is of no more use.
-    fn closes(&self) -> bool {
-        matches!(self.0.code, Code::CertificateRevoked | Code::CertificateUnknown)
-    }
-}
-
-/// A problem as bytes on the wire, where no library answers; the connection ends with it.
-pub fn problem_text(problem: &Problem) -> String {
-    let body = serde_json::to_string(problem).unwrap_or_default();
-    let reason = actix_web::http::StatusCode::from_u16(problem.status)
-        .ok()
-        .and_then(|status| status.canonical_reason())
-        .unwrap_or("Refused");
-    let retry = if problem.retryable { "retry-after: 1\r\n" } else { "" };
-    format!(
-        "HTTP/1.1 {} {reason}\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\ncache-control: no-store\r\n\
-         x-content-type-options: nosniff\r\n{retry}connection: close\r\n\r\n{body}",
-        problem.status,
-        body.len()
-    )
 }

@@ -12,8 +12,9 @@ use partner_sdk::wire::keys::{
 };
 use partner_sdk::{Code, KeyId, PartnerId, Problem};
 
+use super::failure::Failure;
 use super::params::Params;
-use super::{Failure, State, body, caller, heard_step, on_database};
+use super::request::{State, body, caller, heard_step, on_database};
 use crate::office::install;
 use crate::office::pki::{self, PkiError};
 use crate::posting::verify::Refused;

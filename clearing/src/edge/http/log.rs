@@ -4,7 +4,7 @@ use actix_web::Error;
 use actix_web::body::MessageBody;
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
 
-use super::State;
+use super::request::State;
 use crate::edge::failures::Refusals;
 use crate::edge::tls::Peer;
 

@@ -9,7 +9,8 @@ use partner_sdk::wire::{Answer, MAX_BATCH};
 use partner_sdk::{Code, PartnerId, Problem};
 use rayon::prelude::*;
 
-use super::{Failure, State, caller, heard, on_cpu, posted, problem_response, spread, too_many};
+use super::failure::{Failure, problem_response, too_many};
+use super::request::{State, caller, heard, on_cpu, posted, spread};
 use crate::edge::failures::Refusals;
 use crate::edge::shares;
 use crate::posting::receipt;

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use partner_sdk::wire::WireTime;
 use partner_sdk::{Code, Problem};
 
-use super::Failure;
+use super::failure::Failure;
 
 /// What a query says, by the parameters that its address knows.
 pub(super) struct Params(Vec<(String, String)>);

@@ -6,8 +6,9 @@ use partner_sdk::amount::format_units;
 use partner_sdk::{Code, Currency, Money, PartnerId, ProgrammeCode};
 use serde::Serialize;
 
+use super::failure::Failure;
 use super::params::Params;
-use super::{Failure, State, caller, on_database};
+use super::request::{State, caller, on_database};
 use ledger::Block;
 use store::prepaid;
 

@@ -11,8 +11,9 @@ use partner_sdk::{Code, Currency, MemberNumber, Money, PartnerId, Problem, Progr
 use serde::Serialize;
 use settlement::{Advised, Format, SettlementError};
 
+use super::failure::Failure;
 use super::params::Params;
-use super::{Failure, State, caller, on_database};
+use super::request::{State, caller, on_database};
 use crate::night::trouble::Trouble;
 use ledger::AccountKey;
 use ledger::directory::{Directory, agreement_key};

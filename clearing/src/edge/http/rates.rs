@@ -4,8 +4,9 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use partner_sdk::rate::Published;
 use partner_sdk::{Code, Problem, ProgrammeCode};
 
+use super::failure::Failure;
 use super::params::Params;
-use super::{Failure, State, caller};
+use super::request::{State, caller};
 use ledger::directory::Directory;
 
 /// `GET /v1/rates`: what is in force now, or was or will be at `as_of`, for any partner.

@@ -7,8 +7,9 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use partner_sdk::Code;
 use partner_sdk::log::tile::Tile;
 
+use super::failure::Failure;
 use super::params::Params;
-use super::{Failure, State, caller, on_database};
+use super::request::{State, caller, on_database};
 
 /// The most entries that one request looks at, and so the most that it gives.
 const MAX_ENTRIES: i64 = 1000;

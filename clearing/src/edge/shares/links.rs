@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 use std::time::Instant;
 
-use super::lock;
+use super::lock::lock;
 use crate::edge::tls::Peer;
 
 /// One connection, as its share sees it.

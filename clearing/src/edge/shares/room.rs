@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, Waker};
 
-use super::{Link, lock};
+use super::links::Link;
+use super::lock::lock;
 
 /// How many connections more make an address one that crowds others out: a shop whose tills all come at once isn't.
 const CROWD: usize = 8;

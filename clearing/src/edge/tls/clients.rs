@@ -2,16 +2,14 @@
 
 use std::sync::Arc;
 
-use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, Error, RootCertStore};
 use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 
-use super::{ClientPems, Live, TlsError, certificates, provider, refused};
+use super::pems::{ClientPems, TlsError, certificates, provider};
 use crate::office::config::Overdue;
 
 /// One verifier for each CA. A list is tied to its CA by its signature, not by the issuer's name: two CAs may have the same name, and one's list would
@@ -128,60 +126,4 @@ fn verifier(
     };
     // A CA without a list has revoked nothing.
     builder.allow_unknown_revocation_status().build().map_err(TlsError::ClientCa)
-}
-
-/// What rustls holds for as long as the listener lives: each handshake asks what is in force now.
-#[derive(Debug)]
-pub(super) struct AskLive {
-    live: Live,
-    provider: Arc<CryptoProvider>,
-}
-
-impl AskLive {
-    pub(super) fn new(live: Live) -> Self {
-        Self {
-            live,
-            provider: provider(),
-        }
-    }
-}
-
-impl ClientCertVerifier for AskLive {
-    /// None: the slice would have to outlive every swap. Hints only help a client that has several certificates to choose from; without them it
-    /// shows the one it has (RFC 8446, 4.2.4).
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
-    }
-
-    fn verify_client_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
-    ) -> Result<ClientCertVerified, Error> {
-        let verified = self.live.get().clients.verify(end_entity, intermediates, now);
-        verified.inspect_err(|_| refused::note(end_entity))
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
 }

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 
-use super::{ClientPems, Live, ServerPems, TlsError};
+use super::live::Live;
+use super::pems::{ClientPems, ServerPems, TlsError};
 use crate::office::config::Tls;
 use crate::office::pki::{BOTH, read_secret, share_a_key};
 use crate::telemetry::chain;

@@ -8,7 +8,7 @@ use partner_sdk::wire::keys::Spki;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::Live;
+use super::live::Live;
 use crate::office::pki::spki_sha256;
 
 /// The client certificate of a connection. It says only which key the connection has proven; which partner that is, and whether it is still welcome, is

@@ -2,12 +2,15 @@ use ledger::tree::Edge;
 use partner_sdk::Trust;
 use partner_sdk::log::note::NoteKey;
 use partner_sdk::log::{Checkpoint, Hash, Proof};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use partner_sdk::jws::to_hex;
-use rustls::RootCertStore;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{RootCertStore, ServerConfig};
 
+use super::pems::certificates;
 use super::*;
 
 use actix_web::{App, HttpRequest, HttpResponse, web};
@@ -24,7 +27,7 @@ use rustls::{ClientConfig, ClientConnection, HandshakeKind, ServerConnection};
 use crate::edge::failures::Failures;
 use crate::edge::listen::door::{self, Door};
 use crate::edge::shares::Shares;
-use crate::office::config::Limits;
+use crate::office::config::{Limits, Overdue};
 use crate::office::pki::{Issued, issue_server, new_ca, new_request, sign_request, spki_sha256};
 use crate::posting::writer::Reference;
 use ledger::directory::Directory;

@@ -19,9 +19,10 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::drive::nanos_since;
-use super::load::Request;
-use super::service::{BATCHES, Form, Sent};
-use super::{cpu, database, progress};
+use super::load::{Request, Sent};
+use super::way::{BATCHES, Form};
+use super::{cpu, database};
+use crate::commands::progress::bar;
 use crate::posting::verify;
 use ledger::directory::Directory;
 use ledger::network::Network;
@@ -112,7 +113,7 @@ pub(super) fn measure<const N: usize>(
 
 impl Twins<'_> {
     fn write(&mut self, (requests, way): Sent, size: usize) -> anyhow::Result<Cost> {
-        let bar = progress("floor: write", requests.len());
+        let bar = bar("floor: write", requests.len());
         let (mut total, mut count) = (Cost::default(), 0);
         for group in requests.chunks(size.div_ceil(way.size)) {
             let read = |request: &Request| read(request, way.form, self.keys);
@@ -190,8 +191,10 @@ fn read(request: &Request, form: Form, keys: &Directory) -> anyhow::Result<Vec<A
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::bench::load::{self, Load};
-    use crate::commands::bench::service::{SIGNED, SINGLES, Stand};
+    use crate::commands::bench::load::Load;
+    use crate::commands::bench::network;
+    use crate::commands::bench::stand::Stand;
+    use crate::commands::bench::way::{SIGNED, SINGLES};
 
     #[test]
     fn the_floor_writes_what_the_store_writes() {
@@ -203,7 +206,7 @@ mod tests {
         let sent = sent.map(|(way, size)| (load.more(2_000, way).expect("signs"), way, size));
         let sent = [0, 1, 2].map(|no| ((&sent[no].0[..], sent[no].1), sent[no].2));
         let keys = store::load_directory(&mut stand.sandbox.database().expect("opens")).expect("loads");
-        let (network, floor) = (load::network(2).expect("a network"), folder.path().join("floor.db"));
+        let (network, floor) = (network::of(2).expect("a network"), folder.path().join("floor.db"));
         // It holds every row to the store's.
         let costs = measure(&floor.to_string_lossy(), folder.path(), &network, &keys, &opening, sent).expect("the same rows");
         assert!(costs.iter().all(|cost| cost.cpu() > 0 && cost.database == 0 && cost.wall > 0));
