@@ -474,9 +474,11 @@ fn only_what_is_in_the_books_counts(backend: Backend) {
 fn an_end_is_set_sooner_so_often_and_no_more(backend: Backend) {
     let market = Market::new(backend, 1);
     let filed = market.in_force(&market.terms());
-    let sooner = |hours: i64| market.end("pool", &filed.hash, (31 * 24 + 20 - hours).hours());
+    let sooner = |who: &str, hours: i64| market.end(who, &filed.hash, (31 * 24 + 21 - hours).hours());
     for hours in 0..20 {
-        sooner(hours).expect("an hour sooner");
+        sooner("pool", hours).expect("an hour sooner");
     }
-    assert_eq!(sooner(20).err(), Some((Code::DocumentState, Some("action".into()))));
+    assert_eq!(sooner("pool", 20).err(), Some((Code::DocumentState, Some("action".into()))));
+    // Nobody uses up what is the other's.
+    sooner("grocer", 20).expect("an hour sooner");
 }

@@ -194,7 +194,7 @@ fn enter(conn: &mut Conn, document: &mut Document, state: State, now: Timestamp)
     Ok(documents::set_state(conn, &document.hash, state, now)?)
 }
 
-/// The most acts on one agreement. An end may be set sooner again and again, and each act is kept for good.
+/// The most acts of a party on one agreement: an end may be set sooner again and again, and each act is kept for good. The other party has its own.
 const MAX_ACTS: i64 = 20;
 
 /// A party withdraws, declines or terminates, by its signed word.
@@ -208,8 +208,8 @@ pub fn act(conn: &mut Conn, now: Timestamp, caller: &PartnerId, hash: &str, text
             return Err(super::another_document().into());
         }
         let next = decide(&document, role, act.action)?;
-        if documents::count_acts(conn, hash)? >= MAX_ACTS {
-            let detail = format!("the parties have withdrawn, declined or terminated this {MAX_ACTS} times already");
+        if documents::acts_of(conn, hash, caller.as_str())? >= MAX_ACTS {
+            let detail = format!("{caller} has withdrawn, declined or terminated this {MAX_ACTS} times already");
             return Err(Problem::new(Code::DocumentState, detail).at(Some("action")).into());
         }
         record(

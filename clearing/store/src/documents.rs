@@ -143,6 +143,10 @@ pub fn each(conn: &mut Conn, kind: Kind, mut show: impl FnMut(Document)) -> Resu
         let rows: Vec<Row> = each_backend!(conn, |c| query.load(c))?;
         let page = with_signatures(conn, rows)?;
         let Some(last) = page.last() else { return Ok(()) };
+        // SQLite compares what stands there, of whatever type, and not what it is read as.
+        if (last.proposed_at, &last.hash) <= (at, &hash) {
+            return Err(DbError::Corrupt("document.proposed_at or document.hash".into()));
+        }
         (at, hash) = (last.proposed_at, last.hash.clone());
         page.into_iter().for_each(&mut show);
     }
@@ -218,15 +222,18 @@ pub fn set_state(conn: &mut Conn, hash: &str, state: State, now: Timestamp) -> R
     Ok(())
 }
 
-/// How often parties acted on a document.
-pub fn count_acts(conn: &mut Conn, hash: &str) -> Result<i64, DbError> {
-    let acts = document_act::table.filter(document_act::document.eq(hash));
+/// How often a party has acted on a document.
+pub fn acts_of(conn: &mut Conn, hash: &str, signer: &str) -> Result<i64, DbError> {
+    let acts = document_act::table
+        .filter(document_act::document.eq(hash))
+        .filter(document_act::signer.eq(signer));
     Ok(each_backend!(conn, |c| acts.count().get_result(c))?)
 }
 
 /// Keeps the signed bytes of what a party did.
 pub fn add_act(conn: &mut Conn, hash: &str, action: Action, signer: &str, bytes: &str, now: Timestamp) -> Result<(), DbError> {
-    let place = count_acts(conn, hash)?;
+    let before = document_act::table.filter(document_act::document.eq(hash)).count();
+    let place: i64 = each_backend!(conn, |c| before.get_result(c))?;
     let row = (
         document_act::document.eq(hash),
         document_act::place.eq(place),
