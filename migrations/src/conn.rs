@@ -176,8 +176,9 @@ impl Conn {
             Conn::Postgres(c) => {
                 c.batch_execute(&format!("SELECT pg_advisory_lock({MIGRATES})"))?;
                 let done = migrate(c, POSTGRES);
-                c.batch_execute(&format!("SELECT pg_advisory_unlock({MIGRATES})"))?;
-                done
+                let freed = c.batch_execute(&format!("SELECT pg_advisory_unlock({MIGRATES})"));
+                done?;
+                Ok(freed?)
             }
         }
     }

@@ -368,11 +368,10 @@ fn what_stands_beside_rows(backend: Backend) {
         "account: the unique index (member) isn't of this program",
     ));
     match backend {
-        Backend::Sqlite => cases.push((
-            "CREATE TRIGGER quiet AFTER INSERT ON event BEGIN DELETE FROM event WHERE no = new.no; END",
-            "DROP TRIGGER quiet",
-            quiet,
-        )),
+        Backend::Sqlite => cases.extend(["event", "EVENT"].map(|table| {
+            let wrong = format!("CREATE TRIGGER quiet AFTER INSERT ON {table} BEGIN DELETE FROM event WHERE no = new.no; END");
+            (&*wrong.leak(), "DROP TRIGGER quiet", quiet)
+        })),
         Backend::Postgres => cases.extend([
             (
                 "CREATE FUNCTION quiet() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; \
@@ -384,6 +383,11 @@ fn what_stands_beside_rows(backend: Backend) {
                 "CREATE RULE quiet AS ON DELETE TO event DO INSTEAD NOTHING",
                 "DROP RULE quiet ON event",
                 "event: the rule quiet isn't of this program",
+            ),
+            (
+                "ALTER TABLE event ENABLE ROW LEVEL SECURITY",
+                "ALTER TABLE event DISABLE ROW LEVEL SECURITY",
+                "event: row security isn't of this program",
             ),
             (
                 "ALTER TABLE message DROP CONSTRAINT message_id_sender_key",

@@ -130,15 +130,22 @@ fn a_night_is_killed_before_netting_and_goes_on_a_day_late(backend: Backend) {
     world.at("2026-11-22T00:00:02+08");
     world.post("wellcome", earn("YUU", "m2", "10")).expect("accepted");
     let mut conn = world.sandbox.database().expect("a connection");
-    for (table, wrong, right) in [
-        ("hold", "is_open = FALSE", "is_open = TRUE"),
-        ("lot", "due_at = due_at + 1000000000", "due_at = due_at - 1000000000"),
+    for (table, rows, wrong, right) in [
+        (
+            "hold",
+            "member = 'm1'",
+            "is_open = FALSE, lapsed = TRUE",
+            "is_open = TRUE, lapsed = FALSE",
+        ),
+        (
+            "lot",
+            "member = 'm2'",
+            "due_at = due_at + 1000000000",
+            "due_at = due_at - 1000000000",
+        ),
+        // It was due, and more of it was changed.
+        ("lot", "member = 'm1'", "price = price + 1", "price = price - 1"),
     ] {
-        let rows = if table == "lot" {
-            "member = 'm2'"
-        } else {
-            "is_open OR NOT is_open"
-        };
         execute(&mut conn, &format!("UPDATE {table} SET {wrong} WHERE {rows}"));
         let findings = world.findings();
         assert!(

@@ -6,7 +6,7 @@
 //! | [`store::trail`] | whatever is in force is what was signed |
 //! | `replay` | every entry done again, by the same rules, in a scratch ledger: messages, the night, and the rest |
 //! | `redo` | one entry that is no message, done again |
-//! | [`store::compare`] | every row of every table against what the scratch ledger came to |
+//! | [`store::compare`] | every row of every table against what the scratch ledger came to, and the tables' keys, indexes and triggers |
 
 mod redo;
 mod replay;

@@ -20,8 +20,12 @@ struct Finding {
     books: String,
     #[diesel(sql_type = Text)]
     postings: String,
+}
+
+#[derive(QueryableByName)]
+struct Count {
     #[diesel(sql_type = BigInt)]
-    times: i64,
+    count: i64,
 }
 
 #[diesel::declare_sql_function]
@@ -50,20 +54,14 @@ impl SqliteAggregateFunction<i64> for WideSum {
 const WINDOWS: &str = "(SELECT business_date, earlier FROM (SELECT business_date, state, LAG(business_date) OVER (ORDER BY business_date) AS earlier FROM settlement_window) x \
                        WHERE state IN ('netted', 'advised', 'settled'))";
 
-/// A rule's query in the words of a database: `WIDE[x]` is a sum as text, however large, so that no amount of rows keeps the books from being checked.
-fn query(conn: &Conn, rule: &str) -> String {
+/// The rows that break a rule, in the words of a database: `WIDE[x]` is a sum as text, however large, so that no amount of rows keeps the books from being checked.
+fn broken(conn: &Conn, rule: &str) -> String {
     let (begin, end) = match conn {
         Conn::Sqlite(_) => ("wide_sum(", ")"),
         Conn::Postgres(_) => ("CAST(SUM(", ") AS TEXT)"),
     };
     let rule = rule.replace("WIDE[", begin).replace(']', end).replace("WINDOWS", WINDOWS);
-    // Where rows were tampered with, any of it may be missing.
-    let shown = ["subject", "books", "postings"].map(|column| format!("COALESCE(CAST({column} AS TEXT), 'nothing') AS {column}"));
-    // The first, and how many: where everything is wrong, not all of it is read.
-    format!(
-        "SELECT {}, COUNT(*) OVER () AS times FROM ({rule}) broken LIMIT 1",
-        shown.join(", ")
-    )
+    format!("FROM ({rule}) broken")
 }
 
 /// Each rule: what it is, and a query for the rows that break it.
@@ -358,17 +356,18 @@ pub fn tree(conn: &mut Conn) -> Result<Vec<String>, DbError> {
 pub fn sums(conn: &mut Conn) -> Result<Vec<String>, DbError> {
     let mut findings = vec![];
     for (rule, text) in RULES {
-        let query = query(conn, text);
-        let first: Option<Finding> = each_backend!(conn, |c| sql_query(query).get_result(c).optional())?;
-        findings.extend(first.map(|first| {
-            let Finding {
-                subject,
-                books,
-                postings,
-                times,
-            } = first;
-            format!("{rule}: broken {times} times, first at {subject}: {books} against {postings}")
-        }));
+        let broken = broken(conn, text);
+        // Where rows were tampered with, any of it may be missing.
+        let shown = ["subject", "books", "postings"].map(|column| format!("COALESCE(CAST({column} AS TEXT), 'nothing') AS {column}"));
+        let first = format!("SELECT {} {broken} LIMIT 1", shown.join(", "));
+        let first: Option<Finding> = each_backend!(conn, |c| sql_query(first).get_result(c).optional())?;
+        if let Some(Finding { subject, books, postings }) = first {
+            let count = format!("SELECT COUNT(*) AS count {broken}");
+            let Count { count } = each_backend!(conn, |c| sql_query(count).get_result(c))?;
+            findings.push(format!(
+                "{rule}: broken {count} times, first at {subject}: {books} against {postings}"
+            ));
+        }
     }
     findings.extend(held_twice(conn)?);
     Ok(findings)

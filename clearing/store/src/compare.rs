@@ -19,8 +19,6 @@ const LEFT_OUT: &[(&str, &[&str])] = &[
     ("message", &["salt", "leads", "bytes"]),
     ("signed_batch", &["bytes"]),
 ];
-/// What the night changes without an entry until it has netted the window: which lots and holds it has looked at. In which columns, and by which one it was due.
-const BY_NIGHT: &[(&str, &[&str], &str)] = &[("lot", &["due_at"], "due_at"), ("hold", &["is_open", "lapsed"], "expires_at")];
 
 #[derive(QueryableByName)]
 struct Column {
@@ -49,6 +47,13 @@ struct Line {
 struct Table {
     name: String,
     columns: Vec<Column>,
+}
+
+/// A value of a row: of which type it is, by the type's first letter, and what.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Value<'a> {
+    kind: char,
+    text: &'a str,
 }
 
 /// One of the values of a primary key.
@@ -119,23 +124,43 @@ impl Table {
     }
 
     fn key<'a>(&self, line: &'a str) -> Vec<Key<'a>> {
-        let key = |(column, value): (&Column, Option<&'a str>)| match (column.kind.as_str(), value.unwrap_or_default()) {
+        let key = |(column, value): (&Column, Option<Value<'a>>)| match (column.kind.as_str(), value.map_or("", |value| value.text)) {
             ("TEXT", text) => Key::Text(text),
             (_, text) => text.parse().map_or(Key::Text(text), Key::Number),
         };
         self.keys().zip(values(line)).map(key).collect()
     }
 
-    /// Whether a night has changed this row of the books, or may have: no more of it than a night changes, and it was due by the cut-off.
+    /// Whether a night explains how this row of the books differs. It looks at lots and holds that are due by the cut-off without an entry, until it has netted the window:
+    /// a lot is due later then, and a hold has lapsed.
     fn by_night(&self, books: &str, made: &str, cut_off: i64) -> bool {
-        let Some((_, changed, due)) = BY_NIGHT.iter().find(|(table, ..)| *table == self.name) else {
-            return false;
+        let marks: &[&str] = match self.name.as_str() {
+            "lot" => &["due_at"],
+            "hold" => &["is_open", "lapsed"],
+            _ => return false,
         };
-        let mut rows = self.columns.iter().zip(values(books).zip(values(made)));
-        rows.all(|(column, (books, made))| {
-            let is_due = column.name != *due || made.and_then(|made| made.parse().ok()).is_some_and(|due: i64| due <= cut_off);
-            is_due && (books == made || changed.contains(&&*column.name))
-        })
+        let (books, made): (Vec<_>, Vec<_>) = (values(books).collect(), values(made).collect());
+        if books.len() != self.columns.len() || made.len() != self.columns.len() {
+            return false;
+        }
+        let place = |name: &str| self.columns.iter().position(|column| column.name == name);
+        let value = |row: &[Option<Value>], name: &str| place(name).and_then(|place| row[place]).map(|value| value.text.to_owned());
+        let at = |row: &[Option<Value>], name: &str| value(row, name).and_then(|at| at.parse::<i64>().ok());
+        let is = |row: &[Option<Value>], name: &str, text: &str| value(row, name).as_deref() == Some(text);
+        let looked_at = match self.name.as_str() {
+            "lot" => at(&made, "due_at").is_some_and(|due| due <= cut_off) && at(&books, "due_at").is_some_and(|due| due > cut_off),
+            _ => {
+                let was = is(&made, "is_open", "1") && is(&made, "lapsed", "0");
+                let has = is(&books, "is_open", "0") && is(&books, "lapsed", "1");
+                was && has && at(&made, "expires_at").is_some_and(|ends| ends <= cut_off)
+            }
+        };
+        let mut rest = self
+            .columns
+            .iter()
+            .zip(books.iter().zip(&made))
+            .filter(|(column, _)| !marks.contains(&&*column.name));
+        looked_at && rest.all(|(_, (books, made))| books == made)
     }
 
     fn compare(&self, books: &mut Conn, made: &mut Conn, night: Option<i64>) -> Result<Option<String>, DbError> {
@@ -178,7 +203,8 @@ impl Table {
     fn tell(&self, books: Option<&str>, made: Option<&str>, order: Ordering) -> String {
         let key = |line: &str| {
             let values = self.keys().zip(values(line));
-            let text = |(column, value): (&Column, Option<&str>)| format!("{} {}", column.name, value.unwrap_or("nothing"));
+            let text =
+                |(column, value): (&Column, Option<Value>)| format!("{} {}", column.name, value.map_or("nothing", |value| value.text));
             values.map(text).collect::<Vec<_>>().join(", ")
         };
         match (books, made, order) {
@@ -197,7 +223,7 @@ impl Table {
 }
 
 /// The values of a row, with nothing where there is none.
-fn values(line: &str) -> impl Iterator<Item = Option<&str>> {
+fn values(line: &str) -> impl Iterator<Item = Option<Value<'_>>> {
     let mut rest = line;
     std::iter::from_fn(move || {
         let mut chars = rest.chars();
@@ -209,14 +235,16 @@ fn values(line: &str) -> impl Iterator<Item = Option<&str>> {
         let (length, after) = chars.as_str().split_once(':')?;
         let length = length.parse().ok()?;
         let end = after.char_indices().nth(length).map_or(after.len(), |(end, _)| end);
-        let (value, left) = after.split_at(end);
+        let (text, left) = after.split_at(end);
         rest = left;
-        Some(Some(value))
+        Some(Some(Value { kind, text }))
     })
 }
 
-fn shown(value: Option<&str>) -> String {
-    let Some(value) = value else { return "nothing".to_owned() };
+fn shown(value: Option<Value>) -> String {
+    let Some(Value { text: value, .. }) = value else {
+        return "nothing".to_owned();
+    };
     match value.char_indices().nth(SHOWN) {
         None => format!("`{value}`"),
         Some((end, _)) => format!("`{}...`", &value[..end]),
@@ -238,9 +266,13 @@ mod tests {
 
     #[test]
     fn no_value_is_taken_for_another() {
-        let read = |line: &str| values(line).map(|value| value.map(str::to_owned)).collect::<Vec<_>>();
-        let text = |text: &str| Some(text.to_owned());
-        assert_eq!(read("t3:abci2:12nt0:"), [text("abc"), text("12"), None, text("")]);
-        assert_eq!(read("t6:nt2:x:t2:\u{e9}n"), [text("nt2:x:"), text("\u{e9}n")]);
+        let read = |line: &str| {
+            values(line)
+                .map(|value| value.map(|one| (one.kind, one.text.to_owned())))
+                .collect::<Vec<_>>()
+        };
+        let value = |kind: char, text: &str| Some((kind, text.to_owned()));
+        assert_eq!(read("t3:abci2:12nt0:"), [value('t', "abc"), value('i', "12"), None, value('t', "")]);
+        assert_eq!(read("t6:nt2:x:t2:\u{e9}n"), [value('t', "nt2:x:"), value('t', "\u{e9}n")]);
     }
 }

@@ -13,7 +13,7 @@ const SQLITE: &str = "WITH own AS (SELECT name FROM sqlite_master WHERE type = '
      UNION ALL SELECT own.name, CASE WHEN i.\"unique\" THEN 'the unique index (' ELSE 'the index (' END || COALESCE((SELECT group_concat(c.name, ', ' ORDER BY c.seqno) \
      FROM pragma_index_info(i.name) c), '') || CASE WHEN i.partial THEN ') of some rows' ELSE ')' END FROM own, pragma_index_list(own.name) i WHERE i.origin <> 'pk' \
      UNION ALL SELECT own.name, 'the reference (' || f.\"from\" || ') to ' || f.\"table\" FROM own, pragma_foreign_key_list(own.name) f \
-     UNION ALL SELECT tbl_name, 'the trigger ' || name FROM sqlite_master WHERE type = 'trigger'";
+     UNION ALL SELECT lower(tbl_name), 'the trigger ' || name FROM sqlite_master WHERE type = 'trigger'";
 const POSTGRES: &str = "WITH own AS (SELECT oid, relname, relrowsecurity FROM pg_class WHERE relkind IN ('r', 'p') \
      AND relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = CAST('head' AS regclass))) \
      SELECT CAST(own.relname AS TEXT) AS owner, CASE WHEN i.indisprimary THEN 'the key (' WHEN i.indisunique THEN 'the unique index (' ELSE 'the index (' END || \

@@ -1,4 +1,4 @@
-//! The load: a pool with a few shops, and messages signed before they are sent.
+//! The load: messages signed before they are sent.
 
 use std::ops::Range;
 use std::sync::Arc;

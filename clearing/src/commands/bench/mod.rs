@@ -21,7 +21,7 @@
 //! | write | what the durable write of the same rows costs, coded apart from the store | `write` |
 //! | phases | where a message spends its time | `phases` |
 //! | report | each figure beside its floor, as text, JSON and a picture | `report`, `times`, `svg` |
-//! | with how much | what a command line says, and what is shown meanwhile | `args`, `show` |
+//! | with how much | what a command line says, and how a result is printed | `args`, `show` |
 //!
 //! The driver shares the processors with the server, so it does little: one thread, bodies made beforehand, answers kept as text. Every
 //! answer is checked all the same, signature included, once the clock has stopped.

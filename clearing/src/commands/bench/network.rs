@@ -1,4 +1,4 @@
-//! The bench's own network.
+//! The bench's own network: a pool with a few shops.
 
 use std::fmt::Write;
 
@@ -7,6 +7,7 @@ use ledger::network::Network;
 
 /// The partner that issues the points; it sends nothing.
 pub(super) const ISSUER: &str = "pool";
+
 /// A pool and `shops` shops, with caps that nobody reaches.
 pub(super) fn of(shops: u32) -> anyhow::Result<Network> {
     Network::parse(&text(shops)?).context("the bench's own network")

@@ -1,4 +1,4 @@
-//! What is shown of it.
+//! How a result is printed.
 
 use std::fmt::Display;
 

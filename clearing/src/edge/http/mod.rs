@@ -1,4 +1,4 @@
-//! The edge: who calls, what with, and how errors look. Domain errors know no HTTP; they are mapped here.
+//! The edge: who calls, what with, and how errors look. Domain errors know no HTTP; they are mapped in `failure`.
 //!
 //! | address | who may call | answers |
 //! |---|---|---|
