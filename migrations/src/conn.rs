@@ -152,11 +152,17 @@ impl Conn {
         Ok(Conn::Sqlite(conn))
     }
 
-    /// For whoever posts: each statement finds its few rows by an index whatever the size of the table, so one plan does for all, and is made once.
+    /// Pages in SQLite's write-ahead log after which whoever posts brings them into the file itself: 128 MiB.
+    pub const LOG_PAGES: i32 = 32_768;
+
+    /// For whoever posts. On PostgreSQL each statement finds its few rows by an index whatever the size of the table, so one plan does for all, and is made once. On SQLite
+    /// somebody else brings the write-ahead log into the file.
     pub fn for_posting(mut self) -> Result<Self, DbError> {
-        if let Conn::Postgres(conn) = &mut self {
-            conn.batch_execute("SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off")?;
-        }
+        let settings = match &self {
+            Conn::Sqlite(_) => format!("PRAGMA wal_autocheckpoint = {}", Self::LOG_PAGES),
+            Conn::Postgres(_) => "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off".to_owned(),
+        };
+        self.execute(&settings)?;
         Ok(self)
     }
 

@@ -20,7 +20,7 @@ use crate::telemetry;
 use ledger::directory::Directory;
 use ledger::tree::Edge;
 use ledger::{Outcome, Posted, Verified, apply};
-use store::Unready;
+use store::{Checkpoints, Unready};
 
 /// The reference data as last seen; replaced whenever a newer version is read.
 #[derive(Debug, Clone)]
@@ -134,6 +134,7 @@ pub fn start(
     };
     let conn = Conn::open(&url)?.for_posting()?;
     let writer = Writer {
+        checkpoints: Checkpoints::start(&url)?,
         url,
         conn: Some(conn),
         edge: None,
@@ -156,6 +157,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 struct Writer {
     url: Url,
+    checkpoints: Option<Checkpoints>,
     conn: Option<Conn>,
     /// The edge of the log's tree, as the last transaction on this connection has committed it.
     edge: Option<Edge>,
@@ -258,6 +260,9 @@ impl Writer {
             Ok((outcomes, (tree.size(), tree.root()), set.directory, newest, edge))
         })?;
         self.edge = edge.or(self.edge.take());
+        self.checkpoints
+            .iter_mut()
+            .for_each(|checkpoints| checkpoints.posted(messages.len()));
         phases.end();
         if let Some(newest) = newest {
             self.news.send_replace(newest);

@@ -5,6 +5,7 @@ pub mod admin;
 pub mod archive;
 pub mod books;
 mod bulk;
+mod checkpoints;
 pub mod compare;
 mod directory;
 pub mod documents;
@@ -33,6 +34,7 @@ mod shape;
 pub mod trail;
 mod write_off;
 
+pub use checkpoints::Checkpoints;
 pub use directory::{check_agreement, check_bonus, check_rate, current_directory, load_directory, parties};
 pub use expire::{expire_again, expire_left, expire_lots};
 pub use head::{MOST_AT_ONCE, Unready, directory_version, grow_version, is_sandbox, last_at, lock_head, next_seq};
