@@ -89,3 +89,38 @@ fn look(conn: &mut Conn) -> Result<(), DbError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pages(conn: &mut Conn) -> Pages {
+        let Conn::Sqlite(conn) = conn else { panic!("it is on SQLite") };
+        sql_query("PRAGMA wal_checkpoint(NOOP)")
+            .get_result(conn)
+            .expect("how many there are")
+    }
+
+    #[test]
+    fn what_waits_is_brought_over_and_whoever_posts_does_not_do_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let url = Url::new(folder.path().join("clearing.db").to_string_lossy());
+        let mut conn = Conn::open(&url).and_then(Conn::for_posting).expect("a connection");
+        let mut checkpoints = Checkpoints::start(&url).expect("started").expect("it is on SQLite");
+        let Conn::Sqlite(c) = &mut conn else { panic!("it is on SQLite") };
+        for sql in [
+            "CREATE TABLE filling (bytes BLOB)",
+            "INSERT INTO filling VALUES (zeroblob(40000000))",
+        ] {
+            sql_query(sql).execute(c).expect("written");
+        }
+        let Pages { log, checkpointed } = pages(&mut conn);
+        assert!(log > WAITING && checkpointed == 0, "{checkpointed} of {log}");
+        checkpoints.posted(LOOK_AFTER - 1);
+        checkpoints.posted(1);
+        // It ends when it has done what it was told.
+        drop(checkpoints);
+        let Pages { log, checkpointed } = pages(&mut conn);
+        assert_eq!(checkpointed, log);
+    }
+}
