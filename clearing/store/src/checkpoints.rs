@@ -1,4 +1,4 @@
-//! SQLite's write-ahead log is brought into its file beside posting: whoever posts would stop for it, and for each page that a group has touched it would stop again.
+//! SQLite's write-ahead log is brought into the database's file beside posting, which would stop for it.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
