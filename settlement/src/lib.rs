@@ -35,6 +35,6 @@ pub use statement::{
     BreakageLine, Direction, Line, NetLine, NetPosition, NetResult, PairLine, Payment, ReductionLine, Settlement, SettlementPair, Statement,
 };
 pub use store::{
-    Advised, STATEMENTS, State, WINDOW, Window, add_calendar, append, calendars, found_calendar, founding_calendar, next_window, parties,
-    random,
+    Advised, Pace, STATEMENTS, State, WINDOW, Window, add_calendar, append, calendars, found_calendar, founding_calendar, next_window,
+    parties, random,
 };

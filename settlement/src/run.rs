@@ -12,7 +12,7 @@ use crate::book::Book;
 use crate::calendar::Calendars;
 use crate::error::SettlementError;
 use crate::statement::{Settlement, Statement};
-use crate::store::{self, Advised, Mark, NamedBytes, State, Window};
+use crate::store::{self, Advised, Mark, NamedBytes, Pace, State, Window};
 use crate::{files, netting, render};
 
 /// The name of the file with the operator's view; no partner may have this id.
@@ -99,13 +99,13 @@ pub fn pending(conn: &mut Conn) -> Result<Vec<Window>, SettlementError> {
 }
 
 /// Posts a closed window's fees and nets it, in one transaction; does nothing to one that is netted already.
-pub fn net(conn: &mut Conn, date: Date, now: Timestamp) -> Result<(), SettlementError> {
+pub fn net(conn: &mut Conn, date: Date, now: Timestamp, pace: Pace) -> Result<(), SettlementError> {
     let Window { state, cut_off_at, .. } = reached(conn, date, State::Closed)?;
     if state > State::Closed {
         return Ok(());
     }
     // What still expires into a closed window is no exchange, so the long read needs no lock and stalls no traffic.
-    let fees = store::fees(conn, date)?;
+    let fees = store::fees(conn, date, pace)?;
     conn.transaction(|conn| {
         let next_seq = store::lock_head(conn)?;
         if reached(conn, date, State::Closed)?.state > State::Closed {
@@ -128,25 +128,22 @@ pub fn net(conn: &mut Conn, date: Date, now: Timestamp) -> Result<(), Settlement
 
 /// Keeps a netted window's statements in the database, writes them to `out/<date>/`, then marks the window advised; returns the files' paths, sorted. What is
 /// kept already is written as it is, without reading a posting: files that are missing or were changed are as before then.
-pub fn advise(conn: &mut Conn, date: Date, out: &Path, now: Timestamp) -> Result<Vec<PathBuf>, SettlementError> {
-    let kept = keep(conn, date, now)?;
+pub fn advise(conn: &mut Conn, date: Date, out: &Path, now: Timestamp, pace: Pace) -> Result<Vec<PathBuf>, SettlementError> {
+    let kept = keep(conn, date, now, pace)?;
     let paths = files::write_all(&out.join(date.to_string()), &kept)?;
     mark_advised(conn, date, now)?;
     Ok(paths)
 }
 
 /// The statements of a netted window, which are kept in the database from the first time on.
-pub fn keep(conn: &mut Conn, date: Date, now: Timestamp) -> Result<Vec<NamedBytes>, SettlementError> {
+pub fn keep(conn: &mut Conn, date: Date, now: Timestamp, pace: Pace) -> Result<Vec<NamedBytes>, SettlementError> {
     loop {
-        reached(conn, date, State::Netted)?;
+        let window = reached(conn, date, State::Netted)?;
         let kept = store::kept_files(conn, date)?;
         if !kept.is_empty() {
             return Ok(kept);
         }
-        let (book, partners) = conn.snapshot(|conn| {
-            let window = reached(conn, date, State::Netted)?;
-            Ok::<_, SettlementError>((store::read_book(conn, &window)?, store::partners(conn)?))
-        })?;
+        let (book, partners) = (store::read_book(conn, &window, pace)?, store::partners(conn)?);
         book.check()?;
         let files = render_all(&book, partners.clone())?;
         let done = conn.transaction(|conn| {
@@ -248,16 +245,12 @@ pub fn settlement(conn: &mut Conn, date: Date) -> Result<Option<Settlement>, Set
 }
 
 fn netted(conn: &mut Conn, date: Date) -> Result<Option<Book>, SettlementError> {
-    let book = conn.snapshot(
-        |conn| match store::window(conn, date)?.filter(|window| window.state >= State::Netted) {
-            Some(window) => store::read_book(conn, &window).map(Some),
-            None => Ok(None),
-        },
-    )?;
-    if let Some(book) = &book {
-        book.check()?;
-    }
-    Ok(book)
+    let Some(window) = store::window(conn, date)?.filter(|window| window.state >= State::Netted) else {
+        return Ok(None);
+    };
+    let book = store::read_book(conn, &window, Pace::Full)?;
+    book.check()?;
+    Ok(Some(book))
 }
 
 /// The window, if it has come as far as `needed`.

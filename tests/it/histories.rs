@@ -90,7 +90,13 @@ fn a_window_is_netted_after_the_next_cut_off(backend: Backend) {
     close_at(&world, night);
     expire_at(&world, "2026-11-20", night);
     let (date, later) = ("2026-11-20".parse().expect("a date"), instant("2026-11-22T00:00:00+08"));
-    settlement::net(&mut world.sandbox.database().expect("a connection"), date, later).expect("netted");
+    settlement::net(
+        &mut world.sandbox.database().expect("a connection"),
+        date,
+        later,
+        settlement::Pace::Full,
+    )
+    .expect("netted");
     all_well(&world);
 }
 

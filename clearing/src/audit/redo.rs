@@ -12,7 +12,7 @@ use partner_sdk::jws::general::General;
 use partner_sdk::jws::{Compact, VerifyingKey, sha256_hex};
 use partner_sdk::wire::keys::{KeyName, NewCertificate, NewKey, Revocation, Spki, TYP_CERTIFICATE, TYP_KEY, TYP_REVOCATION};
 use partner_sdk::{KeyId, PartnerId};
-use settlement::State;
+use settlement::{Pace, State};
 use store::documents::{Document, Signed};
 use store::kept::Other;
 use store::keys::{By, NewSigningKey};
@@ -84,7 +84,7 @@ pub(super) fn redo(source: &mut Conn, scratch: &mut Conn, entry: &Other) -> anyh
         }
         settlement::WINDOW => of_windows(scratch, &fields, at),
         settlement::STATEMENTS => {
-            settlement::keep(scratch, fields.get("window")?, at)?;
+            settlement::keep(scratch, fields.get("window")?, at, Pace::Full)?;
             Ok(())
         }
         archive::ENTRY => archive::enter(scratch, &archive::Archived::read(&entry.body)?, at),
@@ -126,7 +126,7 @@ pub(super) fn net(scratch: &mut Conn, date: Date, at: Timestamp) -> anyhow::Resu
         late == 0,
         "{late} lots were due at the cut-off of {date}, and the log doesn't have that they expired"
     );
-    Ok(settlement::net(scratch, date, at)?)
+    Ok(settlement::net(scratch, date, at, Pace::Full)?)
 }
 
 fn refused(scratch: &mut Conn, fields: &Fields, at: Timestamp) -> anyhow::Result<()> {

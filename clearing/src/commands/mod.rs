@@ -349,7 +349,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         } => night(&at.config, sandbox_clock, catch_up),
         Command::Statements { at, date } => {
             let (config, mut conn) = open(&at.config)?;
-            let files = settlement::advise(&mut conn, date, &config.statements, Timestamp::now())?;
+            let files = settlement::advise(&mut conn, date, &config.statements, Timestamp::now(), settlement::Pace::Gentle)?;
             let folder = config.statements.join(date.to_string());
             Ok(say!("{} files of {date} are in {}", files.len(), folder.display())?)
         }

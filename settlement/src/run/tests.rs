@@ -32,7 +32,7 @@ fn pooled() -> Vec<Entry> {
 /// Closes the open window at `now` and nets it.
 fn close(ledger: &mut Ledger, now: Timestamp) -> Date {
     let closed = close_due(&mut ledger.conn, now, Some(1)).expect("closes")[0];
-    net(&mut ledger.conn, closed, now).expect("nets");
+    net(&mut ledger.conn, closed, now, Pace::Full).expect("nets");
     closed
 }
 
@@ -109,7 +109,7 @@ fn the_documented_files_are_these() {
     let mut ledger = Ledger::standard();
     ledger.post_each(&pooled());
     close(&mut ledger, night());
-    advise(&mut ledger.conn, DAY, &ledger.folder.path().join("out"), night()).expect("advises");
+    advise(&mut ledger.conn, DAY, &ledger.folder.path().join("out"), night(), Pace::Full).expect("advises");
     let document = include_str!("../../../docs/STATEMENTS.md");
     let agreements = ledger.agreements();
     for (name, bytes) in ledger.files("out/2026-11-21") {
@@ -239,19 +239,22 @@ fn days_without_a_window_are_skipped() {
         closed
     );
 
-    let late = net(conn, closed[2], now).expect_err("out of order");
+    let late = net(conn, closed[2], now, Pace::Full).expect_err("out of order");
     assert!(
         matches!(late, SettlementError::OutOfOrder { earlier, .. } if earlier == DAY),
         "{late}"
     );
     assert!(matches!(
-        net(conn, open.business_date, now),
+        net(conn, open.business_date, now, Pace::Full),
         Err(SettlementError::NotYet { state: State::Open, .. })
     ));
-    assert!(matches!(net(conn, date(2026, 12, 25), now), Err(SettlementError::Unknown(_))));
+    assert!(matches!(
+        net(conn, date(2026, 12, 25), now, Pace::Full),
+        Err(SettlementError::Unknown(_))
+    ));
     for date in closed {
-        net(conn, date, now).expect("empty windows are a success");
-        advise(conn, date, ledger.folder.path(), now).expect("and have statements");
+        net(conn, date, now, Pace::Full).expect("empty windows are a success");
+        advise(conn, date, ledger.folder.path(), now, Pace::Full).expect("and have statements");
     }
     assert_eq!(pending(conn).expect("reads"), vec![]);
 }
@@ -269,11 +272,11 @@ fn every_phase_may_run_twice() {
         Err(SettlementError::NotYet { state: State::Netted, .. })
     ));
     assert!(matches!(
-        advise(&mut ledger.conn, MONDAY, &out, night()),
+        advise(&mut ledger.conn, MONDAY, &out, night(), Pace::Full),
         Err(SettlementError::NotYet { state: State::Open, .. })
     ));
 
-    let paths = advise(&mut ledger.conn, DAY, &out, night()).expect("advises");
+    let paths = advise(&mut ledger.conn, DAY, &out, night(), Pace::Full).expect("advises");
     let first = ledger.files("out/2026-11-21");
     assert_eq!(first.len(), paths.len());
     let names: Vec<_> = first
@@ -301,8 +304,8 @@ fn every_phase_may_run_twice() {
     std::fs::remove_file(out.join("2026-11-21/settlement.json")).expect("removes");
     let later = at("2027-01-01T00:00:00Z");
     let exposures = ledger.exposures();
-    net(&mut ledger.conn, DAY, later).expect("does nothing");
-    assert_eq!(advise(&mut ledger.conn, DAY, &out, later).expect("advises"), paths);
+    net(&mut ledger.conn, DAY, later, Pace::Full).expect("does nothing");
+    assert_eq!(advise(&mut ledger.conn, DAY, &out, later, Pace::Full).expect("advises"), paths);
     assert_eq!(ledger.files("out/2026-11-21"), first);
     assert_eq!(ledger.exposures(), exposures);
     // 700 x 0.08 and the fee of 1 % on it; the clearinghouse itself has none.
@@ -321,7 +324,7 @@ fn every_phase_may_run_twice() {
         (window.netted_at, window.advised_at, window.settled_at),
         (Some(night()), Some(night()), Some(later))
     );
-    advise(&mut ledger.conn, DAY, &out, later).expect("advises");
+    advise(&mut ledger.conn, DAY, &out, later, Pace::Full).expect("advises");
     assert_eq!(ledger.files("out/2026-11-21"), first);
 }
 
@@ -355,7 +358,7 @@ fn what_the_lines_do_not_explain_is_not_advised() {
     ledger.post(&[entry("earn", "wellcome", "pool", 1, 5_500, "earn")]);
     store::add_position(&mut ledger.conn, DAY, &crate::testing::owes("pool", "ikea", 1)).expect("adds");
     close(&mut ledger, night());
-    let error = advise(&mut ledger.conn, DAY, ledger.folder.path(), night()).expect_err("a cent that nobody can explain");
+    let error = advise(&mut ledger.conn, DAY, ledger.folder.path(), night(), Pace::Full).expect_err("a cent that nobody can explain");
     assert!(matches!(error, SettlementError::Netting(NettingError::Lines { .. })), "{error}");
 }
 
@@ -372,7 +375,7 @@ fn the_order_of_arrival_does_not_show() {
             ledger.post_each(&entries);
             close(&mut ledger, night());
             let out = ledger.folder.path().join("out");
-            advise(&mut ledger.conn, DAY, &out, night()).expect("advises");
+            advise(&mut ledger.conn, DAY, &out, night(), Pace::Full).expect("advises");
             ledger.files("out/2026-11-21")
         });
         assert!(files[0] == files[1], "seed {seed}");

@@ -1,8 +1,11 @@
 //! What a window's statements are made of, grouped by the database.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use diesel::dsl::sql;
+use diesel::dsl::{min, sql};
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 use jiff::civil::Date;
@@ -38,9 +41,74 @@ type GroupRow = (String, Option<i32>, String, String, String, i64, i64, (i64, i6
 
 const BILLION: i128 = 1_000_000_000;
 
-/// The groups of a window, money and expired points, in no particular order. Amounts and points are summed in two halves, so that they fit however many
-/// there are: SQLite refuses a sum beyond 64 bits, and so does a cast of PostgreSQL's.
-pub fn groups(conn: &mut Conn, date: Date) -> Result<Vec<Group>, DbError> {
+/// How many sequence numbers are grouped by one query.
+const PIECE: i64 = 4_096;
+
+/// How much of a processor a long read may take from those who post meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// A quarter of one: after each piece it rests three times as long as that took.
+    Gentle,
+    /// All of one.
+    Full,
+}
+
+impl Pace {
+    fn rest(self, worked: Duration) {
+        if self == Self::Gentle {
+            thread::sleep(worked * 3);
+        }
+    }
+}
+
+/// What the postings of a group have in common.
+type Key = (String, Option<i32>, String, String, String, i64);
+
+/// The groups of a window, money and expired points, in no particular order. Read in pieces of whole messages, so that memory stays small and no query is long; what is
+/// closed stays as it is, so they need no common snapshot.
+pub fn groups(conn: &mut Conn, date: Date, pace: Pace) -> Result<Vec<Group>, DbError> {
+    let mut groups: BTreeMap<Key, Group> = BTreeMap::new();
+    let mut first = first_from(conn, date, 0)?;
+    while let Some(from) = first {
+        let began = Instant::now();
+        for group in piece(conn, date, from)? {
+            let key = (
+                group.kind.clone(),
+                group.agreement,
+                group.debit.clone(),
+                group.credit.clone(),
+                group.unit.clone(),
+                group.price,
+            );
+            match groups.entry(key) {
+                Entry::Vacant(entry) => _ = entry.insert(group),
+                Entry::Occupied(mut entry) => {
+                    let sum = entry.get_mut();
+                    sum.messages += group.messages;
+                    sum.points += group.points;
+                    sum.amount += group.amount;
+                }
+            }
+        }
+        first = first_from(conn, date, from.saturating_add(PIECE))?;
+        if first.is_some() {
+            pace.rest(began.elapsed());
+        }
+    }
+    Ok(groups.into_values().collect())
+}
+
+/// The first sequence number of a window that is no less than `from`.
+fn first_from(conn: &mut Conn, date: Date, from: i64) -> Result<Option<i64>, DbError> {
+    let query = posting::table
+        .filter(posting::business_date.eq(date.to_string()).and(posting::seq.ge(from)))
+        .select(min(posting::seq));
+    Ok(each_backend!(conn, |c| query.first(c))?)
+}
+
+/// The groups of one piece. Amounts and points are summed in two halves, so that they fit however many there are: SQLite refuses a sum beyond 64 bits, and so does a
+/// cast of PostgreSQL's.
+fn piece(conn: &mut Conn, date: Date, from: i64) -> Result<Vec<Group>, DbError> {
     use posting::dsl as p;
     let keys = (p::kind, p::agreement, p::debit, p::credit, p::unit, p::price);
     // PostgreSQL sums bigints to a numeric.
@@ -56,6 +124,7 @@ pub fn groups(conn: &mut Conn, date: Date) -> Result<Vec<Group>, DbError> {
     let money = p::debit.ne(MEMBER).and(p::credit.ne(MEMBER));
     let query = p::posting
         .filter(p::business_date.eq(date.to_string()))
+        .filter(p::seq.ge(from).and(p::seq.lt(from.saturating_add(PIECE))))
         .filter(money.or(p::kind.eq_any(EXPIRY)))
         .group_by(keys)
         .select((
@@ -144,7 +213,7 @@ fn scales(conn: &mut Conn) -> Result<BTreeMap<String, u32>, DbError> {
 }
 
 /// Reads all that the statements of a netted window are made of.
-pub fn read_book(conn: &mut Conn, window: &Window) -> Result<Book, DbError> {
+pub fn read_book(conn: &mut Conn, window: &Window, pace: Pace) -> Result<Book, DbError> {
     let (agreements, scales) = (agreements(conn)?, scales(conn)?);
     let scale = |code: &ProgrammeCode| {
         scales
@@ -153,7 +222,7 @@ pub fn read_book(conn: &mut Conn, window: &Window) -> Result<Book, DbError> {
             .ok_or_else(|| DbError::Corrupt(format!("a posting of the unknown programme {code}")))
     };
     let (mut gross, mut expired) = (vec![], vec![]);
-    for group in groups(conn, window.business_date)? {
+    for group in groups(conn, window.business_date, pace)? {
         let agreed = group.agreement.map(|no| {
             agreements
                 .get(&no)

@@ -10,7 +10,7 @@ use migrations::{Conn, DbError, each_backend};
 use partner_sdk::agreement::FeeBearer;
 use partner_sdk::{Currency, PartnerId, ProgrammeCode};
 
-use super::book::{agreements, groups, issuers};
+use super::book::{Pace, agreements, groups, issuers};
 use super::pairs::{add_exposure, add_position};
 use super::read;
 use crate::error::SettlementError;
@@ -48,7 +48,7 @@ pub fn post_fees(conn: &mut Conn, date: Date, fees: &[Fee], next_seq: i64, now: 
 }
 
 /// The fees of a window, in order of their agreements' hashes. No lock is needed where the window is closed: nothing joins it any more.
-pub fn fees(conn: &mut Conn, date: Date) -> Result<Vec<Fee>, SettlementError> {
+pub fn fees(conn: &mut Conn, date: Date, pace: Pace) -> Result<Vec<Fee>, SettlementError> {
     let mut charging = agreements(conn)?;
     charging.retain(|_, agreed| agreed.terms.clearing_fee_percent.is_some());
     if charging.is_empty() {
@@ -56,7 +56,7 @@ pub fn fees(conn: &mut Conn, date: Date) -> Result<Vec<Fee>, SettlementError> {
     }
     let issuers = issuers(conn)?;
     let mut amounts: BTreeMap<(i32, String), i128> = BTreeMap::new();
-    for group in groups(conn, date)?.into_iter().filter(|group| group.kind == EXCHANGE) {
+    for group in groups(conn, date, pace)?.into_iter().filter(|group| group.kind == EXCHANGE) {
         let Some(no) = group.agreement.filter(|no| charging.contains_key(no)) else {
             continue;
         };

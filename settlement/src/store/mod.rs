@@ -8,7 +8,7 @@ mod files;
 mod pairs;
 mod windows;
 
-pub use book::{partners, read_book};
+pub use book::{Pace, partners, read_book};
 pub use calendars::{add_calendar, calendars, found_calendar, founding_calendar, next_window};
 pub use entries::{append, random};
 pub use fees::{fees, post_fees};
