@@ -91,9 +91,10 @@ fn due_lots(conn: &mut Conn, after: (i64, LotKey), cut_off: i64) -> Result<Vec<D
     let later = later.bind::<BigInt, _>(seq).sql(", ").bind::<Integer, _>(leg).sql(")");
     let query = lot::table
         .select((lot::due_at, lot::seq, lot::leg, lot::programme, lot::member))
+        // First of the two: SQLite reads the index up to the bound that it sees first.
+        .filter(lot::due_at.le(cut_off))
         // As text, so that the partial index is used.
         .filter(sql::<Bool>("remaining > 0 AND due_at < 9223372036854775807"))
-        .filter(lot::due_at.le(cut_off))
         .filter(later)
         .order((lot::due_at, lot::seq, lot::leg))
         .limit(CHUNK);
@@ -115,8 +116,9 @@ fn close_lapsed(conn: &mut Conn, cut_off: i64) -> Result<(), DbError> {
             lock(conn)?;
             let ended = hold::table
                 .select(hold::seq)
-                .filter(sql::<Bool>("is_open AND expires_at < 9223372036854775807"))
                 .filter(hold::expires_at.le(cut_off))
+                .filter(sql::<Bool>("is_open AND expires_at < 9223372036854775807"))
+                .order(hold::expires_at)
                 .limit(CHUNK);
             let ended: Vec<i64> = each_backend!(conn, |c| ended.load(c))?;
             let of_them = hold::table.filter(hold::seq.eq_any(&ended));

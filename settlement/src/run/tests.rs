@@ -400,3 +400,23 @@ fn random_entry(random: &mut Lcg) -> Entry {
         ..random.pick(&kinds).clone()
     }
 }
+
+#[test]
+fn a_line_counts_the_messages_of_all_pieces_once() {
+    let (mut ledger, mut total) = (Ledger::standard(), 0);
+    for skipped in [0, 1, 4_093, 1, 20_000, 4_095, 4_096, 4_097] {
+        // As if others had taken the numbers between.
+        let skip = diesel::sql_query(format!("UPDATE head SET next_seq = next_seq + {skipped}"));
+        migrations::each_backend!(&mut ledger.conn, |c| diesel::RunQueryDsl::execute(skip, c)).expect("skipped");
+        // Two postings of one message are one message of the line.
+        ledger.post(&[
+            entry("earn", "wellcome", "pool", 2000, 5500, "earn"),
+            entry("earn", "wellcome", "pool", 30, 5500, "earn"),
+        ]);
+        total += 2030;
+    }
+    close(&mut ledger, night());
+    let pool = statement(&mut ledger.conn, DAY, &partner("pool")).expect("reads").expect("netted");
+    let lines: Vec<_> = pool.lines.iter().map(|line| (line.messages, line.points.clone())).collect();
+    assert_eq!(lines, [(8, total.to_string())]);
+}

@@ -149,9 +149,12 @@ pub fn not_before(conn: &mut Conn, at: Timestamp) -> Result<(), DbError> {
 pub fn any_due(conn: &mut Conn, cut_off_at: Timestamp) -> Result<bool, DbError> {
     let due = lot::table
         .select(lot::seq)
+        // First of the two: SQLite reads the index up to the bound that it sees first.
+        .filter(lot::due_at.le(cut_off_at.as_microsecond()))
         // As text, so that the partial index is used.
         .filter(sql::<Bool>("remaining > 0 AND due_at < 9223372036854775807"))
-        .filter(lot::due_at.le(cut_off_at.as_microsecond()))
+        // Else PostgreSQL may read the table for it.
+        .order(lot::due_at)
         .limit(1);
     Ok(!each_backend!(conn, |c| due.load::<i64>(c))?.is_empty())
 }

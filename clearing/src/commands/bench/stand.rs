@@ -26,6 +26,7 @@ impl Stand {
     }
 
     pub fn with(folder: &Path, database: &str, network: &Network, clock: Clock) -> anyhow::Result<Self> {
+        let folder = &std::path::absolute(folder).with_context(|| format!("cannot tell where {} is", folder.display()))?;
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let scratch = Scratch::create(database, folder, "service")?;
         let sandbox = Sandbox::open(folder, scratch.url(), network, clock)?;
