@@ -8,9 +8,10 @@ use partner_sdk::amount::format_units;
 use partner_sdk::{Currency, Money, PartnerId, ProgrammeCode};
 
 use crate::netting::{self, NetPositions, NettingError, Obligation};
+use crate::payments;
 use crate::statement::{
-    BreakageLine, Direction, Line, NetLine, NetPosition, NetResult, PairLine, Payment, ReductionLine, SETTLEMENT_FORMAT, STATEMENT_FORMAT,
-    Settlement, SettlementPair, Statement,
+    BreakageLine, DirectPayments, Direction, Line, NetLine, NetPosition, NetResult, PairLine, Payment, ReductionLine, SETTLEMENT_FORMAT,
+    STATEMENT_FORMAT, Settlement, SettlementPair, Statement,
 };
 
 /// Everything that a window's statements are made of.
@@ -159,7 +160,7 @@ impl Book {
             cut_off_at: self.cut_off_at,
             obligations: obligations.into_iter().map(pair).collect(),
             net_positions: nets.iter().map(position).collect(),
-            payments: payments(&nets),
+            payments: through_the_account(&nets),
             reduction: self.reduction(&nets),
         })
     }
@@ -245,6 +246,29 @@ impl Book {
     }
 }
 
+/// Payments between partners instead of through the clearing account, one entry a currency in which somebody pays.
+pub fn direct_payments(nets: &NetPositions) -> Vec<DirectPayments> {
+    let mut by_currency: BTreeMap<Currency, Vec<(PartnerId, i128)>> = BTreeMap::new();
+    for ((currency, partner), net) in nets.iter().filter(|(_, net)| **net != 0) {
+        by_currency.entry(*currency).or_default().push((partner.clone(), *net));
+    }
+    let plan = |(currency, nets)| {
+        let payments::Direct { transfers, at_least } = payments::direct(nets);
+        let payment = |transfer: payments::Transfer| Payment {
+            payer: transfer.payer,
+            payee: transfer.payee,
+            currency,
+            amount: whole(transfer.amount, currency),
+        };
+        DirectPayments {
+            currency,
+            payments: transfers.into_iter().map(payment).collect(),
+            at_least,
+        }
+    };
+    by_currency.into_iter().map(plan).collect()
+}
+
 /// What makes a line the only one of its kind on its statement.
 fn line_key(line: &Line, price: i128) -> (Currency, &PartnerId, &str, Direction, &str, i128) {
     (
@@ -258,7 +282,7 @@ fn line_key(line: &Line, price: i128) -> (Currency, &PartnerId, &str, Direction,
 }
 
 /// One payment for each net position but zero; what is left on the clearing account is the clearinghouse's own.
-fn payments(nets: &NetPositions) -> Vec<Payment> {
+fn through_the_account(nets: &NetPositions) -> Vec<Payment> {
     let clearing = PartnerId::clearing();
     let payment = |((currency, partner), net): (&(Currency, PartnerId), &i128)| {
         let (payer, payee) = if *net < 0 { (partner, &clearing) } else { (&clearing, partner) };

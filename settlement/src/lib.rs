@@ -8,8 +8,8 @@
 //! | settled | advised | settled | payments are confirmed; the window leaves the exposures | [`settle`] |
 //!
 //! Each phase is safe to start twice and to resume after a kill: close, net and settle are one transaction each, and advise writes the same
-//! bytes every time. [`pending`] tells what is left to do. The core is pure: [`calendar`] says when windows end, [`netting`] makes
-//! obligations of positions, [`book`] makes statements of rows, [`render`] makes bytes of statements. Only `store` speaks SQL, only `files`
+//! bytes every time. [`pending`] tells what is left to do, and [`preflight`] what the open window would come to. The core is pure: [`calendar`] says when windows end, [`netting`] makes
+//! obligations of positions, [`payments`] finds who pays whom where partners pay each other, [`book`] makes statements of rows, [`render`] makes bytes of statements. Only `store` speaks SQL, only `files`
 //! writes, and no function reads a clock: the time comes from the caller.
 
 pub mod book;
@@ -17,6 +17,8 @@ pub mod calendar;
 mod error;
 mod files;
 pub mod netting;
+pub mod payments;
+mod preflight;
 pub mod render;
 mod run;
 pub mod statement;
@@ -27,14 +29,16 @@ mod testing;
 pub use calendar::{Calendar, CalendarError, Calendars, Weekday};
 pub use error::SettlementError;
 pub use netting::NettingError;
+pub use preflight::preflight;
 pub use run::{
     Format, advise, advised, advised_dates, close_due, keep, kept, mark_advised, may_settle, net, open_first, open_window, over, pending,
     settle, settle_locked, settlement, statement,
 };
 pub use statement::{
-    BreakageLine, Direction, Line, NetLine, NetPosition, NetResult, PairLine, Payment, ReductionLine, Settlement, SettlementPair, Statement,
+    BreakageLine, DirectPayments, Direction, FeeLine, Line, NetLine, NetPosition, NetResult, PairLine, Payment, Preflight, ReductionLine,
+    Settlement, SettlementPair, Statement,
 };
 pub use store::{
-    Advised, Pace, STATEMENTS, State, WINDOW, Window, add_calendar, append, calendars, found_calendar, founding_calendar, next_window,
-    parties, random,
+    Advised, EXPIRY, Listed, MEMBER, Pace, STATEMENTS, State, WINDOW, Window, add_calendar, append, calendars, found_calendar,
+    founding_calendar, listed, next_window, parties, random,
 };

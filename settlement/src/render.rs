@@ -80,7 +80,7 @@ pub fn to_csv(statement: &Statement) -> Result<Vec<u8>, RenderError> {
             ("currency", line.currency.as_str()),
             ("counterparty", line.counterparty.as_str()),
             ("kind", &line.kind),
-            ("direction", direction(line.direction)),
+            ("direction", line.direction.as_str()),
             ("programme", line.programme.as_str()),
             ("agreement", &line.agreement),
             ("price", &line.price),
@@ -141,15 +141,8 @@ fn reduction(line: &ReductionLine) -> [(&'static str, &str); 5] {
     ]
 }
 
-fn direction(direction: Direction) -> &'static str {
-    match direction {
-        Direction::YouOwe => "you_owe",
-        Direction::YouAreOwed => "you_are_owed",
-    }
-}
-
 /// A line's amount as a signed one: positive where the partner receives, as everywhere in its statement, so that the lines of a currency can be summed.
-fn signed(direction: Direction, amount: &str) -> String {
+pub fn signed(direction: Direction, amount: &str) -> String {
     let owed = direction == Direction::YouOwe && amount.bytes().any(|b| (b'1'..=b'9').contains(&b));
     format!("{}{amount}", if owed { "-" } else { "" })
 }
@@ -160,6 +153,16 @@ fn result(result: NetResult) -> &'static str {
         NetResult::Receives => "receives",
         NetResult::Nothing => "nothing",
     }
+}
+
+/// Rows as CSV (RFC 4180, lines end in a line feed) below a header; no cell becomes a formula.
+pub fn table<'a>(columns: &[&str], rows: impl IntoIterator<Item = Vec<Cow<'a, str>>>) -> Result<Vec<u8>, RenderError> {
+    let mut writer = csv::Writer::from_writer(vec![]);
+    writer.write_record(columns)?;
+    for row in rows {
+        writer.write_record(row.iter().map(|cell| safe(cell).into_owned()))?;
+    }
+    writer.into_inner().map_err(|error| RenderError::Csv(error.into_error().into()))
 }
 
 /// A cell that no spreadsheet evaluates: an apostrophe goes before whatever could begin a formula, unless it is a plain number.

@@ -3,23 +3,16 @@
 
 use jiff::Timestamp;
 use jiff::civil::Date;
+pub use partner_sdk::wire::Direction;
 use partner_sdk::{Currency, PartnerId, ProgrammeCode};
 use serde::{Deserialize, Serialize};
 
 /// The version of [`Statement`]'s fields.
 pub const STATEMENT_FORMAT: &str = "points-statement/2";
+/// The version of [`Preflight`]'s fields.
+pub const PREFLIGHT_FORMAT: &str = "points-preflight/1";
 /// The version of [`Settlement`]'s fields.
 pub const SETTLEMENT_FORMAT: &str = "points-settlement/1";
-
-/// From a partner's view.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Direction {
-    /// The partner owes its counterparty.
-    YouOwe,
-    /// The counterparty owes the partner.
-    YouAreOwed,
-}
 
 /// What a net amount means for a partner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -180,4 +173,52 @@ pub struct Payment {
     pub payee: PartnerId,
     pub currency: Currency,
     pub amount: String,
+}
+
+/// What the open window would come to if it closed now: nothing is posted, netted or kept by it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Preflight {
+    /// [`PREFLIGHT_FORMAT`].
+    pub format: String,
+    /// The open window.
+    pub business_date: Date,
+    /// When it ends, in UTC.
+    pub cut_off_at: Timestamp,
+    /// Whether points are due at the cut-off: what they repay, where they do, isn't in it.
+    pub points_due: bool,
+    /// What clearing fees would be posted.
+    pub fees: Vec<FeeLine>,
+    /// Pair by pair, fees and residues included.
+    pub obligations: Vec<SettlementPair>,
+    /// What each party would pay or receive; they sum to zero.
+    pub net_positions: Vec<NetPosition>,
+    /// Through the clearing account, at most one a partner and currency.
+    pub payments: Vec<Payment>,
+    /// If partners paid each other instead, one entry a currency.
+    pub direct: Vec<DirectPayments>,
+    /// What netting would do, one entry a currency.
+    pub reduction: Vec<ReductionLine>,
+}
+
+/// A clearing fee that a window would post.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "docs/STATEMENTS.md says what each field holds")]
+pub struct FeeLine {
+    pub debtor: PartnerId,
+    pub currency: Currency,
+    pub amount: String,
+}
+
+/// Payments between partners in one currency.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DirectPayments {
+    /// Of all amounts.
+    pub currency: Currency,
+    /// Who pays whom.
+    pub payments: Vec<Payment>,
+    /// With fewer payments it can't be done.
+    pub at_least: usize,
 }

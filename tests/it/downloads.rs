@@ -24,6 +24,7 @@ on_both!(
     a_list_takes_as_many_statements_as_one,
     a_list_is_leafed_through,
     whether_a_partner_may_go_is_asked_of_counts,
+    statements_are_listed,
 );
 
 /// A day's trading, advised.
@@ -177,4 +178,60 @@ fn whether_a_partner_may_go_is_asked_of_counts(backend: Backend) {
     assert_eq!(partners::unfinished(&mut conn, &hotel).expect("reads"), None);
     execute(&mut conn, "ALTER TABLE account_away RENAME TO account");
     drop(world);
+}
+
+/// What lists a partner's statements says where their windows stand, and what one finds there.
+fn statements_are_listed(backend: Backend) {
+    let mut world = World::new(backend, MILES);
+    let mut dates = vec![];
+    for n in 0..3 {
+        world.post("bank", earn("BANK", &format!("m{n}"), "700")).expect("accepted");
+        let exchanged = world.exchange_at_quote("bank", "BANK", "MILES", &format!("m{n}"), "700");
+        exchanged.expect("accepted");
+        dates.push(world.close().business_date);
+    }
+    let mut conn = world.sandbox.database().expect("a connection");
+    settlement::settle(&mut conn, dates[0], world.now(), "test").expect("settled");
+    let list = |partner: &str, query: &str| -> serde_json::Value {
+        let path = format!("/v1/statements{query}");
+        let answer: serde_json::Value = world.runtime.block_on(world.client(partner).get(&path)).expect("a list");
+        answer["statements"].clone()
+    };
+    let all = list("bank", "");
+    let windows = |list: &serde_json::Value| -> Vec<String> {
+        let windows = list
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|one| one["window"].as_str().expect("a date").to_owned());
+        windows.collect()
+    };
+    let newest_first: Vec<String> = dates.iter().rev().map(ToString::to_string).collect();
+    assert_eq!(windows(&all), newest_first);
+    assert_eq!(all[2]["state"], "settled");
+    assert!(all[2]["settled_at"].is_string() && all[0]["settled_at"].is_null() && all[0]["advised_at"].is_string());
+    for one in all.as_array().expect("a list") {
+        let date = one["window"].as_str().expect("a date");
+        let statement = world.statement(date, "bank");
+        assert_eq!(one["net"], serde_json::to_value(&statement.net).expect("JSON"));
+        for (path, digest) in [("", "json_sha256"), ("/csv", "csv_sha256")] {
+            let bytes = download(&world, "bank", &format!("/v1/statements/{date}{path}")).expect("a statement");
+            assert_eq!(one[digest], partner_sdk::jws::sha256_hex(bytes.as_bytes()));
+        }
+    }
+    let (first, second) = (&newest_first[2], &newest_first[1]);
+    assert_eq!(windows(&list("bank", &format!("?from={first}&until={second}"))), newest_first[1..]);
+    assert_eq!(windows(&list("bank", "?limit=1")), newest_first[..1]);
+    // The hotel took no part, and has its empty ones.
+    assert_eq!(
+        (windows(&list("hotel", "")).len(), list("hotel", "")[0]["net"].clone()),
+        (3, serde_json::json!([]))
+    );
+    for query in ["?from=yesterday", "?until=2026-13-01", "?limit=101"] {
+        assert_eq!(
+            download(&world, "bank", &format!("/v1/statements{query}")),
+            Err(Code::BadValue),
+            "{query}"
+        );
+    }
 }

@@ -5,15 +5,19 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clearing::audit::{self, Depth};
+use clearing::clock::Clock;
+use clearing::commands::demo::sandbox::Sandbox;
 use clearing::commands::demo::{self, Options};
 use clearing::office::config::Config;
 use clearing::office::install::{CONFIG, OPERATOR_PUBLIC};
+use clearing::office::network_file;
 use diesel::prelude::*;
+use jiff::Timestamp;
 use migrations::each_backend;
 use migrations::schema::message;
 use partner_sdk::jws::VerifyingKey;
 use partner_sdk::{Amount, KeyId};
-use settlement::Settlement;
+use settlement::{Settlement, Statement};
 
 use crate::oracle::{self, Fraction};
 use tests::{Backend, execute, on_both};
@@ -71,6 +75,29 @@ fn check_in_full(out: &Path) -> (i64, i64) {
     (each_backend!(&mut conn, |c| posted.get_result(c)).expect("a number"), entries)
 }
 
+/// Asks the service for what made each line of each statement; how many lines there are.
+fn lines_add_up(options: &Options, statements: &BTreeMap<PathBuf, Vec<u8>>) -> usize {
+    let out = options.out.as_ref().expect("a folder");
+    let network = network_file::read_whole(options.network.as_ref().expect("a network")).expect("the network");
+    let database = options.database.as_deref().unwrap_or("clearing.db");
+    let config = Config::load(&out.join("sandbox").join(CONFIG)).expect("the sandbox's configuration");
+    let last_at = store::last_at(&mut config.open_database().expect("its database")).expect("the ledger's head");
+    let clock = Clock::sandbox(Timestamp::from_microsecond(last_at).expect("a time"));
+    let mut sandbox = Sandbox::open(&out.join("sandbox"), database, &network, clock).expect("the sandbox again");
+    sandbox.start().expect("the service starts");
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    let mut lines = 0;
+    for bytes in statements.values() {
+        let Ok(statement) = serde_json::from_slice::<Statement>(bytes) else {
+            continue;
+        };
+        let client = sandbox.client(&statement.partner).expect("a client");
+        lines += tests::lines::add_up(&runtime, &client, &statement);
+    }
+    sandbox.stop();
+    lines
+}
+
 #[test]
 fn january_is_checked_in_full_the_same_on_both_databases_and_right() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -81,6 +108,7 @@ fn january_is_checked_in_full_the_same_on_both_databases_and_right() {
         let first = statements(&out);
         let (messages, entries) = check_in_full(&out);
         println!("{name}: {messages} messages, {entries} entries done again");
+        println!("{name}: {} lines add up", lines_add_up(&options, &first));
         assert_eq!(messages, MESSAGES, "{name}");
         demo::run(&options).expect("the replay again");
         assert!(statements(&out) == first, "{name}: running it again changed a file");

@@ -41,6 +41,8 @@ mod newcomers;
 mod night;
 mod oracle;
 mod plain;
+mod posted;
+mod preflight;
 mod prepaid;
 mod prepaid_oracle;
 mod privacy;

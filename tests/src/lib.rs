@@ -3,6 +3,7 @@
 
 pub mod child;
 pub mod custodian;
+pub mod lines;
 pub mod load;
 pub mod market;
 pub mod office;

@@ -138,6 +138,20 @@ impl World {
         serde_json::from_slice(&std::fs::read(file).expect("a statement's file")).expect("a statement")
     }
 
+    /// Fails where a line of any statement so far isn't the sum of the messages that its partner finds; how many lines there are.
+    pub fn lines_add_up(&self) -> usize {
+        let mut conn = self.sandbox.database().expect("a connection");
+        let dates = settlement::advised_dates(&mut conn).expect("the windows");
+        let mut lines = 0;
+        for date in dates {
+            for (partner, client) in &self.clients {
+                let statement = self.statement(&date.to_string(), partner.as_str());
+                lines += crate::lines::add_up(&self.runtime, client, &statement);
+            }
+        }
+        lines
+    }
+
     /// What a window says of points that expired: (kind, points, value) of each line of an issuer's statement, sorted.
     pub fn breakage(&self, date: &str, issuer: &str) -> Vec<(String, String, String)> {
         let lines = self.statement(date, issuer).breakage.into_iter();

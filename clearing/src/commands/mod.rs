@@ -12,6 +12,7 @@ mod log;
 mod network;
 mod office;
 pub mod out;
+mod preflight;
 mod progress;
 
 use std::path::{Path, PathBuf};
@@ -184,6 +185,14 @@ enum Command {
         #[arg(long)]
         catch_up: bool,
     },
+    /// Say what the open window would come to if it closed now: net positions, fees, payments through the clearing account and between partners. Nothing changes by it.
+    Preflight {
+        #[command(flatten)]
+        at: At,
+        /// Print it as JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Write the files of a window's statements again, as they were advised: for files that were lost or changed.
     Statements {
         #[command(flatten)]
@@ -347,6 +356,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             sandbox_clock,
             catch_up,
         } => night(&at.config, sandbox_clock, catch_up),
+        Command::Preflight { at, json } => preflight::run(&at, json),
         Command::Statements { at, date } => {
             let (config, mut conn) = open(&at.config)?;
             let files = settlement::advise(&mut conn, date, &config.statements, Timestamp::now(), settlement::Pace::Gentle)?;

@@ -24,6 +24,7 @@ pub mod pending;
 pub mod people;
 mod persist;
 mod pool;
+pub mod posted;
 pub mod prepaid;
 mod prepared;
 mod proved;

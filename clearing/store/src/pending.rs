@@ -254,6 +254,12 @@ pub fn open(conn: &mut Conn, after: i64, limit: i64) -> Result<Vec<Instructed>, 
     with_messages!(conn, limit, is_open().and(pending_exchange::seq.gt(after)))
 }
 
+/// How many are open.
+pub fn count_open(conn: &mut Conn) -> Result<i64, DbError> {
+    let open = pending_exchange::table.filter(is_open());
+    Ok(each_backend!(conn, |c| open.count().get_result(c))?)
+}
+
 /// One exchange, open or closed.
 pub fn find(conn: &mut Conn, sender: &str, id: &str) -> Result<Option<Instructed>, DbError> {
     let found = with_messages!(conn, 1, pending_exchange::id.eq(id).and(pending_exchange::sender.eq(sender)))?;

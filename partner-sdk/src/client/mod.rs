@@ -8,6 +8,7 @@ mod error;
 mod exchanges;
 pub mod keys;
 mod log;
+mod posted;
 mod retry;
 mod seen;
 mod spki;

@@ -6,6 +6,7 @@ mod event;
 mod exchange;
 pub mod keys;
 mod message;
+mod posted;
 mod receipt;
 mod time;
 
@@ -13,6 +14,7 @@ pub use batch::{MAX_BATCH, split_batch, write_batch};
 pub use event::{Event, MAX_EVENTS, MAX_WAIT_SECONDS};
 pub use exchange::{ExchangeState, InstructedExchange};
 pub use message::{Body, Message, MessageError, Quantity};
+pub use posted::{Direction, LineQuery, MAX_POSTED, PostedLine, PostedMessage, PostedPoints, PostedQuery};
 pub use receipt::{Answer, Outcome, Receipt};
 pub use time::WireTime;
 

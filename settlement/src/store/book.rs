@@ -19,9 +19,9 @@ use super::{Window, obligations, party, read};
 use crate::book::{Book, Expired, Gross};
 
 /// In place of a party, the member whom the message names: such postings move points.
-const MEMBER: &str = "member";
+pub const MEMBER: &str = "member";
 /// Points that a member lost by not spending them, and those of them whose earn was taken back.
-const EXPIRY: [&str; 2] = ["expiry", "expiry_reversal"];
+pub const EXPIRY: [&str; 2] = ["expiry", "expiry_reversal"];
 
 /// The postings of one kind, agreement, pair, unit and price.
 pub struct Group {

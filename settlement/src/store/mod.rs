@@ -5,14 +5,16 @@ mod calendars;
 mod entries;
 mod fees;
 mod files;
+mod listed;
 mod pairs;
 mod windows;
 
-pub use book::{Pace, partners, read_book};
+pub use book::{EXPIRY, MEMBER, Pace, partners, read_book};
 pub use calendars::{add_calendar, calendars, found_calendar, founding_calendar, next_window};
 pub use entries::{append, random};
 pub use fees::{fees, post_fees};
 pub use files::{Advised, ENTRY as STATEMENTS, NamedBytes, keep_files, kept_file, kept_files};
+pub use listed::{Listed, listed};
 #[cfg(test)]
 pub use pairs::{add_exposure, add_position};
 pub use pairs::{carried_over, insert_obligations, obligations, parties, positions, reduce_exposures};

@@ -5,6 +5,7 @@
 //! | `POST /v1/messages` | the partner of the certificate | one receipt, or a problem |
 //! | `POST /v1/batches` | the same | a line for each message |
 //! | `POST /v1/signed-batches` | the same | a line for each message |
+//! | `GET /v1/messages` and `/csv` | the parties of each message | messages, with what they put on the caller's statement |
 //! | `GET /v1/accounts/{programme}/{member}` | issuer, a partner with an agreement in force, or one that has dealings with the member | the balance |
 //! | `GET /v1/positions` | the partner of the certificate | what it owes and is owed now |
 //! | `GET` and `POST /v1/agreements` | parties of the agreement | lists one's own, proposes one |
@@ -13,7 +14,7 @@
 //! | `GET /v1/rates` and `/v1/rates/{from}/{to}` | any partner | rates and bonuses in force, and their history |
 //! | `GET /v1/events` | the partner of the certificate | what concerns it, in order |
 //! | `GET /v1/exchanges` and `/v1/exchanges/{sender}/{id}` | the two parties of the exchange | those that wait for an issuer's answer |
-//! | `GET /v1/statements/{date}` and `/csv` | the partner of the certificate | its own statement |
+//! | `GET /v1/statements`, `/v1/statements/{date}` and `/csv` | the partner of the certificate | its own statements |
 //! | `GET /v1/keys` | the partner of the certificate | its own keys |
 //! | `POST /v1/keys`, `/v1/certificates`, `/v1/revocations` | the same, with a signature | its keys as they are then, or a certificate |
 //! | `POST /v1/enrolments` on a listener of its own | whoever has an invitation | a certificate |
@@ -28,10 +29,12 @@ mod keys;
 pub mod log;
 mod messages;
 mod params;
+mod posted;
 mod prepaid;
 mod queries;
 mod rates;
 mod request;
+mod statements;
 mod tlog;
 
 use actix_web::{HttpResponse, web};
@@ -44,7 +47,8 @@ pub use request::State;
 /// All addresses of the service.
 pub fn routes(config: &mut web::ServiceConfig) {
     config
-        .service(only("/v1/messages", web::post().to(messages::single)))
+        .service(only("/v1/messages", web::post().to(messages::single)).route(web::get().to(posted::lines)))
+        .service(only("/v1/messages/csv", web::get().to(posted::csv)))
         .service(only("/v1/batches", web::post().to(messages::batch)))
         .service(only("/v1/signed-batches", web::post().to(messages::signed_batch)))
         .service(only("/v1/accounts/{programme}/{member}", web::get().to(queries::account)))
@@ -67,8 +71,9 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(only("/v1/log/entries", web::get().to(tlog::entries)))
         .service(only("/v1/exchanges", web::get().to(exchanges::open)))
         .service(only("/v1/exchanges/{sender}/{id}", web::get().to(exchanges::fetch)))
-        .service(only("/v1/statements/{date}", web::get().to(queries::statement_json)))
-        .service(only("/v1/statements/{date}/csv", web::get().to(queries::statement_csv)))
+        .service(only("/v1/statements", web::get().to(statements::list)))
+        .service(only("/v1/statements/{date}", web::get().to(statements::json)))
+        .service(only("/v1/statements/{date}/csv", web::get().to(statements::csv)))
         .service(only("/v1/keys", web::post().to(keys::add)).route(web::get().to(keys::list)))
         .service(only("/v1/certificates", web::post().to(keys::certificate)))
         .service(only("/v1/revocations", web::post().to(keys::revoke)))

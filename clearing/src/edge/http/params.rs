@@ -1,6 +1,7 @@
 //! The query of a request: each parameter once, known, and within its range; a refusal names the parameter and says what it takes.
 
 use std::ops::RangeInclusive;
+use std::str::FromStr;
 
 use actix_web::{HttpRequest, web};
 use jiff::Timestamp;
@@ -59,6 +60,12 @@ impl Params {
             };
             bad_value(name, format!("`{name}` takes a whole number {range}"))
         })
+    }
+
+    /// What has a form of its own; `takes` says which, where it isn't of that form.
+    pub(super) fn parsed<T: FromStr>(&self, name: &'static str, takes: &str) -> Result<Option<T>, Failure> {
+        let read = |text: &str| text.parse().map_err(|_| bad_value(name, format!("`{name}` takes {takes}")));
+        self.text(name).map(read).transpose()
     }
 
     /// An instant, e.g. `2026-11-21T10:00:00Z`.

@@ -1,6 +1,5 @@
 //! What partners may read.
 
-use actix_web::http::header::{ETAG, IF_NONE_MATCH};
 use actix_web::{HttpRequest, HttpResponse, web};
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -9,7 +8,6 @@ use partner_sdk::amount::format_units;
 use partner_sdk::change::Custody;
 use partner_sdk::{Code, Currency, MemberNumber, Money, PartnerId, Problem, ProgrammeCode};
 use serde::Serialize;
-use settlement::{Advised, Format, SettlementError};
 
 use super::failure::Failure;
 use super::params::Params;
@@ -147,48 +145,6 @@ pub async fn positions(request: HttpRequest, state: web::Data<State>) -> Result<
         positions,
         net,
     }))
-}
-
-impl From<SettlementError> for Failure {
-    fn from(error: SettlementError) -> Self {
-        tracing::error!(error = crate::telemetry::chain(&error), "reading a statement failed");
-        Self::new(Code::Internal)
-    }
-}
-
-/// The bytes that were advised, named by their digest: who has them already gets no others.
-async fn statement(request: &HttpRequest, date: String, state: &State, format: Format) -> Result<HttpResponse, Failure> {
-    let (partner, _) = caller(request, state)?;
-    Params::none(request)?;
-    let date: Date = date
-        .parse()
-        .map_err(|_| Problem::new(Code::BadValue, "the date in the path isn't of the form 2017-01-31").at(Some("date")))?;
-    let advised = on_database(state, move |conn| Ok(settlement::advised(conn, date, &partner, format)?)).await?;
-    let none = "the statements of this window aren't written yet, or there is no such window, or you were no partner then";
-    let Advised { sha256, text } = advised.ok_or_else(|| Problem::new(Code::NotFound, none))?;
-    let tag = format!("\"{sha256}\"");
-    let known = request
-        .headers()
-        .get_all(IF_NONE_MATCH)
-        .any(|tags| tags.to_str().is_ok_and(|tags| tags.contains(&tag)));
-    if known {
-        return Ok(HttpResponse::NotModified().insert_header((ETAG, tag)).finish());
-    }
-    let media = match format {
-        Format::Json => "application/json",
-        Format::Csv => "text/csv; charset=utf-8",
-    };
-    Ok(HttpResponse::Ok().content_type(media).insert_header((ETAG, tag)).body(text))
-}
-
-/// `GET /v1/statements/{date}`: the caller's own, the same bytes as the file.
-pub async fn statement_json(request: HttpRequest, date: web::Path<String>, state: web::Data<State>) -> Result<HttpResponse, Failure> {
-    statement(&request, date.into_inner(), &state, Format::Json).await
-}
-
-/// `GET /v1/statements/{date}/csv`: the caller's own, the same bytes as the file.
-pub async fn statement_csv(request: HttpRequest, date: web::Path<String>, state: web::Data<State>) -> Result<HttpResponse, Failure> {
-    statement(&request, date.into_inner(), &state, Format::Csv).await
 }
 
 /// Whether the service lives.
