@@ -36,7 +36,7 @@ pub enum SettlementError {
         source: std::io::Error,
     },
     /// No window has been opened yet.
-    #[error("no window is open")]
+    #[error("no window is open yet: `clearing serve` opens the first")]
     NoneOpen,
     /// There is no such window.
     #[error("there is no window of {0}")]

@@ -308,7 +308,7 @@ fn who_may_not_call(backend: Backend) {
     assert_eq!(refused("ikea", "/v1/statements/yesterday"), Code::BadValue);
     assert_eq!(refused("ikea", "/v1/nothing"), Code::NotFound);
     assert_eq!(refused("ikea", "/v1/accounts/YEN/m1"), Code::UnknownProgramme);
-    assert_eq!(refused("ikea", "/v1/messages"), Code::MethodNotAllowed);
+    assert_eq!(refused("ikea", "/v1/batches"), Code::MethodNotAllowed);
     // A suspended partner is refused on its live connection.
     let suspended = POOL.replace("name = \"Wellcome\"", "name = \"Wellcome\"\nstatus = \"suspended\"");
     let network = ledger::network::Network::parse(&suspended).expect("a network");
