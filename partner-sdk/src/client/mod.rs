@@ -31,6 +31,7 @@ use answer::{Reply, settle};
 use seen::{Head, Seen};
 
 pub use error::{ClientError, LogFault, ReceiptFault};
+pub use posted::PostedPage;
 pub use retry::Retry;
 pub use tls::{Identity, TlsError};
 
