@@ -1,4 +1,4 @@
-//! A made-up trading day: a pool of five brands, a bank with points of its own, a miles programme.
+//! A made-up trading day: two pools that share five brands, a bank with points of its own, a miles programme. What is earned here is spent there, so that debts go in circles and netting pays.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,31 @@ use super::traffic::Traffic;
 use crate::commands::progress::bar;
 use ledger::network::Network;
 
-const BRANDS: [&str; 5] = ["grocer", "pharmacy", "cafe", "fuel", "home"];
+/// A shop or chain: whose points it gives, and whose it takes.
+struct Brand {
+    id: &'static str,
+    gives: &'static str,
+    takes: [&'static str; 2],
+}
+
+const fn brand(id: &'static str, gives: &'static str, takes: [&'static str; 2]) -> Brand {
+    Brand { id, gives, takes }
+}
+
+const BRANDS: [Brand; 5] = [
+    brand("grocer", "POINTS", ["CLUB", "MILES"]),
+    brand("pharmacy", "POINTS", ["CLUB", "POINTS"]),
+    brand("cafe", "CLUB", ["POINTS", "MILES"]),
+    brand("fuel", "CLUB", ["POINTS", "MILES"]),
+    brand("home", "CLUB", ["POINTS", "MILES"]),
+];
+/// Exchanges by the issuer that gives: the programmes, and the most points at once.
+const EXCHANGES: [(&str, &str, &str, u64); 4] = [
+    ("bank", "BANK", "MILES", 500),
+    ("airline", "MILES", "BANK", 6000),
+    ("pool", "POINTS", "CLUB", 2000),
+    ("club", "CLUB", "POINTS", 2000),
+];
 /// Half hours from 08:00 to 22:00.
 const STEPS: u64 = 28;
 const EVENTS_A_STEP: u64 = 110;
@@ -117,109 +141,38 @@ fn amount(units: u64, decimals: u32) -> anyhow::Result<Amount> {
 /// Draws one event.
 fn draw(random: &mut Random, earlier: &mut Earlier, id: MessageId, now: Timestamp) -> anyhow::Result<Message> {
     let member = MemberNumber::new(format!("M{:04}", random.between(1, MEMBERS)))?;
-    let points_programme = ProgrammeCode::new("POINTS")?;
-    let brand = PartnerId::new(random.pick(&BRANDS))?;
-    let bank = PartnerId::new("bank")?;
+    let brand = random.pick(&BRANDS);
     let mut issued_at = now;
-    let earn_at_brand = |random: &mut Random, member: MemberNumber| -> anyhow::Result<Body> {
-        let cents = random.between(800, 90_000);
-        Ok(Body::Earn {
-            programme: points_programme.clone(),
-            member,
-            points: amount(cents / 100, 0)?,
-            spend: Some(amount(cents, 2)?),
-        })
-    };
     let (sender, body) = match random.between(1, 100) {
-        1..=56 => (brand, earn_at_brand(random, member)?),
-        57..=66 => {
-            let points = amount(random.between(50, 4000), 0)?;
-            (
-                bank,
-                Body::Earn {
-                    programme: points_programme,
-                    member,
-                    points,
-                    spend: None,
+        1..=40 => purchase(random, brand, member)?,
+        41..=46 => earn("bank", "POINTS", member, random.between(50, 4000))?,
+        47..=54 => earn("bank", "BANK", member, random.between(100, 3000))?,
+        55..=58 => earn("airline", "MILES", member, random.between(500, 4000))?,
+        59..=74 => spend(random, brand, member, false)?,
+        75..=78 => spend(random, brand, member, true)?,
+        79..=81 if !earlier.holds.is_empty() => {
+            let (sender, authorisation, points) = take(random, &mut earlier.holds);
+            let body = match random.between(1, 4) {
+                1 => Body::Void { authorisation },
+                _ => Body::Capture {
+                    authorisation,
+                    points: amount(points, 0)?,
                 },
-            )
+            };
+            (sender, body)
         }
-        67..=74 => (
-            bank,
-            Body::Earn {
-                programme: ProgrammeCode::new("BANK")?,
-                member,
-                points: amount(random.between(100, 3000), 0)?,
-                spend: None,
-            },
-        ),
-        75..=83 => (
-            brand,
-            Body::Burn {
-                programme: points_programme,
-                member,
-                points: amount(random.between(1, 15) * 100, 0)?,
-            },
-        ),
-        84..=87 => (
-            brand,
-            Body::Authorise {
-                programme: points_programme,
-                member,
-                points: amount(random.between(1, 8) * 100, 0)?,
-                expires_at: None,
-            },
-        ),
-        88..=90 if !earlier.holds.is_empty() => {
-            let (sender, authorisation, points) = earlier
-                .holds
-                .swap_remove(random.between(0, earlier.holds.len() as u64 - 1) as usize);
-            let void = random.between(1, 4) == 1;
-            (
-                sender,
-                if void {
-                    Body::Void { authorisation }
-                } else {
-                    Body::Capture {
-                        authorisation,
-                        points: amount(points, 0)?,
-                    }
-                },
-            )
-        }
-        91..=94 => {
-            let (programme, to_programme) = (ProgrammeCode::new("BANK")?, ProgrammeCode::new("MILES")?);
-            let points = amount(random.between(100, 2000), 0)?;
-            (
-                bank,
-                Body::Exchange {
-                    programme,
-                    member: member.clone(),
-                    to_programme,
-                    to_member: member,
-                    points,
-                    quote: MessageId::new(format!("{id}-quote"))?,
-                },
-            )
-        }
-        95..=98 if !earlier.earns.is_empty() => {
-            let (sender, message, cents) = earlier
-                .earns
-                .swap_remove(random.between(0, earlier.earns.len() as u64 - 1) as usize);
-            (
-                sender,
-                Body::Reverse {
-                    message,
-                    quantity: Quantity::Spend(amount(cents.div_ceil(2), 2)?),
-                },
-            )
+        82..=92 => exchange(random, member, &id)?,
+        93..=97 if !earlier.earns.is_empty() => {
+            let (sender, message, cents) = take(random, &mut earlier.earns);
+            let quantity = Quantity::Spend(amount(cents.div_ceil(2), 2)?);
+            (sender, Body::Reverse { message, quantity })
         }
         99 => {
             // A till that was offline for too long.
             issued_at = now.checked_sub(72.hours())?;
-            (brand, earn_at_brand(random, member)?)
+            purchase(random, brand, member)?
         }
-        _ => (brand, earn_at_brand(random, member)?),
+        _ => purchase(random, brand, member)?,
     };
     Ok(Message {
         id,
@@ -228,4 +181,61 @@ fn draw(random: &mut Random, earlier: &mut Earlier, id: MessageId, now: Timestam
         occurred_at: issued_at,
         body,
     })
+}
+
+/// One of what is still open; there is one.
+fn take<T>(random: &mut Random, open: &mut Vec<T>) -> T {
+    open.swap_remove(random.between(0, open.len() as u64 - 1) as usize)
+}
+
+fn earn(sender: &str, programme: &str, member: MemberNumber, points: u64) -> anyhow::Result<(PartnerId, Body)> {
+    let body = Body::Earn {
+        programme: ProgrammeCode::new(programme)?,
+        member,
+        points: amount(points, 0)?,
+        spend: None,
+    };
+    Ok((PartnerId::new(sender)?, body))
+}
+
+/// A point for each whole dollar.
+fn purchase(random: &mut Random, brand: &Brand, member: MemberNumber) -> anyhow::Result<(PartnerId, Body)> {
+    let cents = random.between(800, 90_000);
+    let body = Body::Earn {
+        programme: ProgrammeCode::new(brand.gives)?,
+        member,
+        points: amount(cents / 100, 0)?,
+        spend: Some(amount(cents, 2)?),
+    };
+    Ok((PartnerId::new(brand.id)?, body))
+}
+
+/// Points for goods, at once or as a hold.
+fn spend(random: &mut Random, brand: &Brand, member: MemberNumber, held: bool) -> anyhow::Result<(PartnerId, Body)> {
+    let programme = ProgrammeCode::new(random.pick(&brand.takes))?;
+    let hundreds = if programme.as_str() == "MILES" { 30 } else { 15 };
+    let points = amount(random.between(1, hundreds) * 100, 0)?;
+    let body = match held {
+        true => Body::Authorise {
+            programme,
+            member,
+            points,
+            expires_at: None,
+        },
+        false => Body::Burn { programme, member, points },
+    };
+    Ok((PartnerId::new(brand.id)?, body))
+}
+
+fn exchange(random: &mut Random, member: MemberNumber, id: &MessageId) -> anyhow::Result<(PartnerId, Body)> {
+    let (issuer, from, to, most) = random.pick(&EXCHANGES);
+    let body = Body::Exchange {
+        programme: ProgrammeCode::new(from)?,
+        member: member.clone(),
+        to_programme: ProgrammeCode::new(to)?,
+        to_member: member,
+        points: amount(random.between(*most / 5, *most), 0)?,
+        quote: MessageId::new(format!("{id}-quote"))?,
+    };
+    Ok((PartnerId::new(issuer)?, body))
 }
