@@ -1,13 +1,18 @@
-//! What those who post feel while a window closes and is netted and its statements are written: answer times at a steady rate, beside those of the same rate before.
+//! What those who post feel while a window closes and is netted and its statements are written, and while its issuer asks for all messages of it: answer times at a steady rate, beside those of
+//! the same rate before.
 //!
 //! The service runs in this process here, on a clock that is set: so the cut-off comes while messages do. No lot expires at it; `night` has those.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use jiff::ToSpan;
+use jiff::civil::Date;
+use partner_sdk::PartnerId;
+use partner_sdk::wire::PostedQuery;
 use serde::Serialize;
 
 use super::args::Size;
@@ -27,18 +32,29 @@ use crate::clock::Clock;
 const MARK: u64 = 50_000_000;
 const CLOSING_MARK: u64 = 100_000_000;
 
-/// One way of sending, while nothing closes and while a window does.
+/// One way of sending, while nothing else is done, while a window closes, and while it is read.
 #[derive(Serialize)]
 struct Close {
     what: &'static str,
     fast: Series,
     per_second: u64,
     quiet: Times,
-    /// Of those that were on their way while the window closed.
-    closing: Times,
-    /// From the cut-off until the statements were written, in nanoseconds.
+    /// From the cut-off until the statements were written.
+    closing: Beside,
+    /// While the issuer read the window's messages, a page after the other.
+    reading: Beside,
+    /// How many it was told of.
+    read: u64,
+}
+
+/// What those who post felt of some work.
+#[derive(Serialize)]
+struct Beside {
+    /// Of those that were on their way while it was done.
+    times: Times,
+    /// How long it took, in nanoseconds.
     took: u64,
-    /// Whether messages came until then.
+    /// Whether messages came until its end.
     to_the_end: bool,
 }
 
@@ -96,64 +112,118 @@ fn close(stand: &Stand, wire: &Wire, load: &mut Load, messages: u32, way: &'stat
     let mut conn = stand.sandbox.database()?;
     let cut_off = settlement::open_window(&mut conn)?.cut_off_at;
     stand.sandbox.clock.set(cut_off.checked_sub(1.second())?);
-    let requests = load.more(messages, way)?;
-    let (sender, receiver) = mpsc::channel();
-    let (driven, (began, ended)) = std::thread::scope(|scope| -> anyhow::Result<_> {
-        let night = scope.spawn(move || -> anyhow::Result<_> {
-            receiver.recv().context("nothing was sent")?;
-            let began = Instant::now();
-            stand.sandbox.clock.set(cut_off);
-            let dates = stand.sandbox.close_due()?;
-            ensure!(dates.len() == 1, "one window closes, not {}", dates.len());
-            Ok((began, Instant::now()))
-        });
-        let tenth = requests.len() / 10;
-        let driven = drive::drive(wire, "while a window closes", (&requests, way), pace, move |no| {
-            if no == tenth {
-                let _ = sender.send(());
-            }
-        });
-        let night = night.join().map_err(|_| anyhow::anyhow!("the night panicked"))?;
-        Ok((driven?, night?))
+    let sent = load.more(messages, way)?;
+    let closing = beside(stand, wire, (&sent, way), pace, |_| {
+        stand.sandbox.clock.set(cut_off);
+        let dates = stand.sandbox.close_due()?;
+        ensure!(dates.len() == 1, "one window closes, not {}", dates.len());
+        Ok(())
     })?;
-    drive::check(&requests, &driven.answers, &stand.sandbox.trust)?;
-    let nanos = |instant: Instant| u64::try_from(instant.saturating_duration_since(driven.began[0]).as_nanos());
-    let (from, to) = (nanos(began)?, nanos(ended)?);
-    let mut closing = vec![];
-    for (start, latency) in driven.began.iter().zip(&driven.latencies) {
-        let start = nanos(*start)?;
-        if start <= to && start + latency >= from {
-            closing.push(*latency);
-        }
-    }
+    let window = settlement::advised_dates(&mut conn)?.pop().context("no window was advised")?;
+    let sent = load.more(messages, way)?;
+    let mut read = 0;
+    let reading = beside(stand, wire, (&sent, way), pace, |over| {
+        read = read_window(stand, window, over)?;
+        Ok(())
+    })?;
     Ok(Close {
         what: way.what,
         fast,
         per_second,
         quiet: Times::of(quiet.latencies),
-        closing: Times::of(closing),
+        closing,
+        reading,
+        read,
+    })
+}
+
+/// Sends at a rate, and does some work from the time on when a tenth was sent; it is told when all have been answered.
+fn beside(
+    stand: &Stand,
+    wire: &Wire,
+    sent: Sent,
+    pace: Pace,
+    work: impl FnOnce(&AtomicBool) -> anyhow::Result<()> + Send,
+) -> anyhow::Result<Beside> {
+    let (sender, receiver) = mpsc::channel();
+    let over = AtomicBool::new(false);
+    let (driven, (began, ended)) = std::thread::scope(|scope| -> anyhow::Result<_> {
+        let over = &over;
+        let worker = scope.spawn(move || -> anyhow::Result<_> {
+            receiver.recv().context("nothing was sent")?;
+            let began = Instant::now();
+            work(over)?;
+            Ok((began, Instant::now()))
+        });
+        let tenth = sent.0.len() / 10;
+        let driven = drive::drive(wire, "with something else beside it", sent, pace, move |no| {
+            if no == tenth {
+                let _ = sender.send(());
+            }
+        });
+        over.store(true, Ordering::SeqCst);
+        let worked = worker.join().map_err(|_| anyhow::anyhow!("the work beside it panicked"))?;
+        Ok((driven?, worked?))
+    })?;
+    drive::check(sent.0, &driven.answers, &stand.sandbox.trust)?;
+    let nanos = |instant: Instant| u64::try_from(instant.saturating_duration_since(driven.began[0]).as_nanos());
+    let (from, to) = (nanos(began)?, nanos(ended)?);
+    let mut meanwhile = vec![];
+    for (start, latency) in driven.began.iter().zip(&driven.latencies) {
+        let start = nanos(*start)?;
+        if start <= to && start + latency >= from {
+            meanwhile.push(*latency);
+        }
+    }
+    Ok(Beside {
+        times: Times::of(meanwhile),
         took: to - from,
         to_the_end: driven.nanos >= to,
     })
+}
+
+/// The issuer asks for all messages of a window, until it has them or it is `over`; how many it was told of.
+fn read_window(stand: &Stand, window: Date, over: &AtomicBool) -> anyhow::Result<u64> {
+    let client = stand.sandbox.client(&PartnerId::new(network::ISSUER)?)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let query = PostedQuery {
+        window: Some(window),
+        ..PostedQuery::default()
+    };
+    let (mut read, mut after) = (0, Some(0));
+    while let Some(from) = after.filter(|_| !over.load(Ordering::SeqCst)) {
+        let page = runtime.block_on(client.messages(&query, from))?;
+        read += u64::try_from(page.messages.len())?;
+        after = page.next;
+    }
+    Ok(read)
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}\n{} members, {} partners", self.machine, self.members, self.partners)?;
         for way in &self.ways {
-            let Close { what, per_second, .. } = way;
+            let Close {
+                what, per_second, read, ..
+            } = way;
+            write!(f, "\n{what} at {per_second} messages a second, 70% of {}", way.fast.per_second)?;
+            let reached = verdict(&format!("p99 {}", millis(MARK)), way.quiet.p99 <= MARK);
+            write!(f, "\n  {}; {reached}", way.quiet.line("before"))?;
+            let (closing, reading) = (&way.closing, &way.reading);
+            for (name, beside, mark) in [
+                ("while it closes", closing, CLOSING_MARK),
+                ("while it is read", reading, way.quiet.p99.saturating_mul(2)),
+            ] {
+                let reached = verdict(&format!("p99 {}", millis(mark)), beside.times.p99 <= mark);
+                write!(f, "\n  {}; {reached}", beside.times.line(name))?;
+            }
+            let (closed, read_in) = (seconds(closing.took), seconds(reading.took));
             write!(
                 f,
-                "\n{what} at {per_second} messages a second, 70% of {}; the window took {} from its cut-off to its statements",
-                way.fast.per_second,
-                seconds(way.took)
+                "\n  from its cut-off to its statements {closed}; {read} messages of it read in {read_in}"
             )?;
-            if !way.to_the_end {
-                write!(f, ": longer than messages came, so give it more of them")?;
-            }
-            for (name, times, mark) in [("before", way.quiet, MARK), ("while it closes", way.closing, CLOSING_MARK)] {
-                let reached = verdict(&format!("p99 {}", millis(mark)), times.p99 <= mark);
-                write!(f, "\n  {}; {reached}", times.line(name))?;
+            if !closing.to_the_end {
+                write!(f, "; it closed for longer than messages came, so give it more of them")?;
             }
         }
         Ok(())

@@ -6,7 +6,7 @@
 //! | growth | how rate, memory and disk fare as the ledger grows | `growth` |
 //! | skew | most of the load on one partner, beside the even one | `skew` |
 //! | signed | signed batches, beside the durable write alone | `signed` |
-//! | close | answer times while a window closes and is netted | `close` |
+//! | close | answer times while a window closes and is netted, and while it is read | `close` |
 //! | night | what those who post feel of very many lots that expire | `night` |
 //! | kinds | what a message of each kind costs | `kinds` |
 //! | check | how fast the check does again what was posted | `again` |
@@ -73,7 +73,7 @@ enum What {
     Skew(Size),
     /// Signed batches of 1,000 messages, beside the durable write alone.
     Signed(Size),
-    /// Answer times at 70% of the rate while a window closes and is netted, beside those before.
+    /// Answer times at 70% of the rate while a window closes and is netted, and while its messages are read, beside those before.
     Close(Size),
     /// Answer times in a night in which very many lots expire, and of a member with very many lots.
     Night(Night),
