@@ -313,6 +313,6 @@ fn whole(micros: i128, currency: Currency) -> String {
 }
 
 /// The price of a whole point in micros, from that of its smallest unit; at most 6 decimals, so it fits.
-fn per_point(price: Money, scale: u32) -> i128 {
+pub fn per_point(price: Money, scale: u32) -> i128 {
     i128::from(price.0) * 10i128.pow(scale)
 }

@@ -204,10 +204,12 @@ pub struct Preflight {
 /// A clearing fee that a window would post.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "docs/STATEMENTS.md says what each field holds")]
 pub struct FeeLine {
+    /// Who would owe it to the clearinghouse.
     pub debtor: PartnerId,
+    /// Of the amount.
     pub currency: Currency,
+    /// How much, a whole number of minor units, with six decimals.
     pub amount: String,
 }
 

@@ -56,6 +56,7 @@ pub enum Pace {
 impl Pace {
     fn rest(self, worked: Duration) {
         if self == Self::Gentle {
+            // There is no event to wait for: whoever posts is to find a processor free, whether somebody does or not. No lock and no transaction is held meanwhile.
             thread::sleep(worked * 3);
         }
     }

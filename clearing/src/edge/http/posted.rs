@@ -8,6 +8,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use partner_sdk::amount::format_units;
 use partner_sdk::wire::{Direction, LineQuery, MAX_POSTED, PostedLine, PostedMessage, PostedPoints, PostedQuery};
 use partner_sdk::{Code, Currency, Money, PartnerId, Problem, ProgrammeCode};
+use settlement::book::per_point;
 use settlement::{EXPIRY, render};
 use store::current_directory;
 use store::posted::{self, Leg, Party, Wanted};
@@ -231,7 +232,7 @@ fn shown_line(leg: &Leg, party: &Party, directory: &Directory) -> Option<PostedL
             agreement: hash,
             currency: agreement.map(|agreement| agreement.terms.currency),
             points: format_units(points, scale),
-            price: per_point(leg.price, scale),
+            price: format_units(per_point(Money(leg.price), scale), 6),
             amount: format_units(i128::from(points) * i128::from(leg.price), 6),
             programme,
         });
@@ -250,15 +251,10 @@ fn shown_line(leg: &Leg, party: &Party, directory: &Directory) -> Option<PostedL
         agreement: hash,
         currency: Some(Currency::new(&leg.unit).ok()?),
         points: format_units(leg.points, scale),
-        price: per_point(leg.price, scale),
+        price: format_units(per_point(Money(leg.price), scale), 6),
         amount: Money(leg.amount).display_micros(),
         programme,
     })
-}
-
-/// The price of a whole point, with six decimals.
-fn per_point(price: i64, scale: u32) -> String {
-    format_units(i128::from(price) * 10i128.pow(scale), 6)
 }
 
 /// A message's rows of the CSV.
