@@ -12,8 +12,9 @@ use settlement::{EXPIRY, MEMBER, WINDOW};
 
 use super::rows::{POSTED, PostedRow};
 
-/// Numbers that are looked at by one round of queries, and by one request: what is wanted may be rare.
-const PIECE: i64 = 2_000;
+/// Numbers that are looked at by one round of queries, at least and at most, and by one request: what is wanted may be rare, or be every one, and then those that don't go on the page are read for nothing.
+const LEAST: usize = 250;
+const PIECE: usize = 2_000;
 const MOST_LOOKED_AT: i64 = 40_000;
 
 /// Who asks.
@@ -91,7 +92,8 @@ pub fn posted(conn: &mut Conn, party: &Party, wanted: &Wanted, after: i64, limit
     let first = after.max(before);
     let (mut from, look_until) = (first, first.saturating_add(MOST_LOOKED_AT).min(end));
     while from < look_until && page.found.len() <= limit {
-        let to = from.saturating_add(PIECE).min(look_until);
+        let piece = (limit + 1 - page.found.len()).clamp(LEAST, PIECE);
+        let to = from.saturating_add(i64::try_from(piece).unwrap_or(i64::MAX)).min(look_until);
         page.found.extend(look(conn, party, wanted, (from, to))?);
         from = to;
     }

@@ -1,7 +1,7 @@
 //! Messages as their parties find them afterwards: from a line of a statement to what made it.
 
 use std::borrow::Cow;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::http::header::LINK;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -119,7 +119,8 @@ async fn page(request: &HttpRequest, state: &State) -> Result<Page, Failure> {
     }
     let line = query.line.clone();
     let found = on_database(state, move |conn| {
-        conn.snapshot(|conn| {
+        let began = Instant::now();
+        let found: Result<_, Failure> = conn.snapshot(|conn| {
             // What a message of this snapshot names, its directory has.
             let directory = current_directory(conn, &known)?;
             // One that isn't known here has no line, and no row has its number.
@@ -132,9 +133,11 @@ async fn page(request: &HttpRequest, state: &State) -> Result<Page, Failure> {
             };
             let found = posted::posted(conn, &party, &Wanted { query, agreement }, after, limit)?;
             Ok((found, party, directory))
-        })
+        });
+        Ok((found?, began.elapsed()))
     });
-    let (found, party, directory) = found.await?;
+    let ((found, party, directory), read) = found.await?;
+    let began = Instant::now();
     let none = || Problem::new(Code::NotFound, "there is no such window").at(Some("window"));
     let posted::Page { found, next } = found.ok_or_else(none)?;
     let mut messages = vec![];
@@ -148,12 +151,22 @@ async fn page(request: &HttpRequest, state: &State) -> Result<Page, Failure> {
             messages.push(shown(posted, lines, &party, &directory));
         }
     }
+    rest(read + began.elapsed()).await;
     Ok(Page {
         messages,
         next,
         query: text,
     })
 }
+
+/// Rests three times as long as a page took, as the night does between its pieces: whoever reads a whole window takes a quarter of a processor from those who post, and no more. There is no event to wait for, and neither a
+/// connection nor a transaction is held meanwhile.
+async fn rest(worked: Duration) {
+    tokio::time::sleep((worked * 3).min(LONGEST_REST)).await;
+}
+
+/// The longest rest of a request.
+const LONGEST_REST: Duration = Duration::from_secs(2);
 
 /// Reads what is wanted; a refusal names the parameter.
 fn wanted(params: &Params) -> Result<PostedQuery, Failure> {
