@@ -266,14 +266,23 @@ mod tests {
     fn both_trees_are_the_same_tables() {
         let rest = |sql: &str| sql.lines().skip(1).collect::<Vec<_>>().join("\n");
         // On SQLite a table is its key's tree where that is asked for, and a number of that very type is its row's own.
-        let sqlite = rest(include_str!("../sqlite/0001_ledger/up.sql")).replace(") WITHOUT ROWID;", ");");
-        let sqlite = sqlite.replace("    seq INTEGER NOT NULL PRIMARY KEY", "    seq BIGINT NOT NULL PRIMARY KEY");
-        let sqlite = sqlite.replace(" BLOB ", " BYTEA ");
-        assert_eq!(sqlite, rest(include_str!("../postgres/0001_ledger/up.sql")));
-        assert_eq!(
-            include_str!("../sqlite/0001_ledger/down.sql"),
-            include_str!("../postgres/0001_ledger/down.sql")
-        );
+        let translated = |sqlite: &str| {
+            let sqlite = rest(sqlite).replace(") WITHOUT ROWID;", ");");
+            let sqlite = sqlite.replace("    seq INTEGER NOT NULL PRIMARY KEY", "    seq BIGINT NOT NULL PRIMARY KEY");
+            sqlite.replace(" BLOB ", " BYTEA ")
+        };
+        macro_rules! twins {
+            ($($migration:literal)*) => {$(
+                let sqlite = translated(include_str!(concat!("../sqlite/", $migration, "/up.sql")));
+                assert_eq!(sqlite, rest(include_str!(concat!("../postgres/", $migration, "/up.sql"))));
+                let [sqlite, postgres] = [
+                    include_str!(concat!("../sqlite/", $migration, "/down.sql")),
+                    include_str!(concat!("../postgres/", $migration, "/down.sql")),
+                ];
+                assert_eq!(sqlite, postgres);
+            )*};
+        }
+        twins!("0001_ledger" "0002_payments");
     }
 
     #[test]

@@ -1,5 +1,9 @@
-//! The tables as diesel sees them, the same on both databases; what each is for stands in `sqlite/0001_ledger/up.sql`.
+//! The tables as diesel sees them, the same on both databases; what each is for stands in the migrations, `sqlite/*/up.sql`.
 #![allow(missing_docs, reason = "the columns are documented in the SQL")]
+
+mod paying;
+
+pub use paying::{bank_account, payment, running_position};
 
 diesel::table! {
     partner (id) {
@@ -94,6 +98,7 @@ diesel::table! {
         advised_at -> Nullable<BigInt>,
         settled_at -> Nullable<BigInt>,
         settled_by -> Nullable<Text>,
+        value_date -> Nullable<Text>,
     }
 }
 

@@ -5,6 +5,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use crate::amount::Amount;
+use crate::banking::{AccountTerms, Paid};
 use crate::calendar::{Calendar, CalendarTerms};
 use crate::ids::{Currency, KeyId, MemberNumber, MessageId, PartnerId, ProgrammeCode};
 use crate::rate::{BonusTerms, RateTerms};
@@ -184,6 +185,16 @@ pub enum Change {
         /// The window.
         business_date: Date,
     },
+    /// These payments were made: what each paid no longer counts against net debit caps. A window of which none is left is settled.
+    Confirm {
+        /// At least one, at most [`MOST_PAID`](crate::banking::MOST_PAID), sorted by their references, each once.
+        payments: Vec<Paid>,
+        /// The SHA-256 of the bank's statement that shows them: 64 digits of lower-case hexadecimal.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        bank_statement: Option<String>,
+    },
+    /// Where a party is paid, or pays into.
+    Account(AccountTerms),
     /// The network's first people, its calendar and how it stands; made once, and signed by all of them at once.
     Found {
         /// At least [`FOUNDERS`].
@@ -233,6 +244,8 @@ mod tests {
             r#"{"cap":{"currency":"HKD","partner":"a"}}"#,
             r#"{"invite":{"partner":"a","token_sha256":"00"}}"#,
             r#"{"bonus":{"funded_percent":"50","percent":"15","programme":"BANK","to_programme":"MILES","valid_from":"2026-01-01T00:00:00Z","valid_until":"2026-02-01T00:00:00Z"}}"#,
+            r#"{"account":{"account":"0123","bank":"HSBCHKHH","currency":"HKD","holder":"A Ltd","partner":"a"}}"#,
+            r#"{"confirm":{"bank_statement":"00","payments":[{"amount":"8.25","currency":"HKD","paid_on":"2026-11-23","reference":"RF66261121HKD0004"}]}}"#,
             r#"{"programme":{"code":"YUU","currency":"HKD","custody":"external","issuer":"a","scale":0}}"#,
         ] {
             let text = format!(r#"{{"change":{change},"id":"c-1","proposed_at":"2026-01-01T00:00:00Z","reason":"why","salt":"{salt}"}}"#);

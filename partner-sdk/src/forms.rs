@@ -9,9 +9,12 @@ const TEXT: &str = "a string of one line";
 /// What is allowed in the term at this path, e.g. `change.cap.amount`; nothing for one that isn't known.
 pub(crate) fn allowed(path: &str) -> Option<&'static str> {
     let (around, name) = path.rsplit_once('.').unwrap_or(("", path));
-    Some(match (around.rsplit('.').next().unwrap_or_default(), name) {
+    // `payments[0]` is one of `payments`.
+    let around = around.rsplit('.').next().and_then(|last| last.split('[').next());
+    Some(match (around.unwrap_or_default(), name) {
         ("cap" | "member_fee", "amount") => AMOUNT,
         ("write_off", "points") => AMOUNT,
+        ("payments" | "confirm", "amount") => AMOUNT,
         ("", "bonus") => "an object {\"funded_percent\", \"max_percent\"}, each an amount, or left out",
         ("change", "rate") => "an object of a rate's terms",
         ("change", "bonus") => "an object of a bonus's terms",
@@ -44,8 +47,13 @@ pub(crate) fn allowed(path: &str) -> Option<&'static str> {
         (_, "scale") => "0, 1 or 2",
         (_, "custody") => "\"hosted\" or \"external\"",
         (_, "expires_after") => "a span of at most 100 years as a string, e.g. \"12 months\", or left out",
-        (_, "contract_sha256" | "supersedes" | "token_sha256" | "published") => HASH,
+        (_, "contract_sha256" | "supersedes" | "token_sha256" | "published" | "bank_statement") => HASH,
         (_, "business_date") => "a date as a string, e.g. \"2026-11-21\"",
+        (_, "paid_on") => "a date as a string, e.g. \"2026-11-23\"",
+        (_, "payments") => "a list of payments, each an object {\"amount\", \"currency\", \"paid_on\", \"reference\"}",
+        (_, "reference") => "a payment's reference as it was advised, e.g. \"RF93261121HKD0003\"",
+        (_, "account") => "an IBAN or an account's number as a string: 1 to 34 of A-Z and 0-9",
+        (_, "bank") => "a BIC as a string: 8 or 11 of A-Z and 0-9",
         (_, "people") => "a list of people, each an object {\"kid\", \"name\", \"public_key\"}",
         (_, "salt") => "32 lower-case hexadecimal digits as a string: 128 random bits",
         (_, "valid_from" | "proposed_at") => TIME,
@@ -54,7 +62,7 @@ pub(crate) fn allowed(path: &str) -> Option<&'static str> {
         (_, "member") => "a member number as a string: 1 to 64 of A-Z, a-z, 0-9, . _ -",
         (_, "kid" | "id") => "1 to 64 of A-Z, a-z, 0-9, . _ : - as a string",
         (_, "public_key") => "an Ed25519 public key as a string: 32 bytes as unpadded base64url",
-        (_, "name" | "reason") => TEXT,
+        (_, "name" | "reason" | "holder") => TEXT,
         _ => return None,
     })
 }

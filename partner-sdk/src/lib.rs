@@ -12,6 +12,7 @@
 //! | [`member_fee`] | what a partner asks of its member for an exchange |
 //! | [`rate`] | exchange rates, and bonuses for a period |
 //! | [`document`] | documents that several sign: their canonical bytes, their strict reading, and what is done to them |
+//! | [`banking`] | references of payments, accounts, and which payments were made |
 //! | [`calendar`] | the business calendar: which window an instant falls in, and when it ends |
 //! | [`change`] | what the operator changes, and the life of a partner |
 //! | [`salt`] | what keeps a document's hash from telling what it says |
@@ -27,6 +28,7 @@
 
 pub mod agreement;
 pub mod amount;
+pub mod banking;
 pub mod calendar;
 pub mod change;
 #[cfg(feature = "client")]

@@ -5,13 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use partner_sdk::amount::format_units;
+use partner_sdk::banking::BankAccount;
 use partner_sdk::{Currency, Money, PartnerId, ProgrammeCode};
 
+use crate::dues::{self, Due, Running};
 use crate::netting::{self, NetPositions, NettingError, Obligation};
 use crate::payments;
 use crate::statement::{
-    BreakageLine, DirectPayments, Direction, Line, NetLine, NetPosition, NetResult, PairLine, Payment, ReductionLine, SETTLEMENT_FORMAT,
-    STATEMENT_FORMAT, Settlement, SettlementPair, Statement,
+    BreakageLine, DirectPayments, Direction, Line, NetLine, NetPosition, NetResult, PairLine, Payment, PaymentLine, ReductionLine,
+    RunningLine, SETTLEMENT_FORMAT, SETTLEMENT_FORMAT_1, STATEMENT_FORMAT, STATEMENT_FORMAT_2, Settlement, SettlementPair, Statement,
 };
 
 /// Everything that a window's statements are made of.
@@ -27,6 +29,19 @@ pub struct Book {
     pub expired: Vec<Expired>,
     /// The pairs as netted.
     pub obligations: Vec<Obligation>,
+    /// How it is paid; nothing for a window that was netted before payments were known one by one.
+    pub paying: Option<Paying>,
+}
+
+/// How a window is paid.
+#[derive(Debug, Clone)]
+pub struct Paying {
+    /// When payments are due.
+    pub value_date: Date,
+    /// Where partners stand over all windows.
+    pub running: Vec<Running>,
+    /// The accounts of all parties.
+    pub accounts: BTreeMap<(PartnerId, Currency), BankAccount>,
 }
 
 /// The money postings of one kind, agreement, direction and price.
@@ -113,8 +128,10 @@ impl Book {
             .collect();
         let mut reduction = self.reduction(&nets);
         reduction.retain(|r| own.contains_key(&(r.currency, partner.clone())));
+        let paying = self.paying.as_ref();
+        let format = paying.map_or(STATEMENT_FORMAT_2, |_| STATEMENT_FORMAT);
         Ok(Statement {
-            format: STATEMENT_FORMAT.into(),
+            format: format.into(),
             partner: partner.clone(),
             business_date: self.business_date,
             cut_off_at: self.cut_off_at,
@@ -129,6 +146,8 @@ impl Book {
                     result: result(*net),
                 })
                 .collect(),
+            payments: paying.map(|paying| self.payment_lines(paying, partner, &nets)).transpose()?,
+            running_position: paying.map(|paying| self.running_lines(paying, partner)),
             reduction,
         })
     }
@@ -155,12 +174,12 @@ impl Book {
             result: result(*net),
         };
         Ok(Settlement {
-            format: SETTLEMENT_FORMAT.into(),
+            format: self.paying.as_ref().map_or(SETTLEMENT_FORMAT_1, |_| SETTLEMENT_FORMAT).into(),
             business_date: self.business_date,
             cut_off_at: self.cut_off_at,
             obligations: obligations.into_iter().map(pair).collect(),
             net_positions: nets.iter().map(position).collect(),
-            payments: through_the_account(&nets),
+            payments: self.through_the_account(&nets)?,
             reduction: self.reduction(&nets),
         })
     }
@@ -234,6 +253,81 @@ impl Book {
         lines
     }
 
+    /// How a partner's net positions are paid; a payment's reference has its place among all.
+    fn payment_lines(&self, paying: &Paying, partner: &PartnerId, nets: &NetPositions) -> Result<Vec<PaymentLine>, NettingError> {
+        let line = |due: Due| {
+            let result = result(due.amount.0.into());
+            let account = |of: PartnerId| paying.accounts.get(&(of, due.currency)).cloned();
+            let (own, clearing) = (account(due.partner.clone()), account(PartnerId::clearing()));
+            let (from, to) = match result {
+                NetResult::Pays => (own, clearing),
+                _ => (clearing, own),
+            };
+            PaymentLine {
+                reference: due.reference,
+                currency: due.currency,
+                amount: whole(i128::from(due.amount.0).abs(), due.currency),
+                result,
+                value_date: due.value_date,
+                from,
+                to,
+            }
+        };
+        let all = dues::dues(self.business_date, paying.value_date, nets)?.into_iter();
+        Ok(all.filter(|due| due.partner == *partner).map(line).collect())
+    }
+
+    fn running_lines(&self, paying: &Paying, partner: &PartnerId) -> Vec<RunningLine> {
+        let carried = |currency| {
+            let pairs = self.obligations.iter().filter(|o| o.currency == currency);
+            let own = pairs.filter_map(|o| match (&o.party_a == partner, &o.party_b == partner) {
+                (true, _) => Some(-i128::from(o.carried_out.0)),
+                (_, true) => Some(i128::from(o.carried_out.0)),
+                _ => None,
+            });
+            own.sum::<i128>()
+        };
+        let line = |running: &Running| {
+            let money = |money: Money| whole(money.0.into(), running.currency);
+            RunningLine {
+                currency: running.currency,
+                opening: money(running.opening),
+                confirmed: money(running.confirmed),
+                net: money(running.net),
+                closing: money(running.closing),
+                carried: format_units(carried(running.currency), 6),
+            }
+        };
+        paying
+            .running
+            .iter()
+            .filter(|running| running.partner == *partner)
+            .map(line)
+            .collect()
+    }
+
+    /// One payment for each net position but zero; what is left on the clearing account is the clearinghouse's own.
+    fn through_the_account(&self, nets: &NetPositions) -> Result<Vec<Payment>, NettingError> {
+        let clearing = PartnerId::clearing();
+        let value_date = self.paying.as_ref().map(|paying| paying.value_date);
+        let payment = |due: Due| {
+            let (payer, payee) = match due.amount.0 < 0 {
+                true => (due.partner, clearing.clone()),
+                false => (clearing.clone(), due.partner),
+            };
+            Payment {
+                payer,
+                payee,
+                currency: due.currency,
+                amount: whole(i128::from(due.amount.0).abs(), due.currency),
+                reference: value_date.map(|_| due.reference),
+                value_date,
+            }
+        };
+        let all = dues::dues(self.business_date, value_date.unwrap_or(self.business_date), nets)?;
+        Ok(all.into_iter().map(payment).collect())
+    }
+
     fn reduction(&self, nets: &NetPositions) -> Vec<ReductionLine> {
         let line = |r: netting::Reduction| ReductionLine {
             currency: r.currency,
@@ -259,6 +353,8 @@ pub fn direct_payments(nets: &NetPositions) -> Vec<DirectPayments> {
             payee: transfer.payee,
             currency,
             amount: whole(transfer.amount, currency),
+            reference: None,
+            value_date: None,
         };
         DirectPayments {
             currency,
@@ -279,24 +375,6 @@ fn line_key(line: &Line, price: i128) -> (Currency, &PartnerId, &str, Direction,
         &line.agreement,
         price,
     )
-}
-
-/// One payment for each net position but zero; what is left on the clearing account is the clearinghouse's own.
-fn through_the_account(nets: &NetPositions) -> Vec<Payment> {
-    let clearing = PartnerId::clearing();
-    let payment = |((currency, partner), net): (&(Currency, PartnerId), &i128)| {
-        let (payer, payee) = if *net < 0 { (partner, &clearing) } else { (&clearing, partner) };
-        Payment {
-            payer: payer.clone(),
-            payee: payee.clone(),
-            currency: *currency,
-            amount: whole(net.abs(), *currency),
-        }
-    };
-    nets.iter()
-        .filter(|((_, partner), net)| **net != 0 && *partner != clearing)
-        .map(payment)
-        .collect()
 }
 
 fn result(net: i128) -> NetResult {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use jiff::civil::Date;
 use migrations::DbError;
 use partner_sdk::PartnerId;
+use partner_sdk::banking::PaymentReference;
 
 use crate::calendar::CalendarError;
 use crate::netting::NettingError;
@@ -60,6 +61,28 @@ pub enum SettlementError {
     /// Its payments were confirmed before.
     #[error("the window of {0} is settled already")]
     Settled(Date),
+    /// There is no payment with this reference.
+    #[error("there is no payment {0}: references stand in the statements, and in `clearing payments`")]
+    NoPayment(PaymentReference),
+    /// The payment was confirmed before.
+    #[error("the payment {0} is confirmed already")]
+    Confirmed(PaymentReference),
+    /// Another amount than was due.
+    #[error("the payment {reference} is of {due}, and of nothing else")]
+    OtherAmount {
+        /// Which.
+        reference: PaymentReference,
+        /// What it is of.
+        due: String,
+    },
+    /// Paid before the window's date, or in days to come.
+    #[error("the payment {reference} can't have been made on {paid_on}: from the window's business date until today")]
+    PaidWhen {
+        /// Which.
+        reference: PaymentReference,
+        /// The day that was named.
+        paid_on: Date,
+    },
     /// Windows are netted in order, because residues are carried from one to the next.
     #[error("the window of {earlier} must be netted before that of {date}")]
     OutOfOrder {

@@ -3,42 +3,48 @@
 //! | phase | from | to | what it does | function |
 //! |---|---|---|---|---|
 //! | close | open | closed | a short transaction ends the window and opens the next business date's | [`close_due`] |
-//! | net | closed | netted | posts clearing fees, nets each pair, rounds once, carries the residue | [`net`] |
+//! | net | closed | netted | posts clearing fees, nets each pair, rounds once, carries the residue, writes down the payments | [`net`] |
 //! | advise | netted | advised | keeps each partner's statement and the settlement, and writes them as files | [`advise`] |
-//! | settled | advised | settled | payments are confirmed; the window leaves the exposures | [`settle`] |
+//! | settled | advised | settled | payments are confirmed, one by one; each leaves the exposures | [`confirm_locked`], [`settle`] |
 //!
 //! Each phase is safe to start twice and to resume after a kill: close, net and settle are one transaction each, and advise writes the same
 //! bytes every time. [`pending`] tells what is left to do, and [`preflight`] what the open window would come to. The core is pure: [`calendar`] says when windows end, [`netting`] makes
-//! obligations of positions, [`payments`] finds who pays whom where partners pay each other, [`book`] makes statements of rows, [`render`] makes bytes of statements. Only `store` speaks SQL, only `files`
+//! obligations of positions, `dues` makes payments of net positions, [`payments`] finds who pays whom where partners pay each other, [`book`] makes statements of rows, [`render`] makes bytes of statements, [`bank`] reads what banks say. Only `store` speaks SQL, only `files`
 //! writes, and no function reads a clock: the time comes from the caller.
 
+pub mod bank;
 pub mod book;
 pub mod calendar;
+mod dues;
 mod error;
 mod files;
 pub mod netting;
 pub mod payments;
 mod preflight;
+mod reached;
 pub mod render;
 mod run;
+mod settle;
 pub mod statement;
 mod store;
 #[cfg(test)]
 mod testing;
 
 pub use calendar::{Calendar, CalendarError, Calendars, Weekday};
+pub use dues::{Confirmed, Due};
 pub use error::SettlementError;
 pub use netting::NettingError;
 pub use preflight::preflight;
 pub use run::{
-    Format, advise, advised, advised_dates, close_due, keep, kept, mark_advised, may_settle, net, open_first, open_window, over, pending,
-    settle, settle_locked, settlement, statement,
+    Format, Payments, advise, advised, advised_dates, close_due, keep, kept, mark_advised, net, open_first, open_window, over, pending,
+    settlement, statement,
 };
+pub use settle::{NOTHING_DUE, confirm_locked, may_confirm, may_settle, settle, settle_locked};
 pub use statement::{
-    BreakageLine, DirectPayments, Direction, FeeLine, Line, NetLine, NetPosition, NetResult, PairLine, Payment, Preflight, ReductionLine,
-    Settlement, SettlementPair, Statement,
+    BreakageLine, DirectPayments, Direction, FeeLine, Line, NetLine, NetPosition, NetResult, PairLine, Payment, PaymentLine, Preflight,
+    ReductionLine, RunningLine, Settlement, SettlementPair, Statement,
 };
 pub use store::{
-    Advised, EXPIRY, Listed, MEMBER, Pace, STATEMENTS, State, WINDOW, Window, add_calendar, append, calendars, found_calendar,
-    founding_calendar, listed, next_window, parties, random,
+    Advised, EXPIRY, Listed, MEMBER, Pace, STATEMENTS, State, WINDOW, Wanted, Window, add_calendar, append, calendars, due, dues, dues_of,
+    found_calendar, founding_calendar, listed, next_window, parties, put_account, random, window,
 };

@@ -28,6 +28,14 @@ pub enum NettingError {
         /// The currency of the sum.
         currency: Currency,
     },
+    /// What a partner pays or receives doesn't fit.
+    #[error("what {partner} is to pay or to receive in {currency} doesn't fit 64 bits in millionths")]
+    Payment {
+        /// Who pays, or receives.
+        partner: PartnerId,
+        /// The currency of the sum.
+        currency: Currency,
+    },
     /// The net positions don't cancel out.
     #[error("the net positions in {0} don't sum to zero")]
     NotZero(Currency),

@@ -33,6 +33,7 @@ pub fn preflight(conn: &mut Conn) -> Result<Preflight, SettlementError> {
         gross: vec![],
         expired: vec![],
         obligations,
+        paying: None,
     };
     let Settlement {
         business_date,
@@ -66,7 +67,7 @@ pub fn preflight(conn: &mut Conn) -> Result<Preflight, SettlementError> {
 mod tests {
     use super::*;
     use crate::testing::{Ledger, at, entry};
-    use crate::{close_due, net};
+    use crate::{Payments, close_due, net};
 
     #[test]
     fn an_earlier_window_comes_first_and_its_residues_are_taken_over() {
@@ -81,7 +82,7 @@ mod tests {
             matches!(error, SettlementError::OutOfOrder { earlier, .. } if earlier == closed),
             "{error}"
         );
-        net(&mut ledger.conn, closed, night, Pace::Full).expect("nets");
+        net(&mut ledger.conn, closed, night, Pace::Full, Payments::OneByOne).expect("nets");
         let preflight = preflight(&mut ledger.conn).expect("it can be netted now");
         let pair = &preflight.obligations[0];
         assert_eq!([&pair.carried_in, &pair.net, &pair.carried_out], ["0.004500", "0.00", "-0.001000"]);

@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 
+use partner_sdk::banking::BankAccount;
 use serde::Serialize;
 
-use crate::statement::{Direction, NetResult, ReductionLine, Statement};
+use crate::statement::{Direction, NetResult, PaymentLine, ReductionLine, Statement};
 
 /// Why a statement can't be written.
 #[derive(Debug, thiserror::Error)]
@@ -17,9 +18,9 @@ pub enum RenderError {
     Csv(#[from] csv::Error),
 }
 
-/// The columns of every statement's CSV, in order. A row leaves those empty that its section doesn't have. A column with figures belongs to one section, so
+/// The columns of a statement's CSV, in order; before format 3 those of [`SINCE_3`] aren't there. A row leaves those empty that its section doesn't have. A column with figures belongs to one section, so
 /// that its sum counts nothing twice.
-pub const CSV_COLUMNS: [&str; 27] = [
+pub const CSV_COLUMNS: [&str; 37] = [
     "format",
     "section",
     "business_date",
@@ -47,7 +48,21 @@ pub const CSV_COLUMNS: [&str; 27] = [
     "network_bilateral",
     "network_multilateral",
     "network_efficiency_percent",
+    "payment_reference",
+    "payment_value_date",
+    "payment_amount",
+    "payment_to_holder",
+    "payment_to_account",
+    "payment_to_bank",
+    "running_opening",
+    "running_confirmed",
+    "running_closing",
+    "running_carried",
 ];
+/// The place of the first column that came with format 3.
+pub const SINCE_3: usize = 27;
+/// Without it spreadsheets take UTF-8 for something else.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// A statement or settlement as JSON: indented, fields in their documented order, one newline at the end.
 pub fn to_json(document: &impl Serialize) -> Result<Vec<u8>, RenderError> {
@@ -59,11 +74,15 @@ pub fn to_json(document: &impl Serialize) -> Result<Vec<u8>, RenderError> {
 /// A row's cells by column; columns that aren't named stay empty.
 type Cells<'a> = [(&'static str, &'a str)];
 
-/// A statement as one CSV table (RFC 4180, lines end in a line feed): a header, then the rows of each section.
+/// A statement as one CSV table (RFC 4180, lines end in a line feed): a header, then the rows of each section. From format 3 on a byte order mark comes first.
 pub fn to_csv(statement: &Statement) -> Result<Vec<u8>, RenderError> {
     let date = statement.business_date.to_string();
-    let mut writer = csv::Writer::from_writer(vec![]);
-    writer.write_record(CSV_COLUMNS)?;
+    let (columns, before) = match statement.payments {
+        Some(_) => (&CSV_COLUMNS[..], BYTE_ORDER_MARK),
+        None => (&CSV_COLUMNS[..SINCE_3], &b""[..]),
+    };
+    let mut writer = csv::Writer::from_writer(before.to_vec());
+    writer.write_record(columns)?;
     let mut write = |section: &str, cells: &Cells<'_>| {
         let cell = |column: &str| match column {
             "format" => statement.format.as_str(),
@@ -72,7 +91,7 @@ pub fn to_csv(statement: &Statement) -> Result<Vec<u8>, RenderError> {
             "partner" => statement.partner.as_str(),
             _ => cells.iter().find(|(name, _)| *name == column).map_or("", |(_, text)| *text),
         };
-        writer.write_record(CSV_COLUMNS.iter().map(|column| safe(cell(column)).into_owned()))
+        writer.write_record(columns.iter().map(|column| safe(cell(column)).into_owned()))
     };
     for line in &statement.lines {
         let (messages, amount) = (line.messages.to_string(), signed(line.direction, &line.amount));
@@ -125,10 +144,47 @@ pub fn to_csv(statement: &Statement) -> Result<Vec<u8>, RenderError> {
             ],
         )?;
     }
+    for line in statement.payments.iter().flatten() {
+        let (amount, value_date) = (paid(line), line.value_date.to_string());
+        let of = |member: fn(&BankAccount) -> &str| line.to.as_ref().map_or("", member);
+        // A number that is none: a spreadsheet would drop its first zeros.
+        let account = match of(|account| &account.account) {
+            "" => String::new(),
+            letters if letters.bytes().any(|b| b.is_ascii_alphabetic()) => letters.to_owned(),
+            digits => format!("'{digits}"),
+        };
+        let cells = [
+            ("currency", line.currency.as_str()),
+            ("result", result(line.result)),
+            ("payment_reference", line.reference.as_str()),
+            ("payment_value_date", &value_date),
+            ("payment_amount", &amount),
+            ("payment_to_holder", of(|account| &account.holder)),
+            ("payment_to_account", &account),
+            ("payment_to_bank", of(|account| &account.bank)),
+        ];
+        write("payment", &cells)?;
+    }
+    for line in statement.running_position.iter().flatten() {
+        let cells = [
+            ("currency", line.currency.as_str()),
+            ("running_opening", &line.opening),
+            ("running_confirmed", &line.confirmed),
+            ("running_closing", &line.closing),
+            ("running_carried", &line.carried),
+        ];
+        write("running_position", &cells)?;
+    }
     for line in &statement.reduction {
         write("reduction", &reduction(line))?;
     }
     writer.into_inner().map_err(|error| RenderError::Csv(error.into_error().into()))
+}
+
+/// A payment's amount with a sign: below zero where the partner pays.
+fn paid(line: &PaymentLine) -> String {
+    let sign = if line.result == NetResult::Pays { "-" } else { "" };
+    format!("{sign}{}", line.amount)
 }
 
 fn reduction(line: &ReductionLine) -> [(&'static str, &str); 5] {
@@ -213,7 +269,7 @@ mod tests {
             .statement(&crate::testing::partner("ikea"))
             .expect("empty");
         let csv = String::from_utf8(to_csv(&statement).expect("csv")).expect("text");
-        assert_eq!(csv, format!("{}\n", CSV_COLUMNS.join(",")));
+        assert_eq!(csv, format!("{}\n", CSV_COLUMNS[..SINCE_3].join(",")));
     }
 
     #[test]

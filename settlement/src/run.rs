@@ -5,15 +5,18 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use jiff::civil::Date;
-use migrations::Conn;
+use migrations::{Conn, DbError};
 use partner_sdk::PartnerId;
 
 use crate::book::Book;
 use crate::calendar::Calendars;
 use crate::error::SettlementError;
+use crate::netting::NetPositions;
+use crate::reached::reached;
+use crate::settle::{NOTHING_DUE, settle_locked};
 use crate::statement::{Settlement, Statement};
 use crate::store::{self, Advised, Mark, NamedBytes, Pace, State, Window};
-use crate::{files, netting, render};
+use crate::{dues, files, netting, render};
 
 /// The name of the file with the operator's view; no partner may have this id.
 const SETTLEMENT: &str = "settlement";
@@ -98,8 +101,17 @@ pub fn pending(conn: &mut Conn) -> Result<Vec<Window>, SettlementError> {
     Ok(store::windows_in(conn, &[State::Closed, State::Netted])?)
 }
 
-/// Posts a closed window's fees and nets it, in one transaction; does nothing to one that is netted already.
-pub fn net(conn: &mut Conn, date: Date, now: Timestamp, pace: Pace) -> Result<(), SettlementError> {
+/// Whether the payments of a window are known one by one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Payments {
+    /// Each has a reference and is confirmed by itself.
+    OneByOne,
+    /// The window is settled as a whole, as all were at first; such a log is done again like that.
+    AsAWhole,
+}
+
+/// Posts a closed window's fees, nets it and writes down its payments, in one transaction; does nothing to one that is netted already.
+pub fn net(conn: &mut Conn, date: Date, now: Timestamp, pace: Pace, payments: Payments) -> Result<(), SettlementError> {
     let Window { state, cut_off_at, .. } = reached(conn, date, State::Closed)?;
     if state > State::Closed {
         return Ok(());
@@ -120,18 +132,39 @@ pub fn net(conn: &mut Conn, date: Date, now: Timestamp, pace: Pace) -> Result<()
         let now = store::time(conn, now)?;
         store::post_fees(conn, date, &fees, next_seq, now)?;
         let (positions, previous) = (store::positions(conn, date)?, store::carried_over(conn, date)?);
-        store::insert_obligations(conn, date, &netting::obligations(&positions, &previous)?)?;
-        store::mark(conn, date, Mark::Netted, now)?;
+        let obligations = netting::obligations(&positions, &previous)?;
+        store::insert_obligations(conn, date, &obligations)?;
+        let value_date = match payments {
+            Payments::OneByOne => Some(write_payments(conn, date, &netting::net_positions(&obligations)?)?),
+            Payments::AsAWhole => None,
+        };
+        store::mark(conn, date, Mark::Netted(value_date), now)?;
         Ok(())
     })
 }
 
+/// Writes down what partners pay for a window, and where they stand with it; returns when payments are due: the next business date.
+fn write_payments(conn: &mut Conn, date: Date, nets: &NetPositions) -> Result<Date, SettlementError> {
+    let (value_date, _) = store::calendars(conn)?.next(date)?;
+    let (before, open) = (store::closed_before(conn, date)?, store::open_before(conn, date)?);
+    store::insert_running(conn, date, &dues::running(&before, &open, nets)?)?;
+    store::insert_dues(conn, &dues::dues(date, value_date, nets)?)?;
+    Ok(value_date)
+}
+
 /// Keeps a netted window's statements in the database, writes them to `out/<date>/`, then marks the window advised; returns the files' paths, sorted. What is
-/// kept already is written as it is, without reading a posting: files that are missing or were changed are as before then.
-pub fn advise(conn: &mut Conn, date: Date, out: &Path, now: Timestamp, pace: Pace) -> Result<Vec<PathBuf>, SettlementError> {
+/// kept already is written as it is, without reading a posting: files that are missing or were changed are as before then. `tell` is called once, as in [`mark_advised`].
+pub fn advise(
+    conn: &mut Conn,
+    date: Date,
+    out: &Path,
+    now: Timestamp,
+    pace: Pace,
+    tell: impl FnOnce(&mut Conn, &Window, Timestamp) -> Result<(), DbError>,
+) -> Result<Vec<PathBuf>, SettlementError> {
     let kept = keep(conn, date, now, pace)?;
     let paths = files::write_all(&out.join(date.to_string()), &kept)?;
-    mark_advised(conn, date, now)?;
+    mark_advised(conn, date, now, tell)?;
     Ok(paths)
 }
 
@@ -172,12 +205,25 @@ pub fn kept(conn: &mut Conn, date: Date) -> Result<Vec<NamedBytes>, SettlementEr
     store::kept_files(conn, date)
 }
 
-/// Marks a window advised whose statements are kept, and written as files.
-pub fn mark_advised(conn: &mut Conn, date: Date, now: Timestamp) -> Result<(), SettlementError> {
-    Ok(conn.transaction(|conn| {
+/// Marks a window advised whose statements are kept, and written as files; `tell` tells the partners so in the same transaction, where it wasn't before. A window for which nobody
+/// has anything to pay is settled with it.
+pub fn mark_advised(
+    conn: &mut Conn,
+    date: Date,
+    now: Timestamp,
+    tell: impl FnOnce(&mut Conn, &Window, Timestamp) -> Result<(), DbError>,
+) -> Result<(), SettlementError> {
+    conn.transaction(|conn| {
         let now = store::time(conn, now)?;
-        store::mark(conn, date, Mark::Advised, now)
-    })?)
+        if store::mark(conn, date, Mark::Advised, now)? {
+            let window = reached(conn, date, State::Advised)?;
+            tell(conn, &window, now)?;
+            if window.value_date.is_some() && store::dues_of(conn, date)?.is_empty() {
+                settle_locked(conn, date, now, NOTHING_DUE)?;
+            }
+        }
+        Ok(())
+    })
 }
 
 /// A partner's statement as it was advised, with its digest; `None` where the window isn't advised, or the partner wasn't one then. Reads one row.
@@ -209,31 +255,6 @@ fn render_all(book: &Book, partners: Vec<PartnerId>) -> Result<Vec<NamedBytes>, 
     Ok(files)
 }
 
-/// Confirms an advised window's payments: what it made the partners owe no longer counts against their net debit caps. A second time is refused.
-pub fn settle(conn: &mut Conn, date: Date, now: Timestamp, by: &str) -> Result<(), SettlementError> {
-    conn.transaction(|conn| {
-        store::lock_head(conn)?;
-        settle_locked(conn, date, now, by)
-    })
-}
-
-/// The same in a transaction that has locked the ledger.
-pub fn settle_locked(conn: &mut Conn, date: Date, now: Timestamp, by: &str) -> Result<(), SettlementError> {
-    may_settle(conn, date)?;
-    store::reduce_exposures(conn, date)?;
-    let now = store::time(conn, now)?;
-    store::mark(conn, date, Mark::Settled(by), now)?;
-    Ok(())
-}
-
-/// Whether a window's payments can be confirmed: it is advised, and they weren't before.
-pub fn may_settle(conn: &mut Conn, date: Date) -> Result<(), SettlementError> {
-    match reached(conn, date, State::Advised)?.state > State::Advised {
-        true => Err(SettlementError::Settled(date)),
-        false => Ok(()),
-    }
-}
-
 /// A partner's view of a window; `None` if it isn't netted yet. Empty for a partner that took no part.
 pub fn statement(conn: &mut Conn, date: Date, partner: &PartnerId) -> Result<Option<Statement>, SettlementError> {
     netted(conn, date)?.map(|book| Ok(book.statement(partner)?)).transpose()
@@ -251,19 +272,6 @@ fn netted(conn: &mut Conn, date: Date) -> Result<Option<Book>, SettlementError> 
     let book = store::read_book(conn, &window, Pace::Full)?;
     book.check()?;
     Ok(Some(book))
-}
-
-/// The window, if it has come as far as `needed`.
-fn reached(conn: &mut Conn, date: Date, needed: State) -> Result<Window, SettlementError> {
-    let window = store::window(conn, date)?.ok_or(SettlementError::Unknown(date))?;
-    if window.state < needed {
-        return Err(SettlementError::NotYet {
-            date,
-            state: window.state,
-            needed,
-        });
-    }
-    Ok(window)
 }
 
 #[cfg(test)]

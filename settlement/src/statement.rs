@@ -3,16 +3,21 @@
 
 use jiff::Timestamp;
 use jiff::civil::Date;
+use partner_sdk::banking::{BankAccount, PaymentReference};
 pub use partner_sdk::wire::Direction;
 use partner_sdk::{Currency, PartnerId, ProgrammeCode};
 use serde::{Deserialize, Serialize};
 
 /// The version of [`Statement`]'s fields.
-pub const STATEMENT_FORMAT: &str = "points-statement/2";
+pub const STATEMENT_FORMAT: &str = "points-statement/3";
+/// The version before, without payments: of windows that were netted before payments were known one by one.
+pub const STATEMENT_FORMAT_2: &str = "points-statement/2";
 /// The version of [`Preflight`]'s fields.
 pub const PREFLIGHT_FORMAT: &str = "points-preflight/1";
 /// The version of [`Settlement`]'s fields.
-pub const SETTLEMENT_FORMAT: &str = "points-settlement/1";
+pub const SETTLEMENT_FORMAT: &str = "points-settlement/2";
+/// The version before, whose payments have no reference.
+pub const SETTLEMENT_FORMAT_1: &str = "points-settlement/1";
 
 /// What a net amount means for a partner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,7 +35,7 @@ pub enum NetResult {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Statement {
-    /// [`STATEMENT_FORMAT`].
+    /// [`STATEMENT_FORMAT`], or the one before.
     pub format: String,
     /// Whose statement.
     pub partner: PartnerId,
@@ -46,6 +51,12 @@ pub struct Statement {
     pub obligations: Vec<PairLine>,
     /// What the partner pays or receives, one entry a currency.
     pub net: Vec<NetLine>,
+    /// How it pays or receives it, one entry a currency in which it does; not in files before [`STATEMENT_FORMAT`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payments: Option<Vec<PaymentLine>>,
+    /// Where it stands over all windows, one entry a currency; not in files before [`STATEMENT_FORMAT`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running_position: Option<Vec<RunningLine>>,
     /// What netting did for the network as a whole, in the currencies in which the partner takes part.
     pub reduction: Vec<ReductionLine>,
 }
@@ -106,6 +117,33 @@ pub struct NetLine {
     pub result: NetResult,
 }
 
+/// What the partner pays into the clearing account, or is paid out of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "docs/STATEMENTS.md says what each field holds")]
+pub struct PaymentLine {
+    pub reference: PaymentReference,
+    pub currency: Currency,
+    pub amount: String,
+    pub result: NetResult,
+    pub value_date: Date,
+    pub from: Option<BankAccount>,
+    pub to: Option<BankAccount>,
+}
+
+/// `opening + confirmed + net == closing`; `carried` is what rounding left over of all pairs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "docs/STATEMENTS.md says what each field holds")]
+pub struct RunningLine {
+    pub currency: Currency,
+    pub opening: String,
+    pub confirmed: String,
+    pub net: String,
+    pub closing: String,
+    pub carried: String,
+}
+
 /// Gross to bilateral to multilateral in one currency.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -122,7 +160,7 @@ pub struct ReductionLine {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settlement {
-    /// [`SETTLEMENT_FORMAT`].
+    /// [`SETTLEMENT_FORMAT`], or the one before.
     pub format: String,
     /// The window.
     pub business_date: Date,
@@ -173,6 +211,10 @@ pub struct Payment {
     pub payee: PartnerId,
     pub currency: Currency,
     pub amount: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<PaymentReference>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value_date: Option<Date>,
 }
 
 /// What the open window would come to if it closed now: nothing is posted, netted or kept by it.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use clearing::documents::settled;
 use diesel::Connection;
 use diesel::connection::InstrumentationEvent;
 use jiff::ToSpan;
@@ -79,8 +80,15 @@ fn files_that_are_missing_or_changed_are_written_again_as_they_were(backend: Bac
     std::fs::write(&changed, "changed").expect("written");
     execute(&mut conn, "ALTER TABLE posting RENAME TO posting_away");
     let day = date.parse().expect("a date");
-    settlement::advise(&mut conn, day, &world.statements(), world.now(), settlement::Pace::Full)
-        .expect("written again, and no posting read");
+    settlement::advise(
+        &mut conn,
+        day,
+        &world.statements(),
+        world.now(),
+        settlement::Pace::Full,
+        settled::advised,
+    )
+    .expect("written again, and no posting read");
     execute(&mut conn, "ALTER TABLE posting_away RENAME TO posting");
     assert_eq!([&missing, &changed].map(|file| std::fs::read(file).expect("a file")), before);
 }
@@ -96,7 +104,15 @@ fn what_was_changed_behind_the_ledger_is_not_served(backend: Backend) {
     assert_eq!(download(&world, "bank", &path), Err(Code::Internal));
     assert!(download(&world, "airline", &path).is_ok(), "the others' are as they were");
     let day = date.parse().expect("a date");
-    let error = settlement::advise(&mut conn, day, &world.statements(), world.now(), settlement::Pace::Full).expect_err("nor written");
+    let error = settlement::advise(
+        &mut conn,
+        day,
+        &world.statements(),
+        world.now(),
+        settlement::Pace::Full,
+        settled::advised,
+    )
+    .expect_err("nor written");
     assert!(error.to_string().contains("bank.json"), "{error}");
 }
 

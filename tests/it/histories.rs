@@ -95,6 +95,7 @@ fn a_window_is_netted_after_the_next_cut_off(backend: Backend) {
         date,
         later,
         settlement::Pace::Full,
+        settlement::Payments::OneByOne,
     )
     .expect("netted");
     all_well(&world);

@@ -40,6 +40,7 @@ mod network_file;
 mod newcomers;
 mod night;
 mod oracle;
+mod payments;
 mod plain;
 mod posted;
 mod preflight;

@@ -12,7 +12,7 @@ use partner_sdk::jws::general::General;
 use partner_sdk::jws::{Compact, VerifyingKey, sha256_hex};
 use partner_sdk::wire::keys::{KeyName, NewCertificate, NewKey, Revocation, Spki, TYP_CERTIFICATE, TYP_KEY, TYP_REVOCATION};
 use partner_sdk::{KeyId, PartnerId};
-use settlement::{Pace, State};
+use settlement::{Pace, Payments, State};
 use store::documents::{Document, Signed};
 use store::kept::Other;
 use store::keys::{By, NewSigningKey};
@@ -82,7 +82,7 @@ pub(super) fn redo(source: &mut Conn, scratch: &mut Conn, entry: &Other) -> anyh
             pending::ask_once(scratch, &directory, at.as_microsecond())?;
             Ok(())
         }
-        settlement::WINDOW => of_windows(scratch, &fields, at),
+        settlement::WINDOW => of_windows(source, scratch, &fields, at),
         settlement::STATEMENTS => {
             settlement::keep(scratch, fields.get("window")?, at, Pace::Full)?;
             Ok(())
@@ -92,7 +92,7 @@ pub(super) fn redo(source: &mut Conn, scratch: &mut Conn, entry: &Other) -> anyh
     }
 }
 
-fn of_windows(scratch: &mut Conn, fields: &Fields, at: Timestamp) -> anyhow::Result<()> {
+fn of_windows(source: &mut Conn, scratch: &mut Conn, fields: &Fields, at: Timestamp) -> anyhow::Result<()> {
     let date: Date = fields.get("window")?;
     let state = fields.text("state")?;
     if state == State::Open.as_str() {
@@ -103,9 +103,9 @@ fn of_windows(scratch: &mut Conn, fields: &Fields, at: Timestamp) -> anyhow::Res
             settlement::close_due(conn, at, None)
         })?;
     } else if state == State::Netted.as_str() {
-        net(scratch, date, at)?;
+        net(source, scratch, date, at)?;
     } else if state == State::Advised.as_str() {
-        settlement::mark_advised(scratch, date, at)?;
+        settlement::mark_advised(scratch, date, at, documents::settled::advised)?;
     } else if state == State::Settled.as_str() {
         settlement::settle(scratch, date, at, fields.text("by")?)?;
     } else {
@@ -114,8 +114,9 @@ fn of_windows(scratch: &mut Conn, fields: &Fields, at: Timestamp) -> anyhow::Res
     Ok(())
 }
 
-/// Nets a window, as the night does: all that was due has expired by then, and what it did about holds and lots that wait is done now.
-pub(super) fn net(scratch: &mut Conn, date: Date, at: Timestamp) -> anyhow::Result<()> {
+/// Nets a window, as the night does: all that was due has expired by then, and what it did about holds and lots that wait is done now. Whether it wrote down
+/// payments the window of `source` says; the entry has it too, to which what comes of it is held.
+pub(super) fn net(source: &mut Conn, scratch: &mut Conn, date: Date, at: Timestamp) -> anyhow::Result<()> {
     let directory = Arc::new(store::load_directory(scratch)?);
     let window = settlement::pending(scratch)?
         .into_iter()
@@ -126,7 +127,11 @@ pub(super) fn net(scratch: &mut Conn, date: Date, at: Timestamp) -> anyhow::Resu
         late == 0,
         "{late} lots were due at the cut-off of {date}, and the log doesn't have that they expired"
     );
-    Ok(settlement::net(scratch, date, at, Pace::Full)?)
+    let payments = match settlement::window(source, date)?.and_then(|window| window.value_date) {
+        Some(_) => Payments::OneByOne,
+        None => Payments::AsAWhole,
+    };
+    Ok(settlement::net(scratch, date, at, Pace::Full, payments)?)
 }
 
 fn refused(scratch: &mut Conn, fields: &Fields, at: Timestamp) -> anyhow::Result<()> {

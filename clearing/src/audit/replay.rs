@@ -168,7 +168,7 @@ impl Replay<'_> {
     /// What the clearinghouse does by itself: at a cut-off, or for a window's fees.
     fn own(&mut self, first: &Posted) -> anyhow::Result<()> {
         if first.kind == "fee" {
-            return redo::net(self.scratch, first.window, ledger::timestamp(first.posted_at));
+            return redo::net(self.source, self.scratch, first.window, ledger::timestamp(first.posted_at));
         }
         ensure!(first.kind == EXPIRY, "nothing that comes before it makes a {} of it", first.kind);
         let known = self.known()?;

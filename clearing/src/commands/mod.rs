@@ -12,6 +12,7 @@ mod log;
 mod network;
 mod office;
 pub mod out;
+mod payments;
 mod preflight;
 mod progress;
 
@@ -31,7 +32,7 @@ use partner_sdk::{KeyId, PartnerId};
 
 use at::{At, clock, open};
 
-use crate::documents::Fault;
+use crate::documents::{Fault, settled};
 use crate::night::Night;
 use crate::office::config::Config;
 use crate::office::install::{self, Setup};
@@ -200,18 +201,9 @@ enum Command {
         /// The window's business date, e.g. 2026-11-21.
         date: Date,
     },
-    /// Propose that all payments of a window were made; once another person approves, its debts no longer count against net debit caps.
-    Settle {
-        #[command(flatten)]
-        at: At,
-        /// The window's business date, e.g. 2026-11-21.
-        date: Date,
-        #[command(flatten)]
-        who: office::Who,
-        /// Why, for who approves it.
-        #[arg(long, default_value = "all payments were made")]
-        why: Why,
-    },
+    Payments(payments::Payments),
+    Confirm(payments::Confirm),
+    Settle(payments::Settle),
     /// Move what partners signed in old windows out of the database: into a file for each business date, whose SHA-256 the log has. The service may run meanwhile, and whoever stops this
     /// may start it again.
     ///
@@ -359,11 +351,20 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Preflight { at, json } => preflight::run(&at, json),
         Command::Statements { at, date } => {
             let (config, mut conn) = open(&at.config)?;
-            let files = settlement::advise(&mut conn, date, &config.statements, Timestamp::now(), settlement::Pace::Gentle)?;
+            let files = settlement::advise(
+                &mut conn,
+                date,
+                &config.statements,
+                Timestamp::now(),
+                settlement::Pace::Gentle,
+                settled::advised,
+            )?;
             let folder = config.statements.join(date.to_string());
             Ok(say!("{} files of {date} are in {}", files.len(), folder.display())?)
         }
-        Command::Settle { at, date, who, why } => office::settle(&at, date, &who, &why),
+        Command::Payments(payments) => payments.run(),
+        Command::Confirm(confirm) => confirm.run(),
+        Command::Settle(settle) => settle.run(),
         Command::Archive(options) => archive::run(&options),
         Command::Bench(options) => {
             not_in_ps(options.database())?;

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, ensure};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
-use jiff::civil::Date;
 use migrations::Conn;
 use partner_sdk::KeyId;
 use partner_sdk::agreement::Terms;
@@ -283,14 +282,6 @@ pub fn found(at: &At, people: &[Founder], network: &str) -> anyhow::Result<()> {
     let founded = crate::documents::people::found(&mut conn, now, &clearing, &general.to_json())?;
     let told = print(&founded);
     out::done(told.and_then(|()| say!("the network is founded: from now on one of them proposes, and another approves")))
-}
-
-/// `clearing settle`: one person proposes that a window's payments were made.
-pub fn settle(at: &At, business_date: Date, who: &Who, why: &Why) -> anyhow::Result<()> {
-    let (_, mut conn) = open(&at.config)?;
-    let change = Change::Settle { business_date };
-    let filed = put_forward(&mut conn, who, why.to_string(), change, Timestamp::now())?;
-    out::done(say!("now another person: clearing approve {}", filed.hash))
 }
 
 /// `clearing decline` and `clearing withdraw`.

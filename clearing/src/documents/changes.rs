@@ -270,6 +270,8 @@ fn check(conn: &mut Conn, directory: &Directory, change: &Change, now: Timestamp
         Change::WriteOff { programme, member, points } => owed(conn, directory, programme, member, *points).map(drop),
         Change::TakeBack { published } => publication::take_back(directory, published, now).map(drop),
         Change::Settle { business_date } => settled::check(conn, *business_date),
+        Change::Confirm { payments, bank_statement } => settled::check_payments(conn, payments, bank_statement.as_deref(), now),
+        Change::Account(terms) => settled::check_account(directory, terms),
         Change::Found { .. } => refused(Code::FourEyes, "change", "the network is founded, which is done once"),
         Change::Person(terms) => people::check(conn, directory, terms),
         Change::PersonLeaves { name } => people::check_leaves(conn, name),
@@ -415,6 +417,8 @@ fn take_effect(conn: &mut Conn, directory: &mut Directory, change: &Change, hash
         }
         Change::TakeBack { published } => take_back(conn, directory, published, hash, now)?,
         Change::Settle { business_date } => settled::take_effect(conn, *business_date, hash, now)?,
+        Change::Confirm { payments, .. } => settled::confirm(conn, payments, hash, now)?,
+        Change::Account(terms) => settled::set_account(conn, terms, hash, now)?,
         Change::Found { .. } => return Err(Code::Internal.into()),
         Change::Person(terms) => people::come(conn, terms, hash, now)?,
         Change::PersonLeaves { name } => {

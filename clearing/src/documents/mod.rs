@@ -19,7 +19,7 @@ pub mod changes;
 pub mod people;
 pub mod publication;
 pub mod rights;
-mod settled;
+pub mod settled;
 pub mod standing;
 
 use jiff::{SignedDuration, Timestamp};

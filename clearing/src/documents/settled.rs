@@ -1,38 +1,145 @@
-//! That the payments of a window were made: two people confirm it, once, and everybody whom it concerns is told.
+//! How a window is paid: partners are told what they pay and receive, two people confirm that it was made, and say where payments go.
 
 use jiff::Timestamp;
 use jiff::civil::Date;
-use migrations::Conn;
-use partner_sdk::{Code, Problem};
-use settlement::SettlementError;
+use migrations::{Conn, DbError};
+use partner_sdk::banking::{AccountTerms, MOST_PAID, Paid};
+use partner_sdk::{Code, PartnerId, Problem};
+use settlement::{Due, SettlementError, Window};
 
-use super::{Done, Fault, fact, tell};
+use super::{Done, Fault, fact, refused, tell};
+use ledger::directory::Directory;
+use store::events::{self, EVERYBODY, NewEvent};
 
 /// Whether a window's payments can be confirmed now.
 pub fn check(conn: &mut Conn, date: Date) -> Done<()> {
-    settlement::may_settle(conn, date).map_err(fault)
+    settlement::may_settle(conn, date).map_err(|error| fault(error, "business_date"))
 }
 
 /// Takes the window's debts out of what counts against net debit caps.
 pub fn take_effect(conn: &mut Conn, date: Date, hash: &str, now: Timestamp) -> Done<()> {
-    settlement::settle_locked(conn, date, now, hash).map_err(fault)?;
+    settlement::settle_locked(conn, date, now, hash).map_err(|error| fault(error, "business_date"))?;
+    Ok(tell_settled(conn, date, hash, now)?)
+}
+
+fn tell_settled(conn: &mut Conn, date: Date, hash: &str, now: Timestamp) -> Result<(), DbError> {
     let parties = settlement::parties(conn, date)?;
     let whom: Vec<&str> = parties.iter().map(String::as_str).collect();
-    Ok(tell(
+    tell(conn, now, &whom, "window.settled", &date.to_string(), &[fact("change", hash)])
+}
+
+/// Whether these payments can be confirmed now.
+pub fn check_payments(conn: &mut Conn, payments: &[Paid], bank_statement: Option<&str>, now: Timestamp) -> Done<()> {
+    if payments.is_empty() || payments.len() > MOST_PAID {
+        return refused(
+            Code::BadTerms,
+            "payments",
+            format!("1 to {MOST_PAID} payments are confirmed by a document"),
+        );
+    }
+    if !payments.is_sorted_by(|one, next| one.reference < next.reference) {
+        return refused(Code::BadTerms, "payments", "payments are sorted by their references, each once");
+    }
+    if bank_statement.is_some_and(|hash| !super::is_hash(hash)) {
+        return refused(Code::BadTerms, "bank_statement", "64 lower-case hexadecimal digits are a SHA-256");
+    }
+    settlement::may_confirm(conn, payments, now).map_err(|error| fault(error, "payments"))?;
+    Ok(())
+}
+
+/// Confirms them, and tells whoever has paid or was paid; so too, where a window is settled by it.
+pub fn confirm(conn: &mut Conn, payments: &[Paid], hash: &str, now: Timestamp) -> Done<()> {
+    let dues = settlement::may_confirm(conn, payments, now).map_err(|error| fault(error, "payments"))?;
+    let settled = settlement::confirm_locked(conn, payments, now, hash).map_err(|error| fault(error, "payments"))?;
+    for (due, paid) in dues.iter().zip(payments) {
+        let mut facts = told(due);
+        facts.extend([fact("paid_on", paid.paid_on.to_string()), fact("change", hash)]);
+        tell(
+            conn,
+            now,
+            &[due.partner.as_str()],
+            "payment.confirmed",
+            due.reference.as_str(),
+            &facts,
+        )?;
+    }
+    for date in settled {
+        tell_settled(conn, date, hash, now)?;
+    }
+    Ok(())
+}
+
+/// What an event says of a payment.
+fn told(due: &Due) -> Vec<(String, String)> {
+    let amount = due.amount.display(due.currency);
+    let result = if due.amount.0 < 0 { "pays" } else { "receives" };
+    vec![
+        fact("window", due.business_date.to_string()),
+        fact("currency", due.currency.as_str()),
+        fact("amount", amount.trim_start_matches('-')),
+        fact("result", result),
+        fact("value_date", due.value_date.to_string()),
+    ]
+}
+
+/// Tells the parties of a window that their statements are ready, and each what it pays or receives by when; nothing of one whose payments aren't known one by one.
+pub fn advised(conn: &mut Conn, window: &Window, now: Timestamp) -> Result<(), DbError> {
+    let Some(value_date) = window.value_date else { return Ok(()) };
+    let date = window.business_date;
+    let parties = settlement::parties(conn, date)?;
+    let whom: Vec<&str> = parties.iter().map(String::as_str).collect();
+    tell(
         conn,
         now,
         &whom,
-        "window.settled",
+        "statement.ready",
         &date.to_string(),
-        &[fact("change", hash)],
-    )?)
+        &[fact("value_date", value_date.to_string())],
+    )?;
+    let due = |due: &Due| NewEvent {
+        recipient: due.partner.to_string(),
+        kind: "payment.due",
+        subject: due.reference.to_string(),
+        facts: told(due),
+    };
+    let dues: Vec<NewEvent> = settlement::dues_of(conn, date)?.iter().map(due).collect();
+    events::append(conn, now.as_microsecond(), &dues)
 }
 
-fn fault(error: SettlementError) -> Fault {
-    let code = match &error {
-        SettlementError::Settled(_) => Code::AlreadySettled,
-        SettlementError::Unknown(_) | SettlementError::NotYet { .. } => Code::BadTerms,
-        _ => return Fault::Db(migrations::DbError::Corrupt(error.to_string())),
+/// Whether payments can go there.
+pub fn check_account(directory: &Directory, terms: &AccountTerms) -> Done<()> {
+    if terms.partner != PartnerId::clearing() && !directory.partners.contains_key(&terms.partner) {
+        return refused(
+            Code::BadTerms,
+            "partner",
+            format!("there is no partner {}; the clearinghouse's own is `clearing`", terms.partner),
+        );
+    }
+    match terms.account().fault() {
+        Some((field, why)) => refused(Code::BadTerms, field, why),
+        None => Ok(()),
+    }
+}
+
+/// Statements name it from now on: whose it is hears of it, and everybody of that of the clearinghouse.
+pub fn set_account(conn: &mut Conn, terms: &AccountTerms, hash: &str, now: Timestamp) -> Done<()> {
+    settlement::put_account(conn, terms, hash)?;
+    let whom = match terms.partner == PartnerId::clearing() {
+        true => EVERYBODY,
+        false => terms.partner.as_str(),
     };
-    Problem::new(code, error.to_string()).at(Some("business_date")).into()
+    let facts = [fact("currency", terms.currency.as_str()), fact("change", hash)];
+    Ok(tell(conn, now, &[whom], "account.set", terms.partner.as_str(), &facts)?)
+}
+
+fn fault(error: SettlementError, field: &str) -> Fault {
+    let code = match &error {
+        SettlementError::Settled(_) | SettlementError::Confirmed(_) => Code::AlreadySettled,
+        SettlementError::OtherAmount { .. } => Code::BadAmount,
+        SettlementError::Unknown(_) | SettlementError::NotYet { .. } | SettlementError::NoPayment(_) | SettlementError::PaidWhen { .. } => {
+            Code::BadTerms
+        }
+        _ => return Fault::Db(DbError::Corrupt(error.to_string())),
+    };
+    Problem::new(code, error.to_string()).at(Some(field)).into()
 }

@@ -12,9 +12,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use migrations::Conn;
-use settlement::{Pace, State, Window};
+use settlement::{Pace, Payments, State, Window};
 
 use crate::clock::Clock;
+use crate::documents::settled;
 use crate::night::trouble::{Phase, Troubles};
 use ledger::directory::Directory;
 use store;
@@ -131,8 +132,9 @@ impl Night {
                 store::expire_lots(conn, directory, window, || clock.now().as_microsecond()).map_err(|error| (Phase::Net, error.into()))?;
             tracing::info!(window = %date, lots_expired = lots, "what was due has expired");
         }
-        settlement::net(conn, date, clock.now(), Pace::Gentle).map_err(|error| (Phase::Net, error.into()))?;
-        let files = settlement::advise(conn, date, &self.out, clock.now(), Pace::Gentle).map_err(|error| (Phase::Advise, error.into()))?;
+        settlement::net(conn, date, clock.now(), Pace::Gentle, Payments::OneByOne).map_err(|error| (Phase::Net, error.into()))?;
+        let files = settlement::advise(conn, date, &self.out, clock.now(), Pace::Gentle, settled::advised);
+        let files = files.map_err(|error| (Phase::Advise, error.into()))?;
         Ok(files.len())
     }
 }

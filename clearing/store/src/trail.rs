@@ -4,16 +4,17 @@ use std::collections::{HashMap, HashSet};
 
 use diesel::prelude::*;
 use jiff::civil::Date;
-use migrations::schema::{agreement, calendar, rate, settlement_window, signing_key, tls_key};
+use migrations::schema::{agreement, bank_account, calendar, payment, rate, settlement_window, signing_key, tls_key};
 use migrations::{Conn, DbError, each_backend};
 use partner_sdk::agreement::Terms;
+use partner_sdk::banking::AccountTerms;
 use partner_sdk::change::{Change, Proposal};
 use partner_sdk::document::{Kind, State};
 use partner_sdk::jws::{Compact, TYP_AGREEMENT, TYP_CHANGE, VerifyingKey, sha256_hex};
 use partner_sdk::wire::keys::{KeyName, Revocation, TYP_REVOCATION};
 use partner_sdk::{KeyId, PartnerId};
-use settlement::Calendar;
 use settlement::calendar::BEGINNING;
+use settlement::{Calendar, NOTHING_DUE};
 
 use super::directory::{load_directory, parties};
 use super::documents::{self, Document, Signed};
@@ -88,8 +89,9 @@ pub fn check(conn: &mut Conn, kid: &KeyId, clearing: &VerifyingKey) -> Result<Ve
     findings.extend(unsigned_calendars(conn, &changed.calendars, &founding)?);
     findings.extend(people::findings(conn, &known)?);
     findings.extend(unsigned_revocations(conn, &known)?);
+    findings.extend(unsigned_accounts(conn, &changed.accounts)?);
     if !sandbox {
-        findings.extend(unsigned_settlements(conn, &changed.settled)?);
+        findings.extend(unsigned_payments(conn, &changed)?);
     }
     Ok(findings)
 }
@@ -103,6 +105,9 @@ struct Changed {
     /// First date and canonical terms.
     calendars: HashMap<String, (String, String)>,
     settled: HashMap<String, String>,
+    /// References of payments.
+    confirmed: HashMap<String, HashSet<String>>,
+    accounts: HashMap<String, AccountTerms>,
 }
 
 impl Changed {
@@ -120,6 +125,11 @@ impl Changed {
             Change::Calendar(terms) => drop(self.calendars.insert(hash, calendar(terms.first_date, &terms.calendar()))),
             Change::Found { calendar: first, .. } => drop(self.calendars.insert(hash, calendar(BEGINNING, &first))),
             Change::Settle { business_date } => drop(self.settled.insert(hash, business_date.to_string())),
+            Change::Confirm { payments, .. } => {
+                let references = payments.into_iter().map(|paid| paid.reference.into());
+                self.confirmed.insert(hash, references.collect());
+            }
+            Change::Account(terms) => drop(self.accounts.insert(hash, terms)),
             _ => {}
         }
     }
@@ -174,18 +184,59 @@ fn revoked(text: &str, key: &str, name: &str, known: &[Known]) -> bool {
     named && by.is_some_and(|one| jws.verify(&one.person.key).is_ok())
 }
 
-/// Windows that are settled without two people's word.
-fn unsigned_settlements(conn: &mut Conn, signed: &HashMap<String, String>) -> Result<Vec<String>, DbError> {
+/// Payments that are confirmed, and windows that are settled, without two people's word.
+fn unsigned_payments(conn: &mut Conn, signed: &Changed) -> Result<Vec<String>, DbError> {
+    let query = payment::table.filter(payment::confirmed_at.is_not_null());
+    let query = query.select((payment::reference, payment::business_date, payment::confirmed_by));
+    let payments = each_backend!(conn, |c| query.load::<(String, String, Option<String>)>(c))?;
+    // Which documents have settled a part of which window.
+    let mut parts: HashSet<(String, String)> = HashSet::new();
+    let mut findings = vec![];
+    for (reference, date, by) in payments {
+        let by = by.unwrap_or_default();
+        if signed.confirmed.get(&by).is_some_and(|named| named.contains(&reference)) {
+            parts.insert((date, by));
+        } else if signed.settled.get(&by) != Some(&date) {
+            findings.push(format!("payment {reference} is confirmed, and no signed document says so"));
+        }
+    }
     let query = settlement_window::table
         .filter(settlement_window::settled_at.is_not_null())
-        .select((settlement_window::business_date, settlement_window::settled_by));
-    let rows = each_backend!(conn, |c| query.load::<(String, Option<String>)>(c))?;
-    let unsigned = rows
-        .into_iter()
-        .filter(|(date, by)| by.as_ref().and_then(|by| signed.get(by)) != Some(date));
-    Ok(unsigned
-        .map(|(date, _)| format!("window {date} is settled, and no signed document says so"))
-        .collect())
+        .select((
+            settlement_window::business_date,
+            settlement_window::settled_by,
+            settlement_window::value_date.is_not_null(),
+        ));
+    for (date, by, is_paid_one_by_one) in each_backend!(conn, |c| query.load::<(String, Option<String>, bool)>(c))? {
+        let by = by.unwrap_or_default();
+        let has_payments = payment::table.filter(payment::business_date.eq(&date)).select(payment::reference);
+        let is_signed = match by.as_str() {
+            NOTHING_DUE => is_paid_one_by_one && each_backend!(conn, |c| has_payments.first::<String>(c).optional())?.is_none(),
+            _ => signed.settled.get(&by) == Some(&date) || parts.contains(&(date.clone(), by)),
+        };
+        if !is_signed {
+            findings.push(format!("window {date} is settled, and no signed document says so"));
+        }
+    }
+    Ok(findings)
+}
+
+/// Accounts that are in force without two people's word.
+fn unsigned_accounts(conn: &mut Conn, signed: &HashMap<String, AccountTerms>) -> Result<Vec<String>, DbError> {
+    type Row = (String, String, String, String, String, String);
+    let mut findings = vec![];
+    for (partner, currency, holder, account, bank, document) in each_backend!(conn, |c| bank_account::table.load::<Row>(c))? {
+        let is_signed = signed.get(&document).is_some_and(|terms| {
+            (terms.partner.as_str(), terms.currency.as_str()) == (&*partner, &*currency)
+                && (&*terms.holder, &*terms.account, &*terms.bank) == (&*holder, &*account, &*bank)
+        });
+        if !is_signed {
+            findings.push(format!(
+                "{partner} is paid in {currency} at an account that no signed document names"
+            ));
+        }
+    }
+    Ok(findings)
 }
 
 fn keys(conn: &mut Conn, known: &[Known], clearing: HashMap<String, VerifyingKey>) -> Result<Keys, DbError> {

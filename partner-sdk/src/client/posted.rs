@@ -1,9 +1,10 @@
-//! Messages as their parties find them afterwards.
+//! Messages and payments as their parties find them afterwards.
 
+use jiff::civil::Date;
 use serde::Deserialize;
 
 use super::{Client, ClientError};
-use crate::wire::{PostedMessage, PostedQuery};
+use crate::wire::{PaymentState, Payments, PostedMessage, PostedQuery};
 
 /// Some messages in order, and the number after which to go on; `None` where there are no more now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +38,14 @@ impl Client {
         let messages: Result<Vec<PostedMessage>, _> = lines.iter().map(|line| serde_json::from_str(line)).collect();
         let messages = messages.map_err(|error| reply.unexpected(format!("a message can't be read: {error}")))?;
         Ok(PostedPage { messages, next })
+    }
+
+    /// One's payments of the windows from a date until another, the newest first: at most a thousand, those that are open or all.
+    pub async fn payments(&self, (from, until): (Date, Date), open: bool) -> Result<Vec<PaymentState>, ClientError> {
+        let state = if open { "&state=open" } else { "" };
+        let reply = self.get_reply(&format!("/v1/payments?from={from}&until={until}{state}")).await?;
+        let answer: Payments = serde_json::from_str(reply.text()?).map_err(|error| reply.unexpected(error.to_string()))?;
+        Ok(answer.payments)
     }
 
     /// All of them, page by page.

@@ -1,9 +1,11 @@
 use jiff::civil::date;
+use partner_sdk::banking::AccountTerms;
 
 use super::*;
 use crate::netting::NettingError;
+use crate::settle;
 use crate::statement::{Direction, NetResult};
-use crate::testing::{Entry, Lcg, Ledger, at, entry, partner};
+use crate::testing::{Entry, Lcg, Ledger, at, entry, hkd, partner};
 
 const DAY: Date = date(2026, 11, 21);
 const MONDAY: Date = date(2026, 11, 23);
@@ -32,7 +34,7 @@ fn pooled() -> Vec<Entry> {
 /// Closes the open window at `now` and nets it.
 fn close(ledger: &mut Ledger, now: Timestamp) -> Date {
     let closed = close_due(&mut ledger.conn, now, Some(1)).expect("closes")[0];
-    net(&mut ledger.conn, closed, now, Pace::Full).expect("nets");
+    net(&mut ledger.conn, closed, now, Pace::Full, Payments::OneByOne).expect("nets");
     closed
 }
 
@@ -96,10 +98,12 @@ fn the_pooled_example() {
     let csv = String::from_utf8(render::to_csv(&ikea).expect("csv")).expect("text");
     let hash = &ikea.lines[0].agreement;
     let expected = format!(
-        "points-statement/2,line,2026-11-21,ikea,HKD,pool,burn,you_are_owed,YUU,{hash},0.004800,1,4000,19.200000,,,,,,,,,,,,,\n\
-         points-statement/2,obligation,2026-11-21,ikea,HKD,pool,,,,,,,,,,,0.000000,19.200000,0.000000,19.20,0.000000,,,,,,\n\
-         points-statement/2,net,2026-11-21,ikea,HKD,,,,,,,,,,,,,,,,,19.20,receives,,,,\n\
-         points-statement/2,reduction,2026-11-21,ikea,HKD,,,,,,,,,,,,,,,,,,,60.450000,43.95,24.75,59.06\n"
+        "points-statement/3,line,2026-11-21,ikea,HKD,pool,burn,you_are_owed,YUU,{hash},0.004800,1,4000,19.200000,,,,,,,,,,,,,,,,,,,,,,,\n\
+         points-statement/3,obligation,2026-11-21,ikea,HKD,pool,,,,,,,,,,,0.000000,19.200000,0.000000,19.20,0.000000,,,,,,,,,,,,,,,,\n\
+         points-statement/3,net,2026-11-21,ikea,HKD,,,,,,,,,,,,,,,,,19.20,receives,,,,,,,,,,,,,,\n\
+         points-statement/3,payment,2026-11-21,ikea,HKD,,,,,,,,,,,,,,,,,,receives,,,,,RF23261121HKD0002,2026-11-23,19.20,,,,,,,\n\
+         points-statement/3,running_position,2026-11-21,ikea,HKD,,,,,,,,,,,,,,,,,,,,,,,,,,,,,0.00,0.00,19.20,0.000000\n\
+         points-statement/3,reduction,2026-11-21,ikea,HKD,,,,,,,,,,,,,,,,,,,60.450000,43.95,24.75,59.06,,,,,,,,,,\n"
     );
     assert_eq!(csv.split_once('\n').map(|(_, rows)| rows), Some(expected.as_str()));
 }
@@ -108,8 +112,26 @@ fn the_pooled_example() {
 fn the_documented_files_are_these() {
     let mut ledger = Ledger::standard();
     ledger.post_each(&pooled());
+    for (of, account) in [("clearing", "012345678901"), ("pool", "987654321098")] {
+        let terms = AccountTerms {
+            partner: partner(of),
+            currency: hkd(),
+            holder: format!("{of} Ltd"),
+            account: account.into(),
+            bank: "AAAAHKHH".into(),
+        };
+        store::put_account(&mut ledger.conn, &terms, "a document").expect("in force");
+    }
     close(&mut ledger, night());
-    advise(&mut ledger.conn, DAY, &ledger.folder.path().join("out"), night(), Pace::Full).expect("advises");
+    advise(
+        &mut ledger.conn,
+        DAY,
+        &ledger.folder.path().join("out"),
+        night(),
+        Pace::Full,
+        |_, _, _| Ok(()),
+    )
+    .expect("advises");
     let document = include_str!("../../../docs/STATEMENTS.md");
     let agreements = ledger.agreements();
     for (name, bytes) in ledger.files("out/2026-11-21") {
@@ -239,22 +261,22 @@ fn days_without_a_window_are_skipped() {
         closed
     );
 
-    let late = net(conn, closed[2], now, Pace::Full).expect_err("out of order");
+    let late = net(conn, closed[2], now, Pace::Full, Payments::OneByOne).expect_err("out of order");
     assert!(
         matches!(late, SettlementError::OutOfOrder { earlier, .. } if earlier == DAY),
         "{late}"
     );
     assert!(matches!(
-        net(conn, open.business_date, now, Pace::Full),
+        net(conn, open.business_date, now, Pace::Full, Payments::OneByOne),
         Err(SettlementError::NotYet { state: State::Open, .. })
     ));
     assert!(matches!(
-        net(conn, date(2026, 12, 25), now, Pace::Full),
+        net(conn, date(2026, 12, 25), now, Pace::Full, Payments::OneByOne),
         Err(SettlementError::Unknown(_))
     ));
     for date in closed {
-        net(conn, date, now, Pace::Full).expect("empty windows are a success");
-        advise(conn, date, ledger.folder.path(), now, Pace::Full).expect("and have statements");
+        net(conn, date, now, Pace::Full, Payments::OneByOne).expect("empty windows are a success");
+        advise(conn, date, ledger.folder.path(), now, Pace::Full, |_, _, _| Ok(())).expect("and have statements");
     }
     assert_eq!(pending(conn).expect("reads"), vec![]);
 }
@@ -272,11 +294,11 @@ fn every_phase_may_run_twice() {
         Err(SettlementError::NotYet { state: State::Netted, .. })
     ));
     assert!(matches!(
-        advise(&mut ledger.conn, MONDAY, &out, night(), Pace::Full),
+        advise(&mut ledger.conn, MONDAY, &out, night(), Pace::Full, |_, _, _| Ok(())),
         Err(SettlementError::NotYet { state: State::Open, .. })
     ));
 
-    let paths = advise(&mut ledger.conn, DAY, &out, night(), Pace::Full).expect("advises");
+    let paths = advise(&mut ledger.conn, DAY, &out, night(), Pace::Full, |_, _, _| Ok(())).expect("advises");
     let first = ledger.files("out/2026-11-21");
     assert_eq!(first.len(), paths.len());
     let names: Vec<_> = first
@@ -304,8 +326,11 @@ fn every_phase_may_run_twice() {
     std::fs::remove_file(out.join("2026-11-21/settlement.json")).expect("removes");
     let later = at("2027-01-01T00:00:00Z");
     let exposures = ledger.exposures();
-    net(&mut ledger.conn, DAY, later, Pace::Full).expect("does nothing");
-    assert_eq!(advise(&mut ledger.conn, DAY, &out, later, Pace::Full).expect("advises"), paths);
+    net(&mut ledger.conn, DAY, later, Pace::Full, Payments::OneByOne).expect("does nothing");
+    assert_eq!(
+        advise(&mut ledger.conn, DAY, &out, later, Pace::Full, |_, _, _| Ok(())).expect("advises"),
+        paths
+    );
     assert_eq!(ledger.files("out/2026-11-21"), first);
     assert_eq!(ledger.exposures(), exposures);
     // 700 x 0.08 and the fee of 1 % on it; the clearinghouse itself has none.
@@ -324,7 +349,7 @@ fn every_phase_may_run_twice() {
         (window.netted_at, window.advised_at, window.settled_at),
         (Some(night()), Some(night()), Some(later))
     );
-    advise(&mut ledger.conn, DAY, &out, later, Pace::Full).expect("advises");
+    advise(&mut ledger.conn, DAY, &out, later, Pace::Full, |_, _, _| Ok(())).expect("advises");
     assert_eq!(ledger.files("out/2026-11-21"), first);
 }
 
@@ -358,7 +383,8 @@ fn what_the_lines_do_not_explain_is_not_advised() {
     ledger.post(&[entry("earn", "wellcome", "pool", 1, 5_500, "earn")]);
     store::add_position(&mut ledger.conn, DAY, &crate::testing::owes("pool", "ikea", 1)).expect("adds");
     close(&mut ledger, night());
-    let error = advise(&mut ledger.conn, DAY, ledger.folder.path(), night(), Pace::Full).expect_err("a cent that nobody can explain");
+    let error = advise(&mut ledger.conn, DAY, ledger.folder.path(), night(), Pace::Full, |_, _, _| Ok(()))
+        .expect_err("a cent that nobody can explain");
     assert!(matches!(error, SettlementError::Netting(NettingError::Lines { .. })), "{error}");
 }
 
@@ -375,7 +401,7 @@ fn the_order_of_arrival_does_not_show() {
             ledger.post_each(&entries);
             close(&mut ledger, night());
             let out = ledger.folder.path().join("out");
-            advise(&mut ledger.conn, DAY, &out, night(), Pace::Full).expect("advises");
+            advise(&mut ledger.conn, DAY, &out, night(), Pace::Full, |_, _, _| Ok(())).expect("advises");
             ledger.files("out/2026-11-21")
         });
         assert!(files[0] == files[1], "seed {seed}");

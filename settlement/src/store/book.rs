@@ -15,8 +15,8 @@ use partner_sdk::agreement::Terms;
 use partner_sdk::{Currency, Money, PartnerId, ProgrammeCode};
 use serde::Deserialize;
 
-use super::{Window, obligations, party, read};
-use crate::book::{Book, Expired, Gross};
+use super::{Window, accounts, obligations, party, read, running_of};
+use crate::book::{Book, Expired, Gross, Paying};
 
 /// In place of a party, the member whom the message names: such postings move points.
 pub const MEMBER: &str = "member";
@@ -261,7 +261,15 @@ pub fn read_book(conn: &mut Conn, window: &Window, pace: Pace) -> Result<Book, D
         }
     }
     let obligations = obligations(conn, window.business_date)?;
+    let paying = |value_date| {
+        Ok::<_, DbError>(Paying {
+            value_date,
+            running: running_of(conn, window.business_date)?,
+            accounts: accounts(conn)?,
+        })
+    };
     Ok(Book {
+        paying: window.value_date.map(paying).transpose()?,
         business_date: window.business_date,
         cut_off_at: window.cut_off_at,
         gross,

@@ -1,5 +1,6 @@
 //! Every statement of SQL that settlement runs, and the translation between rows and domain types.
 
+mod accounts;
 mod book;
 mod calendars;
 mod entries;
@@ -7,8 +8,10 @@ mod fees;
 mod files;
 mod listed;
 mod pairs;
+mod payments;
 mod windows;
 
+pub use accounts::{accounts, put_account};
 pub use book::{EXPIRY, MEMBER, Pace, partners, read_book};
 pub use calendars::{add_calendar, calendars, found_calendar, founding_calendar, next_window};
 pub use entries::{append, random};
@@ -18,6 +21,7 @@ pub use listed::{Listed, listed};
 #[cfg(test)]
 pub use pairs::{add_exposure, add_position};
 pub use pairs::{carried_over, insert_obligations, obligations, parties, positions, reduce_exposures};
+pub use payments::{Wanted, closed_before, confirm, due, dues, dues_of, insert_dues, insert_running, open_before, running_of};
 pub use windows::{
     ENTRY as WINDOW, Mark, State, Window, any_due, first_open, insert_open, is_empty, is_sandbox, mark, not_before, time, unnetted_before,
     window, windows_in,

@@ -106,14 +106,14 @@ pub fn add_exposure(conn: &mut Conn, partner: &PartnerId, currency: Currency, mi
     Ok(())
 }
 
-/// Takes a window's positions out of the exposures; the ledger is locked.
-pub fn reduce_exposures(conn: &mut Conn, date: Date) -> Result<(), SettlementError> {
+/// Takes what a window made of those that are meant out of the exposures; the ledger is locked.
+pub fn reduce_exposures(conn: &mut Conn, date: Date, is_meant: impl Fn(&PartnerId, Currency) -> bool) -> Result<(), SettlementError> {
     let mut owed: BTreeMap<(PartnerId, Currency), i128> = BTreeMap::new();
     for p in positions(conn, date)? {
         *owed.entry((p.debtor, p.currency)).or_default() += i128::from(p.amount.0);
         *owed.entry((p.creditor, p.currency)).or_default() -= i128::from(p.amount.0);
     }
-    owed.retain(|(partner, _), micros| *micros != 0 && *partner != PartnerId::clearing());
+    owed.retain(|(partner, currency), micros| *micros != 0 && *partner != PartnerId::clearing() && is_meant(partner, *currency));
     for ((partner, currency), micros) in owed {
         add_exposure(conn, &partner, currency, -micros)?;
     }
@@ -158,13 +158,19 @@ pub fn obligations(conn: &mut Conn, date: Date) -> Result<Vec<Obligation>, DbErr
     Ok(obligations)
 }
 
-/// The obligations of the last window before `date`: every residue there is, because netting hands each on to the next window.
-pub fn carried_over(conn: &mut Conn, date: Date) -> Result<Vec<Obligation>, DbError> {
+/// The last window before a date.
+pub fn window_before(conn: &mut Conn, date: Date) -> Result<Option<Date>, DbError> {
     use settlement_window::business_date;
     let earlier = settlement_window::table.filter(business_date.lt(date.to_string()));
     let last = earlier.select(business_date).order(business_date.desc());
-    match each_backend!(conn, |c| last.first::<String>(c).optional())? {
-        Some(last) => obligations(conn, read("a window's business date", last.parse())?),
+    let last = each_backend!(conn, |c| last.first::<String>(c).optional())?;
+    last.map(|last| read("a window's business date", last.parse())).transpose()
+}
+
+/// The obligations of the last window before `date`: every residue there is, because netting hands each on to the next window.
+pub fn carried_over(conn: &mut Conn, date: Date) -> Result<Vec<Obligation>, DbError> {
+    match window_before(conn, date)? {
+        Some(last) => obligations(conn, last),
         None => Ok(vec![]),
     }
 }

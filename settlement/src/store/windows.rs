@@ -73,6 +73,8 @@ pub struct Window {
     pub settled_at: Option<Timestamp>,
     /// Who confirmed them.
     pub settled_by: Option<String>,
+    /// The day on which its payments are due, once it is netted; nothing where that was before payments were known one by one.
+    pub value_date: Option<Date>,
 }
 
 type Row = (
@@ -84,10 +86,11 @@ type Row = (
     Option<i64>,
     Option<i64>,
     Option<String>,
+    Option<String>,
 );
 
 impl Window {
-    fn from_row((date, state, cut_off, closed, netted, advised, settled, settled_by): Row) -> Result<Self, DbError> {
+    fn from_row((date, state, cut_off, closed, netted, advised, settled, settled_by, value_date): Row) -> Result<Self, DbError> {
         let time = |micros| read("a window's time", Timestamp::from_microsecond(micros));
         let maybe = |micros: Option<i64>| micros.map(time).transpose();
         Ok(Self {
@@ -99,6 +102,7 @@ impl Window {
             advised_at: maybe(advised)?,
             settled_at: maybe(settled)?,
             settled_by,
+            value_date: value_date.map(|date| read("a window's value date", date.parse())).transpose()?,
         })
     }
 }
@@ -198,21 +202,25 @@ pub fn insert_open(conn: &mut Conn, date: Date, cut_off_at: Timestamp, at: Times
 pub enum Mark<'a> {
     /// Open to closed.
     Closed,
-    /// Closed to netted.
-    Netted,
+    /// Closed to netted, and when its payments are due.
+    Netted(Option<Date>),
     /// Netted to advised.
     Advised,
     /// Advised to settled, and by whom.
     Settled(&'a str),
 }
 
-/// Takes a window one step further, and says so in the log; does nothing to a window that isn't in the state before.
-pub fn mark(conn: &mut Conn, date: Date, mark: Mark<'_>, now: Timestamp) -> Result<(), DbError> {
+/// Takes a window one step further, and says so in the log; does nothing to a window that isn't in the state before, and says whether it was.
+pub fn mark(conn: &mut Conn, date: Date, mark: Mark<'_>, now: Timestamp) -> Result<bool, DbError> {
     let (from, to) = match mark {
         Mark::Closed => (State::Open, State::Closed),
-        Mark::Netted => (State::Closed, State::Netted),
+        Mark::Netted(_) => (State::Closed, State::Netted),
         Mark::Advised => (State::Netted, State::Advised),
         Mark::Settled(_) => (State::Advised, State::Settled),
+    };
+    let value_date = match mark {
+        Mark::Netted(date) => date.map(|date| date.to_string()),
+        _ => None,
     };
     let (state, to, at) = (to, w::state.eq(to.as_str()), now.as_microsecond());
     let marked = each_backend!(conn, |c| {
@@ -223,17 +231,18 @@ pub fn mark(conn: &mut Conn, date: Date, mark: Mark<'_>, now: Timestamp) -> Resu
         );
         match mark {
             Mark::Closed => row.set((to, w::closed_at.eq(at))).execute(c),
-            Mark::Netted => row.set((to, w::netted_at.eq(at))).execute(c),
+            Mark::Netted(_) => row.set((to, w::netted_at.eq(at), w::value_date.eq(&value_date))).execute(c),
             Mark::Advised => row.set((to, w::advised_at.eq(at))).execute(c),
             Mark::Settled(by) => row.set((to, w::settled_at.eq(at), w::settled_by.eq(by))).execute(c),
         }
     })?;
-    let by = match mark {
-        Mark::Settled(by) => Some(("by", by)),
-        Mark::Closed | Mark::Netted | Mark::Advised => None,
+    let more = match (mark, &value_date) {
+        (Mark::Settled(by), _) => Some(("by", by)),
+        (_, Some(date)) => Some(("value_date", &**date)),
+        (_, None) => None,
     };
-    match marked {
-        0 => Ok(()),
-        _ => enter(conn, date, state, by, now),
+    if marked == 1 {
+        enter(conn, date, state, more, now)?;
     }
+    Ok(marked == 1)
 }

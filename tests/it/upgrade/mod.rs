@@ -31,7 +31,7 @@ const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 /// The ledgers that releases have left, each under the name of the last migration that it knew.
 const LEDGERS: &str = "tests/it/upgrade/ledgers";
 /// What a release has brought to its operators stays as it is, to the byte.
-const RELEASED: [(&str, &str); 5] = [
+const RELEASED: [(&str, &str); 10] = [
     (
         "migrations/sqlite/0001_ledger/up.sql",
         "44e871fae74fb811bb3ed3fa2958c51c3d8a7b693c582d5592f42fa8cabff89e",
@@ -51,6 +51,26 @@ const RELEASED: [(&str, &str); 5] = [
     (
         "tests/it/upgrade/ledgers/0001_ledger.jsonl",
         "782ccc3abe66b95ef1503ad1876af48b1cf2863e68689c7321a996f20bd1deab",
+    ),
+    (
+        "migrations/sqlite/0002_payments/up.sql",
+        "0f1fe457c2bdc3f312a49132fae4a08a96eb87d2641092507549e5de0d871a89",
+    ),
+    (
+        "migrations/sqlite/0002_payments/down.sql",
+        "fb4f66af0f00340e03eec671756ab18bc6233336772c685d9807f098106caa1d",
+    ),
+    (
+        "migrations/postgres/0002_payments/up.sql",
+        "bc2eaa72c045f5b591c2c5b291f4ec814fe92d85dc723ebf9613e3bb40bc7b50",
+    ),
+    (
+        "migrations/postgres/0002_payments/down.sql",
+        "fb4f66af0f00340e03eec671756ab18bc6233336772c685d9807f098106caa1d",
+    ),
+    (
+        "tests/it/upgrade/ledgers/0002_payments.jsonl",
+        "a3ebd73f208518006f9f6e5e634c01dc1ed92db34accd23ebf2ff4382b72313e",
     ),
 ];
 

@@ -1,0 +1,108 @@
+//! Payments that were made: one by one, or all of a window. With the last the window is settled.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use migrations::Conn;
+use partner_sdk::banking::{Paid, PaymentReference};
+
+use crate::dues::{Confirmed, Due};
+use crate::error::SettlementError;
+use crate::reached::reached;
+use crate::store::{self, Mark, State};
+
+/// Who settles a window for which nobody has anything to pay.
+pub const NOTHING_DUE: &str = "nothing_due";
+
+/// Confirms an advised window's payments, those that aren't yet: what it made the partners owe no longer counts against their net debit caps. A second time is refused.
+pub fn settle(conn: &mut Conn, date: Date, now: Timestamp, by: &str) -> Result<(), SettlementError> {
+    conn.transaction(|conn| {
+        store::lock_head(conn)?;
+        settle_locked(conn, date, now, by)
+    })
+}
+
+/// The same in a transaction that has locked the ledger.
+pub fn settle_locked(conn: &mut Conn, date: Date, now: Timestamp, by: &str) -> Result<(), SettlementError> {
+    may_settle(conn, date)?;
+    let (made, open): (Vec<Due>, Vec<Due>) = store::dues_of(conn, date)?.into_iter().partition(|due| due.confirmed.is_some());
+    for due in &open {
+        let (paid_on, by) = (None, by.to_owned());
+        store::confirm(conn, &due.reference, &Confirmed { paid_on, at: now, by })?;
+    }
+    let made: BTreeSet<_> = made.iter().map(|due| (&due.partner, due.currency)).collect();
+    store::reduce_exposures(conn, date, |partner, currency| !made.contains(&(partner, currency)))?;
+    close(conn, date, now, by)
+}
+
+/// Whether a window's payments can be confirmed: it is advised, and they weren't before.
+pub fn may_settle(conn: &mut Conn, date: Date) -> Result<(), SettlementError> {
+    match reached(conn, date, State::Advised)?.state > State::Advised {
+        true => Err(SettlementError::Settled(date)),
+        false => Ok(()),
+    }
+}
+
+/// The payments that somebody says were made, each as it was advised; an error for the first that wasn't, or was confirmed before.
+pub fn may_confirm(conn: &mut Conn, payments: &[Paid], now: Timestamp) -> Result<Vec<Due>, SettlementError> {
+    payments.iter().map(|paid| may_confirm_one(conn, paid, now)).collect()
+}
+
+fn may_confirm_one(conn: &mut Conn, paid: &Paid, now: Timestamp) -> Result<Due, SettlementError> {
+    let reference = || paid.reference.clone();
+    let due = store::due(conn, &paid.reference)?.ok_or_else(|| SettlementError::NoPayment(reference()))?;
+    reached(conn, due.business_date, State::Advised)?;
+    if due.confirmed.is_some() {
+        return Err(SettlementError::Confirmed(reference()));
+    }
+    let amount = paid.amount.to_units(6).ok();
+    if paid.currency != due.currency || amount.map(i64::unsigned_abs) != Some(due.amount.0.unsigned_abs()) {
+        return Err(SettlementError::OtherAmount {
+            reference: reference(),
+            due: format!("{} {}", due.currency, due.amount.display(due.currency).trim_start_matches('-')),
+        });
+    }
+    // Somewhere on earth it is tomorrow already.
+    let now = store::time(conn, now)?;
+    let last = now.to_zoned(TimeZone::UTC).date().tomorrow().unwrap_or(Date::MAX);
+    if paid.paid_on < due.business_date || paid.paid_on > last {
+        return Err(SettlementError::PaidWhen {
+            reference: reference(),
+            paid_on: paid.paid_on,
+        });
+    }
+    Ok(due)
+}
+
+/// Notes that payments were made, and returns the windows that are settled by it; for a transaction that has locked the ledger. What a partner owed for a window in a currency counts against its caps no more.
+pub fn confirm_locked(conn: &mut Conn, payments: &[Paid], now: Timestamp, by: &str) -> Result<Vec<Date>, SettlementError> {
+    let mut windows: BTreeMap<Date, BTreeSet<PaymentReference>> = BTreeMap::new();
+    for (due, paid) in may_confirm(conn, payments, now)?.into_iter().zip(payments) {
+        let (paid_on, by) = (Some(paid.paid_on), by.to_owned());
+        store::confirm(conn, &due.reference, &Confirmed { paid_on, at: now, by })?;
+        windows.entry(due.business_date).or_default().insert(due.reference);
+    }
+    let mut settled = vec![];
+    for (date, confirmed) in windows {
+        let all = store::dues_of(conn, date)?;
+        let of = |due: &Due| (due.partner.clone(), due.currency);
+        let now_paid: BTreeSet<_> = all.iter().filter(|due| confirmed.contains(&due.reference)).map(of).collect();
+        store::reduce_exposures(conn, date, |partner, currency| now_paid.contains(&(partner.clone(), currency)))?;
+        if all.iter().all(|due| due.confirmed.is_some()) {
+            let pay: BTreeSet<_> = all.iter().map(of).collect();
+            // Whoever came out even has nothing to pay, and may have owed a part of a cent.
+            store::reduce_exposures(conn, date, |partner, currency| !pay.contains(&(partner.clone(), currency)))?;
+            close(conn, date, now, by)?;
+            settled.push(date);
+        }
+    }
+    Ok(settled)
+}
+
+fn close(conn: &mut Conn, date: Date, now: Timestamp, by: &str) -> Result<(), SettlementError> {
+    let now = store::time(conn, now)?;
+    store::mark(conn, date, Mark::Settled(by), now)?;
+    Ok(())
+}
