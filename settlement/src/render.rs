@@ -16,6 +16,9 @@ pub enum RenderError {
     /// As CSV.
     #[error("cannot write CSV")]
     Csv(#[from] csv::Error),
+    /// As text.
+    #[error("cannot write UTF-8")]
+    Text,
 }
 
 /// The columns of a statement's CSV, in order; before format 3 those of [`SINCE_3`] aren't there. A row leaves those empty that its section doesn't have. A column with figures belongs to one section, so

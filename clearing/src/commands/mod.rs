@@ -7,6 +7,7 @@ mod check;
 pub mod demo;
 mod documents;
 mod exchanges;
+mod export;
 mod keys;
 mod log;
 mod network;
@@ -201,6 +202,7 @@ enum Command {
         /// The window's business date, e.g. 2026-11-21.
         date: Date,
     },
+    Export(export::Export),
     Payments(payments::Payments),
     Confirm(payments::Confirm),
     Settle(payments::Settle),
@@ -362,6 +364,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             let folder = config.statements.join(date.to_string());
             Ok(say!("{} files of {date} are in {}", files.len(), folder.display())?)
         }
+        Command::Export(export) => export.run(),
         Command::Payments(payments) => payments.run(),
         Command::Confirm(confirm) => confirm.run(),
         Command::Settle(settle) => settle.run(),

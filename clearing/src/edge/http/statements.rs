@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use partner_sdk::{Code, Problem};
 use serde::Serialize;
-use settlement::{Advised, Format, Listed, NetLine, SettlementError};
+use settlement::export::{self, ExportError, Form};
+use settlement::{Advised, Format, Listed, NetLine, SettlementError, Statement};
 
 use super::failure::Failure;
 use super::params::Params;
@@ -71,12 +72,9 @@ impl From<SettlementError> for Failure {
 async fn statement(request: &HttpRequest, date: String, state: &State, format: Format) -> Result<HttpResponse, Failure> {
     let (partner, _) = caller(request, state)?;
     Params::none(request)?;
-    let date: Date = date
-        .parse()
-        .map_err(|_| Problem::new(Code::BadValue, "the date in the path isn't of the form 2017-01-31").at(Some("date")))?;
+    let date = business_date(&date)?;
     let advised = on_database(state, move |conn| Ok(settlement::advised(conn, date, &partner, format)?)).await?;
-    let none = "the statements of this window aren't written yet, or there is no such window, or you were no partner then";
-    let Advised { sha256, text } = advised.ok_or_else(|| Problem::new(Code::NotFound, none))?;
+    let Advised { sha256, text } = advised.ok_or_else(none_there)?;
     let tag = format!("\"{sha256}\"");
     let known = request
         .headers()
@@ -90,6 +88,35 @@ async fn statement(request: &HttpRequest, date: String, state: &State, format: F
         Format::Csv => "text/csv; charset=utf-8",
     };
     Ok(HttpResponse::Ok().content_type(media).insert_header((ETAG, tag)).body(text))
+}
+
+/// `GET /v1/statements/{date}/{form}`: the caller's own as finance programs read it, made of the statement that was advised.
+pub async fn export(request: HttpRequest, path: web::Path<(String, String)>, state: web::Data<State>) -> Result<HttpResponse, Failure> {
+    let (partner, _) = caller(&request, &state)?;
+    Params::none(&request)?;
+    let (date, form) = path.into_inner();
+    let (date, form) = (
+        business_date(&date)?,
+        form.parse::<Form>().map_err(|_| Failure::new(Code::NotFound))?,
+    );
+    let advised = on_database(&state, move |conn| Ok(settlement::advised(conn, date, &partner, Format::Json)?)).await?;
+    let Advised { text, .. } = advised.ok_or_else(none_there)?;
+    let statement: Statement = serde_json::from_str(&text).map_err(|_| Failure::new(Code::Internal))?;
+    match export::export(&statement, form) {
+        Ok(text) => Ok(HttpResponse::Ok().content_type(form.media()).body(text)),
+        Err(ExportError::Render(_)) => Err(Failure::new(Code::Internal)),
+        Err(nothing) => Err(Problem::new(Code::NotFound, nothing.to_string()).into()),
+    }
+}
+
+fn business_date(text: &str) -> Result<Date, Failure> {
+    let why = "the date in the path isn't of the form 2017-01-31";
+    text.parse().map_err(|_| Problem::new(Code::BadValue, why).at(Some("date")).into())
+}
+
+fn none_there() -> Problem {
+    let none = "the statements of this window aren't written yet, or there is no such window, or you were no partner then";
+    Problem::new(Code::NotFound, none)
 }
 
 /// `GET /v1/statements/{date}`: the caller's own, the same bytes as the file.
