@@ -46,7 +46,7 @@ pub fn statements(out: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
         .expect("the folder of the statements")
         .map(|d| d.expect("a folder").path())
     {
-        if day.file_name().is_some_and(|name| name == "sandbox") {
+        if day.file_name().is_some_and(|name| name == "sandbox" || name == "desk") {
             continue;
         }
         for file in std::fs::read_dir(&day).expect("a day").map(|f| f.expect("a file").path()) {

@@ -2,6 +2,7 @@
 
 mod baskets;
 mod day;
+mod desk;
 mod random;
 mod replay;
 mod report;
@@ -83,5 +84,6 @@ fn open(options: &Options, network: &Network, now: Timestamp) -> anyhow::Result<
 fn finish(sandbox: &mut Sandbox, mut report: Report) -> anyhow::Result<()> {
     sandbox.stop();
     report.check(sandbox)?;
+    report.hand_out(sandbox)?;
     Ok(crate::commands::out::raw(&report.text(&sandbox.config.statements))?)
 }

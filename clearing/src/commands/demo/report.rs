@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::io::IsTerminal;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anstyle::{AnsiColor, Style};
@@ -13,6 +13,7 @@ use partner_sdk::text::counted;
 use partner_sdk::{Currency, KeyId, Money, PartnerId};
 use settlement::State;
 
+use super::desk;
 use super::sandbox::Sandbox;
 use super::traffic::Tally;
 use crate::audit::{self, Depth};
@@ -34,6 +35,8 @@ pub struct Report {
     played: Duration,
     checking: Duration,
     entries: u64,
+    /// Those of one partner, in every form.
+    files: Vec<PathBuf>,
 }
 
 impl Report {
@@ -52,6 +55,7 @@ impl Report {
             played: Duration::ZERO,
             checking: Duration::ZERO,
             entries: 0,
+            files: vec![],
         }
     }
 
@@ -110,6 +114,17 @@ impl Report {
         );
         self.entries = bar.position();
         self.checking = self.started.elapsed().saturating_sub(self.played);
+        Ok(())
+    }
+
+    /// Hands out the last day's statement of the partner that pays or receives most over all days.
+    pub fn hand_out(&mut self, sandbox: &Sandbox) -> anyhow::Result<()> {
+        let clearing = PartnerId::clearing();
+        let partners = self.nets.iter().filter(|((_, partner), _)| *partner != clearing);
+        let most = partners.max_by_key(|(_, net)| net.0.unsigned_abs());
+        if let (Some(date), Some(((_, partner), _))) = (self.days.last(), most) {
+            self.files = desk::hand_out(sandbox, *date, partner)?;
+        }
         Ok(())
     }
 
@@ -217,6 +232,12 @@ impl Report {
                 paint.on(bold, &statements.display().to_string())
             ),
         );
+        if !self.files.is_empty() {
+            line(&mut text, format_args!("Of one partner, for a finance desk (docs/FINANCE.md):"));
+            for file in &self.files {
+                line(&mut text, format_args!("  {}", file.display()));
+            }
+        }
         text
     }
 

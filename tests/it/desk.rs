@@ -1,0 +1,50 @@
+//! docs/FINANCE.md, done as it says: every command, in its order, in an empty folder.
+
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use tests::child::command;
+
+use super::install::PROGRAM;
+
+const PAGE: &str = include_str!("../../docs/FINANCE.md");
+
+#[test]
+fn what_the_page_for_finance_says_works() {
+    let blocks = PAGE.split("```sh\n").skip(1).map(|rest| rest.split("```").next().expect("an end"));
+    let script: String = blocks.collect();
+    assert!(script.lines().count() >= 8, "{script}");
+    let folder = tempfile::tempdir().expect("a folder");
+    let (bin, work) = (folder.path().join("bin"), folder.path().join("work"));
+    [&bin, &work].iter().for_each(|folder| std::fs::create_dir(folder).expect("made"));
+    symlink(PROGRAM, bin.join("clearing")).expect("a link");
+    let installed = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .canonicalize()
+        .expect("the workspace");
+    let path = std::env::var("PATH").expect("a path");
+    let path = format!("{}:{}:{path}", bin.display(), installed.join("target/interop/venv/bin").display());
+    let mut bash = command("bash", &work, None);
+    bash.args(["-euo", "pipefail", "-c", &script]).env("PATH", path).current_dir(&work);
+    let output = bash.output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    // What the page promises of it.
+    for part in [
+        "Of one partner, for a finance desk",
+        "finance/desk/bank-2026-11-20.beancount",
+        "assets:points:settlement",
+        "1 payment, 0 not confirmed",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let statement = std::fs::read_to_string(work.join("finance/2026-11-20/bank.json")).expect("there");
+    let statement: settlement::Statement = serde_json::from_str(&statement).expect("a statement");
+    let net = said
+        .lines()
+        .find(|line| line.contains("assets:points:settlement"))
+        .expect("a balance");
+    assert!(
+        net.contains(&format!("{}0000 {}", statement.net[0].net, statement.net[0].currency)),
+        "{net}"
+    );
+}
