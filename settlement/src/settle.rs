@@ -27,6 +27,8 @@ pub fn settle(conn: &mut Conn, date: Date, now: Timestamp, by: &str) -> Result<(
 /// The same in a transaction that has locked the ledger.
 pub fn settle_locked(conn: &mut Conn, date: Date, now: Timestamp, by: &str) -> Result<(), SettlementError> {
     may_settle(conn, date)?;
+    // As the entry has it, by which it is done again.
+    let now = store::time(conn, now)?;
     let (made, open): (Vec<Due>, Vec<Due>) = store::dues_of(conn, date)?.into_iter().partition(|due| due.confirmed.is_some());
     for due in &open {
         let (paid_on, by) = (None, by.to_owned());

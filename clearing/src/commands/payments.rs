@@ -1,5 +1,7 @@
 //! `clearing payments`, `clearing confirm` and `clearing settle`: what partners pay and are paid, and that it was done.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
@@ -191,7 +193,9 @@ fn named(conn: &mut Conn, references: &[PaymentReference], paid_on: Date) -> any
 
 /// The payments that a bank's statement shows, and its SHA-256; what else it shows is printed.
 fn shown(conn: &mut Conn, file: &Path) -> anyhow::Result<(Vec<Paid>, Option<String>)> {
-    let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let mut bytes = vec![];
+    let opened = File::open(file).and_then(|opened| opened.take(bank::MAX_FILE as u64 + 1).read_to_end(&mut bytes));
+    opened.with_context(|| format!("cannot read {}", file.display()))?;
     let bookings = bank::read(&bytes).with_context(|| format!("in {}", file.display()))?;
     let count = counted(i128::try_from(bookings.len())?, "booking");
     let Matched { paid, rest } = bank::matched(bookings, |reference| settlement::due(conn, reference))?;

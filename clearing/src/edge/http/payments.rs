@@ -27,7 +27,7 @@ pub async fn list(request: HttpRequest, state: web::Data<State>) -> Result<HttpR
             Some("open") => Some(false),
             Some("confirmed") => Some(true),
             Some(_) => {
-                return Err(Problem::new(Code::BadRequest, "`state` is open or confirmed")
+                return Err(Problem::new(Code::BadValue, "`state` is open or confirmed")
                     .at(Some("state"))
                     .into());
             }
