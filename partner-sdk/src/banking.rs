@@ -131,7 +131,7 @@ pub struct BankAccount {
 impl BankAccount {
     /// Whether the account is given by its IBAN: it begins with two letters then.
     pub fn is_iban(&self) -> bool {
-        self.account.len() > 4 && self.account.as_bytes()[..2].iter().all(u8::is_ascii_uppercase)
+        self.account.len() >= 2 && self.account.as_bytes()[..2].iter().all(u8::is_ascii_uppercase)
     }
 
     /// The first member that no bank would take, with why.
@@ -141,7 +141,18 @@ impl BankAccount {
         if account.is_empty() || account.len() > 34 || !account.iter().copied().all(upper) {
             return Some(("account", "1 to 34 of A-Z and 0-9 are taken, without blanks or hyphens"));
         }
-        if self.is_iban() && moved(&self.account).is_none_or(|moved| remainder(moved) != Some(1)) {
+        // No country's has fewer than 15 characters, and check digits are 98 less a remainder.
+        let check = || {
+            self.account
+                .get(2..4)
+                .filter(|two| two.bytes().all(|b| b.is_ascii_digit()))?
+                .parse::<u8>()
+                .ok()
+        };
+        let is_checked = || {
+            check().is_some_and(|check| (2..=98).contains(&check)) && moved(&self.account).is_some_and(|moved| remainder(moved) == Some(1))
+        };
+        if self.is_iban() && (account.len() < 15 || !is_checked()) {
             return Some((
                 "account",
                 "an account that begins with two letters is an IBAN, and its check digits don't fit",
@@ -157,7 +168,7 @@ impl BankAccount {
     }
 }
 
-/// The account of a party in a currency, from the next window that is netted on.
+/// The account of a party in a currency, from the next statements that are made on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AccountTerms {
@@ -276,6 +287,9 @@ mod tests {
             ("", "HSBCHKHH", "account"),
             ("012-345", "HSBCHKHH", "account"),
             ("GB83WEST12345698765432", "HSBCHKHH", "account"),
+            ("GB", "HSBCHKHH", "account"),
+            ("HK00", "HSBCHKHH", "account"),
+            ("GBXXWEST12345698765432", "HSBCHKHH", "account"),
             ("1", "HSBCHKH", "bank"),
             ("1", "HSBC12HH", "bank"),
             ("1", "hsbchkhh", "bank"),

@@ -177,21 +177,36 @@ pub fn keep(conn: &mut Conn, date: Date, now: Timestamp, pace: Pace) -> Result<V
             return Ok(kept);
         }
         let (book, partners) = (store::read_book(conn, &window, pace)?, store::partners(conn)?);
-        book.check()?;
-        let files = render_all(&book, partners.clone())?;
-        let done = conn.transaction(|conn| {
-            store::lock_head(conn)?;
-            // Somebody else may have kept them meanwhile, or have admitted a partner, which gets a statement too.
-            let stands = store::kept_files(conn, date)?.is_empty() && store::partners(conn)? == partners;
-            if stands {
-                store::keep_files(conn, date, &files, now)?;
-            }
-            Ok::<_, SettlementError>(stands)
-        })?;
-        if done {
+        if let Some(files) = keep_book(conn, date, now, &book, partners)? {
             return Ok(files);
         }
     }
+}
+
+/// Keeps the statements that a book makes, unless something that they say has changed since it was read.
+fn keep_book(
+    conn: &mut Conn,
+    date: Date,
+    now: Timestamp,
+    book: &Book,
+    partners: Vec<PartnerId>,
+) -> Result<Option<Vec<NamedBytes>>, SettlementError> {
+    book.check()?;
+    let files = render_all(book, partners.clone())?;
+    let done = conn.transaction(|conn| {
+        store::lock_head(conn)?;
+        // Somebody else may have kept them meanwhile, have admitted a partner, which gets a statement too, or have said that payments go elsewhere.
+        let same_accounts = match &book.paying {
+            Some(paying) => store::accounts(conn)? == paying.accounts,
+            None => true,
+        };
+        let stands = same_accounts && store::kept_files(conn, date)?.is_empty() && store::partners(conn)? == partners;
+        if stands {
+            store::keep_files(conn, date, &files, now)?;
+        }
+        Ok::<_, SettlementError>(stands)
+    })?;
+    Ok(done.then_some(files))
 }
 
 /// The windows that are advised, settled ones too, oldest first.

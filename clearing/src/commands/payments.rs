@@ -57,7 +57,9 @@ impl Payments {
             until: self.until,
             confirmed: self.open.then_some(false),
         };
-        let found = settlement::dues(&mut conn, &wanted, MOST)?;
+        let found = settlement::dues(&mut conn, &wanted, MOST + 1)?;
+        let few = i64::try_from(found.len())? <= MOST;
+        ensure!(few, "there are more than {MOST} payments: ask for fewer by --from and --until");
         for due in &found {
             if self.json {
                 say!("{}", as_json(due))?;

@@ -103,6 +103,10 @@ pub fn advised(conn: &mut Conn, window: &Window, now: Timestamp) -> Result<(), D
         facts: told(due),
     };
     let dues: Vec<NewEvent> = settlement::dues_of(conn, date)?.iter().map(due).collect();
+    if dues.is_empty() {
+        // With its statements it is settled.
+        return tell(conn, now, &whom, "window.settled", &date.to_string(), &[]);
+    }
     events::append(conn, now.as_microsecond(), &dues)
 }
 

@@ -7,6 +7,9 @@ use quick_xml::events::Event;
 
 use super::booking::{self, BankError, Booking};
 
+/// The most elements of an entry: a batch of thousands of transactions has fewer.
+const ELEMENTS: usize = 1_000_000;
+
 /// How deep elements may stand in each other; camt.053 needs fewer than twenty.
 const DEPTH: usize = 64;
 
@@ -52,6 +55,7 @@ pub fn read(text: &str) -> Result<Vec<Booking>, BankError> {
     reader.config_mut().expand_empty_elements = true;
     // The elements that are open from an entry on; empty outside of one.
     let (mut open, mut bookings, mut is_statement): (Vec<Element>, _, _) = (vec![], vec![], false);
+    let mut elements = 0;
     loop {
         match reader.read_event().map_err(|error| bad(error.to_string()))? {
             Event::Start(start) => {
@@ -63,6 +67,10 @@ pub fn read(text: &str) -> Result<Vec<Booking>, BankError> {
                 is_statement |= name == "BkToCstmrStmt";
                 if open.is_empty() && name != "Ntry" {
                     continue;
+                }
+                elements = if open.is_empty() { 0 } else { elements + 1 };
+                if elements > ELEMENTS {
+                    return Err(bad(format!("an entry has more than {ELEMENTS} elements")));
                 }
                 let currency = start.try_get_attribute("Ccy").map_err(|error| bad(error.to_string()))?;
                 let currency = currency.map(|currency| currency.value.into_owned()).unwrap_or_default();
@@ -119,7 +127,7 @@ fn entry(entry: &Element, bookings: &mut Vec<Booking>) -> Result<(), BankError> 
         .iter()
         .map(|one| one.at(&["Amt"]).or(one.at(&["AmtDtls", "TxAmt", "Amt"])))
         .collect();
-    if transactions.len() > 1 && amounts.iter().all(Option::is_some) {
+    if transactions.len() > 1 && adds_up(entry, &amounts) {
         for (one, amount) in transactions.iter().zip(amounts) {
             bookings.push(booking(one, amount, entry, booked)?);
         }
@@ -127,6 +135,14 @@ fn entry(entry: &Element, bookings: &mut Vec<Booking>) -> Result<(), BankError> 
     }
     bookings.push(booking(entry, entry.at(&["Amt"]), entry, booked)?);
     Ok(())
+}
+
+/// Whether every transaction of an entry has an amount of its currency, and all together are what was booked: otherwise they may be from before charges or an exchange.
+fn adds_up(entry: &Element, amounts: &[Option<&Element>]) -> bool {
+    let Some(whole) = entry.at(&["Amt"]) else { return false };
+    let micros = |amount: &Element| booking::amount(&amount.text)?.to_units(6).ok().map(i128::from);
+    let part = |amount: &Option<&Element>| amount.filter(|amount| amount.currency == whole.currency).and_then(micros);
+    amounts.iter().map(part).sum::<Option<i128>>() == micros(whole)
 }
 
 /// A booking; what a transaction doesn't say, its entry does.
@@ -144,7 +160,7 @@ fn booking(of: &Element, amount: Option<&Element>, entry: &Element, booked_on: D
             Some("DBIT") => false,
             _ => return Err(bad("an entry is neither a credit nor a debit (CdtDbtInd)")),
         },
-        reversal: says("RvslInd") == Some("true"),
+        reversal: matches!(says("RvslInd"), Some("true" | "1")),
         text,
     })
 }

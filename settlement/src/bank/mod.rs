@@ -19,7 +19,7 @@ use crate::dues::Due;
 pub struct Matched {
     /// Payments that were made, by their references.
     pub paid: Vec<Paid>,
-    /// Bookings that are none, in the order of the file, each with why not.
+    /// Bookings that are none, each with why not.
     pub rest: Vec<(Booking, String)>,
 }
 
@@ -38,7 +38,7 @@ pub fn read(bytes: &[u8]) -> Result<Vec<Booking>, BankError> {
 
 /// Which payments the bookings make good; `due` finds a payment by its reference.
 pub fn matched<E>(bookings: Vec<Booking>, mut due: impl FnMut(&PaymentReference) -> Result<Option<Due>, E>) -> Result<Matched, E> {
-    let (mut matched, mut seen) = (Matched::default(), BTreeSet::new());
+    let (mut matched, mut seen, mut good) = (Matched::default(), BTreeSet::new(), vec![]);
     for booking in bookings {
         let found = match &PaymentReference::all_in(&booking.text)[..] {
             [] => Err("it names no payment".to_owned()),
@@ -52,10 +52,28 @@ pub fn matched<E>(bookings: Vec<Booking>, mut due: impl FnMut(&PaymentReference)
             several => Err(format!("it names {} payments: confirm each by its reference", several.len())),
         };
         match found {
-            Ok(paid) => matched.paid.push(paid),
+            Ok(paid) => {
+                good.push((booking, paid.reference.clone()));
+                matched.paid.push(paid);
+            }
             Err(why) => matched.rest.push((booking, why)),
         }
     }
+    // What another booking names too may have been taken back, or paid twice: a person looks.
+    let doubted: BTreeSet<_> = matched
+        .rest
+        .iter()
+        .flat_map(|(booking, _)| PaymentReference::all_in(&booking.text))
+        .collect();
+    for (booking, reference) in good {
+        if doubted.contains(&reference) {
+            matched.rest.push((
+                booking,
+                format!("{reference} stands on another booking here too: look at both, and confirm it by its reference"),
+            ));
+        }
+    }
+    matched.paid.retain(|paid| !doubted.contains(&paid.reference));
     matched.paid.sort_by(|one, other| one.reference.cmp(&other.reference));
     Ok(matched)
 }

@@ -446,3 +446,29 @@ fn a_line_counts_the_messages_of_all_pieces_once() {
     let lines: Vec<_> = pool.lines.iter().map(|line| (line.messages, line.points.clone())).collect();
     assert_eq!(lines, [(8, total.to_string())]);
 }
+
+/// Whoever says meanwhile that payments go elsewhere is heard: statements name the accounts that are in force when they are kept.
+#[test]
+fn an_account_that_changes_while_statements_are_made_is_the_one_they_name() {
+    let mut ledger = Ledger::standard();
+    ledger.post_each(&pooled());
+    close(&mut ledger, night());
+    let window = store::window(&mut ledger.conn, DAY).expect("reads").expect("there");
+    let before = store::read_book(&mut ledger.conn, &window, Pace::Full).expect("a book");
+    let terms = AccountTerms {
+        partner: partner("clearing"),
+        currency: hkd(),
+        holder: "Clearing".into(),
+        account: "012345678901".into(),
+        bank: "AAAAHKHH".into(),
+    };
+    store::put_account(&mut ledger.conn, &terms, "a document").expect("in force");
+    let partners = store::partners(&mut ledger.conn).expect("partners");
+    let files = keep_book(&mut ledger.conn, DAY, night(), &before, partners);
+    assert_eq!(files.expect("reads"), None, "they are made again");
+    keep(&mut ledger.conn, DAY, night(), Pace::Full).expect("kept");
+    let file = advised(&mut ledger.conn, DAY, &partner("wellcome"), Format::Json)
+        .expect("reads")
+        .expect("kept");
+    assert!(file.text.contains("012345678901"), "{}", file.text);
+}
