@@ -1,6 +1,7 @@
 //! docs/FINANCE.md, done as it says: every command, in its order, in an empty folder.
 
-use std::os::unix::fs::symlink;
+use std::fs::Permissions;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use tests::child::command;
@@ -21,8 +22,15 @@ fn what_the_page_for_finance_says_works() {
     let installed = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
         .canonicalize()
         .expect("the workspace");
-    let path = std::env::var("PATH").expect("a path");
-    let path = format!("{}:{}:{path}", bin.display(), installed.join("target/interop/venv/bin").display());
+    // What pip installs as a command names the folder that it was installed in; a workspace may have moved since.
+    let python = installed.join("target/interop/venv/bin/python");
+    let check = format!(
+        "#!/bin/sh\nexec '{}' -c 'from beancount.scripts.check import main; main()' \"$@\"\n",
+        python.display()
+    );
+    std::fs::write(bin.join("bean-check"), check).expect("written");
+    std::fs::set_permissions(bin.join("bean-check"), Permissions::from_mode(0o755)).expect("set");
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").expect("a path"));
     let mut bash = command("bash", &work, None);
     bash.args(["-euo", "pipefail", "-c", &script]).env("PATH", path).current_dir(&work);
     let output = bash.output().expect("it runs");
