@@ -120,27 +120,38 @@ pub struct NetLine {
 /// What the partner pays into the clearing account, or is paid out of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "docs/STATEMENTS.md says what each field holds")]
 pub struct PaymentLine {
+    /// By which partner, clearinghouse and banks know it.
     pub reference: PaymentReference,
+    /// Of the amount.
     pub currency: Currency,
+    /// How much, above zero, with the currency's decimals.
     pub amount: String,
+    /// Whether the partner pays or receives it.
     pub result: NetResult,
+    /// The day on which it is due.
     pub value_date: Date,
+    /// The account that it leaves; nothing where none was in force.
     pub from: Option<BankAccount>,
+    /// The account that it reaches; nothing where none was in force.
     pub to: Option<BankAccount>,
 }
 
 /// `opening + confirmed + net == closing`; `carried` is what rounding left over of all pairs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "docs/STATEMENTS.md says what each field holds")]
 pub struct RunningLine {
+    /// Of all amounts, which are positive where the partner receives.
     pub currency: Currency,
+    /// With what the window before closed, with the currency's decimals.
     pub opening: String,
+    /// What payments that were confirmed since have done to it.
     pub confirmed: String,
+    /// What the window adds.
     pub net: String,
+    /// What is open then.
     pub closing: String,
+    /// The residues of all the partner's pairs, with six decimals; no part of `closing`.
     pub carried: String,
 }
 

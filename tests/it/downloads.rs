@@ -1,5 +1,6 @@
 //! Reading costs what it returns: a download is what was advised, lists come by a fixed number of statements, and what is asked under the lock is kept.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -11,7 +12,7 @@ use migrations::{Conn, each_backend};
 use partner_sdk::Code;
 use partner_sdk::client::ClientError;
 use partner_sdk::document::{Action, Filed, MAX_LISTED};
-use settlement::Format;
+use settlement::{Format, SettlementError};
 use store::{documents, events, partners};
 use tests::market::{Market, terms};
 use tests::{Backend, World, earn, execute, on_both};
@@ -40,6 +41,12 @@ fn advised(backend: Backend) -> (World, Conn, String) {
     let date = world.close().business_date.to_string();
     let conn = world.sandbox.database().expect("a connection");
     (world, conn, date)
+}
+
+/// Writes the files of a day that is advised already.
+fn advise_again(world: &World, conn: &mut Conn, date: &str) -> Result<Vec<PathBuf>, SettlementError> {
+    let (date, pace) = (date.parse().expect("a date"), settlement::Pace::Full);
+    settlement::advise(conn, date, &world.statements(), world.now(), pace, settled::advised)
 }
 
 fn download(world: &World, partner: &str, path: &str) -> Result<String, Code> {
@@ -79,16 +86,7 @@ fn files_that_are_missing_or_changed_are_written_again_as_they_were(backend: Bac
     std::fs::remove_file(&missing).expect("removed");
     std::fs::write(&changed, "changed").expect("written");
     execute(&mut conn, "ALTER TABLE posting RENAME TO posting_away");
-    let day = date.parse().expect("a date");
-    settlement::advise(
-        &mut conn,
-        day,
-        &world.statements(),
-        world.now(),
-        settlement::Pace::Full,
-        settled::advised,
-    )
-    .expect("written again, and no posting read");
+    advise_again(&world, &mut conn, &date).expect("written again, and no posting read");
     execute(&mut conn, "ALTER TABLE posting_away RENAME TO posting");
     assert_eq!([&missing, &changed].map(|file| std::fs::read(file).expect("a file")), before);
 }
@@ -103,16 +101,7 @@ fn what_was_changed_behind_the_ledger_is_not_served(backend: Backend) {
     let path = format!("/v1/statements/{date}");
     assert_eq!(download(&world, "bank", &path), Err(Code::Internal));
     assert!(download(&world, "airline", &path).is_ok(), "the others' are as they were");
-    let day = date.parse().expect("a date");
-    let error = settlement::advise(
-        &mut conn,
-        day,
-        &world.statements(),
-        world.now(),
-        settlement::Pace::Full,
-        settled::advised,
-    )
-    .expect_err("nor written");
+    let error = advise_again(&world, &mut conn, &date).expect_err("nor written");
     assert!(error.to_string().contains("bank.json"), "{error}");
 }
 
