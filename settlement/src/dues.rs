@@ -28,6 +28,23 @@ pub struct Due {
     pub confirmed: Option<Confirmed>,
 }
 
+impl Due {
+    /// Whether the partner pays; else it receives.
+    pub fn is_paid_in(&self) -> bool {
+        self.amount.0 < 0
+    }
+
+    /// What the partner does: `pays` or `receives`.
+    pub fn does(&self) -> &'static str {
+        if self.is_paid_in() { "pays" } else { "receives" }
+    }
+
+    /// How much, above zero, with the currency's decimals.
+    pub fn how_much(&self) -> String {
+        self.amount.display(self.currency).trim_start_matches('-').to_owned()
+    }
+}
+
 /// That a payment was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Confirmed {

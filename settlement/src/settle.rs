@@ -63,7 +63,7 @@ fn may_confirm_one(conn: &mut Conn, paid: &Paid, now: Timestamp) -> Result<Due, 
     if paid.currency != due.currency || amount.map(i64::unsigned_abs) != Some(due.amount.0.unsigned_abs()) {
         return Err(SettlementError::OtherAmount {
             reference: reference(),
-            due: format!("{} {}", due.currency, due.amount.display(due.currency).trim_start_matches('-')),
+            due: format!("{} {}", due.currency, due.how_much()),
         });
     }
     // Somewhere on earth it is tomorrow already.

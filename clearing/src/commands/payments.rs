@@ -76,14 +76,6 @@ impl Payments {
     }
 }
 
-fn positive(due: &Due) -> String {
-    due.amount.display(due.currency).trim_start_matches('-').to_owned()
-}
-
-fn does(due: &Due) -> &'static str {
-    if due.amount.0 < 0 { "pays" } else { "receives" }
-}
-
 fn as_line(due: &Due) -> String {
     let state = match &due.confirmed {
         None => "open".to_owned(),
@@ -97,9 +89,9 @@ fn as_line(due: &Due) -> String {
         due.business_date,
         due.reference,
         due.partner.as_str(),
-        does(due),
+        due.does(),
         due.currency,
-        positive(due),
+        due.how_much(),
         due.value_date
     )
 }
@@ -110,9 +102,9 @@ fn as_json(due: &Due) -> serde_json::Value {
         "window": due.business_date,
         "reference": due.reference,
         "partner": due.partner,
-        "result": does(due),
+        "result": due.does(),
         "currency": due.currency,
-        "amount": positive(due),
+        "amount": due.how_much(),
         "value_date": due.value_date,
         "paid_on": confirmed.and_then(|confirmed| confirmed.paid_on),
         "confirmed_at": confirmed.map(|confirmed| confirmed.at),

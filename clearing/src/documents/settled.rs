@@ -71,13 +71,11 @@ pub fn confirm(conn: &mut Conn, payments: &[Paid], hash: &str, now: Timestamp) -
 
 /// What an event says of a payment.
 fn told(due: &Due) -> Vec<(String, String)> {
-    let amount = due.amount.display(due.currency);
-    let result = if due.amount.0 < 0 { "pays" } else { "receives" };
     vec![
         fact("window", due.business_date.to_string()),
         fact("currency", due.currency.as_str()),
-        fact("amount", amount.trim_start_matches('-')),
-        fact("result", result),
+        fact("amount", due.how_much()),
+        fact("result", due.does()),
         fact("value_date", due.value_date.to_string()),
     ]
 }

@@ -81,13 +81,9 @@ pub fn matched<E>(bookings: Vec<Booking>, mut due: impl FnMut(&PaymentReference)
 fn paid(booking: &Booking, due: &Due) -> Result<Paid, String> {
     let reference = &due.reference;
     // Whoever pays does so into the account.
-    let comes_in = due.amount.0 < 0;
-    let (amount, way) = (due.amount.display(due.currency), if comes_in { "into" } else { "out of" });
-    let expected = format!(
-        "{reference} is of {} {} {way} the account",
-        due.currency,
-        amount.trim_start_matches('-')
-    );
+    let comes_in = due.is_paid_in();
+    let way = if comes_in { "into" } else { "out of" };
+    let expected = format!("{reference} is of {} {} {way} the account", due.currency, due.how_much());
     if due.confirmed.is_some() {
         return Err(format!("{reference} is confirmed already"));
     }

@@ -40,13 +40,14 @@ pub async fn list(request: HttpRequest, state: web::Data<State>) -> Result<HttpR
 }
 
 fn payment(due: Due) -> PaymentState {
+    let (amount, is_paid_in) = (due.how_much(), due.is_paid_in());
     let confirmed = due.confirmed.as_ref();
     PaymentState {
         reference: due.reference,
         window: due.business_date,
         currency: due.currency,
-        amount: due.amount.display(due.currency).trim_start_matches('-').to_owned(),
-        result: match due.amount.0 < 0 {
+        amount,
+        result: match is_paid_in {
             true => PaymentWay::Pays,
             false => PaymentWay::Receives,
         },
