@@ -21,6 +21,7 @@ pub mod export;
 mod files;
 pub mod netting;
 pub mod payments;
+pub mod period;
 mod preflight;
 mod reached;
 pub mod render;

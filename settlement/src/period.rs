@@ -1,0 +1,475 @@
+//! A partner's statements of several windows put together: a day, a month, or any range of days. Pure; every sum is one of the statements' own figures, so what they say of a day this says of a period.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use partner_sdk::amount::format_units;
+use partner_sdk::{Currency, PartnerId, ProgrammeCode};
+use serde::{Deserialize, Serialize};
+
+use crate::netting::Reduction;
+use crate::statement::{BreakageLine, Direction, Line, NetLine, NetResult, PairLine, PaymentLine, ReductionLine, RunningLine, Statement};
+
+/// The version of [`PeriodStatement`]'s fields.
+pub const PERIOD_FORMAT: &str = "points-statement-period/1";
+/// The longest period, in days.
+pub const MOST_DAYS: i32 = 366;
+
+/// The business dates from one to another, both included; at most [`MOST_DAYS`] of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Period {
+    from: Date,
+    until: Date,
+}
+
+/// Why a text is no period.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PeriodError {
+    /// It has another form.
+    #[error("neither a date (2026-11-21), nor a month (2026-11), nor a range of dates (2026-11-01..2026-11-21)")]
+    Form,
+    /// It ends before it begins.
+    #[error("the range ends before it begins")]
+    Order,
+    /// It is too long.
+    #[error("the range is longer than {MOST_DAYS} days")]
+    Long,
+    /// A statement isn't what was written.
+    #[error("a statement has the figure {0:?}, which is none")]
+    Figure(String),
+    /// It holds no statement.
+    #[error("no window of this time is advised, or its partner was none then")]
+    Empty,
+}
+
+impl Period {
+    /// The dates from the first to the last.
+    pub fn new(from: Date, until: Date) -> Result<Self, PeriodError> {
+        if until < from {
+            return Err(PeriodError::Order);
+        }
+        // Dates are at most a few million days apart.
+        let days = from.until(until).map_or(i32::MAX, |span| span.get_days());
+        if days >= MOST_DAYS {
+            return Err(PeriodError::Long);
+        }
+        Ok(Self { from, until })
+    }
+
+    /// The first date.
+    pub fn from(&self) -> Date {
+        self.from
+    }
+
+    /// The last date.
+    pub fn until(&self) -> Date {
+        self.until
+    }
+
+    /// The date, where it is one alone.
+    pub fn day(&self) -> Option<Date> {
+        (self.from == self.until).then_some(self.from)
+    }
+}
+
+impl From<Date> for Period {
+    fn from(day: Date) -> Self {
+        Self { from: day, until: day }
+    }
+}
+
+impl FromStr for Period {
+    type Err = PeriodError;
+
+    fn from_str(text: &str) -> Result<Self, PeriodError> {
+        let date = |text: &str| match text.len() {
+            10 => text.parse::<Date>().map_err(|_| PeriodError::Form),
+            _ => Err(PeriodError::Form),
+        };
+        if let Some((from, until)) = text.split_once("..") {
+            return Self::new(date(from)?, date(until)?);
+        }
+        match text.len() {
+            7 => {
+                let first = date(&format!("{text}-01"))?;
+                Self::new(first, first.last_of_month())
+            }
+            _ => Ok(date(text)?.into()),
+        }
+    }
+}
+
+/// A date for one alone, a month for a whole one, and a range otherwise: what [`FromStr`] reads.
+impl fmt::Display for Period {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { from, until } = self;
+        match () {
+            () if from == until => write!(f, "{from}"),
+            () if from.day() == 1 && *until == from.last_of_month() => write!(f, "{}", from.strftime("%Y-%m")),
+            () => write!(f, "{from}..{until}"),
+        }
+    }
+}
+
+/// A partner's statements of a period as one. Signed amounts are positive where the partner receives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PeriodStatement {
+    /// [`PERIOD_FORMAT`].
+    pub format: String,
+    /// Whose.
+    pub partner: PartnerId,
+    /// The first date that was asked for.
+    pub from: Date,
+    /// The last one.
+    pub until: Date,
+    /// When the last of its windows ended, in UTC.
+    pub cut_off_at: Timestamp,
+    /// The statements that it puts together, by window: those of the period that were advised when it was made.
+    pub windows: Vec<WindowLine>,
+    /// What was posted, gross; a price's messages of all windows are one line.
+    pub lines: Vec<Line>,
+    /// Points that expired.
+    pub breakage: Vec<BreakageLine>,
+    /// Pair by pair: with what its first window began, and with what its last ended.
+    pub obligations: Vec<PairLine>,
+    /// What the windows' nets add up to.
+    pub net: Vec<NetLine>,
+    /// Every payment of the windows.
+    pub payments: Vec<PaymentLine>,
+    /// Where the partner stood before the first window, and after the last.
+    pub running_position: Vec<RunningLine>,
+    /// What netting did for the network on these days.
+    pub reduction: Vec<ReductionLine>,
+    /// What each window brought, by currency.
+    pub days: Vec<DayLine>,
+}
+
+/// A statement of which a period is made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WindowLine {
+    /// The window.
+    pub business_date: Date,
+    /// The statement's JSON file, as it was advised.
+    pub sha256: String,
+}
+
+/// One window in one currency: `you_are_owed - you_owe` and the residues make `net`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DayLine {
+    /// The window.
+    pub business_date: Date,
+    /// Of all amounts.
+    pub currency: Currency,
+    /// What the partner owes by it, gross, six decimals.
+    pub you_owe: String,
+    /// What it is owed by it, gross, six decimals.
+    pub you_are_owed: String,
+    /// What it pays or receives.
+    pub net: String,
+}
+
+/// A number as statements write it: whole units of its last decimal.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sum {
+    units: i128,
+    decimals: u32,
+}
+
+impl Sum {
+    /// Adds a number with as many decimals as the others that are summed here.
+    fn add(&mut self, text: &str) -> Result<(), PeriodError> {
+        let (whole, rest) = text.split_once('.').unwrap_or((text, ""));
+        let units: Option<i128> = format!("{whole}{rest}").parse().ok();
+        let sum = units.and_then(|units| self.units.checked_add(units));
+        self.units = sum.ok_or_else(|| PeriodError::Figure(text.to_owned()))?;
+        self.decimals = u32::try_from(rest.len()).unwrap_or(0);
+        Ok(())
+    }
+
+    fn text(self) -> String {
+        format_units(self.units, self.decimals)
+    }
+
+    fn result(self) -> NetResult {
+        match self.units {
+            0 => NetResult::Nothing,
+            i128::MIN..0 => NetResult::Pays,
+            _ => NetResult::Receives,
+        }
+    }
+}
+
+/// Puts statements together, one at a time and oldest first.
+pub struct Together {
+    period: Period,
+    partner: PartnerId,
+    cut_off_at: Option<Timestamp>,
+    windows: Vec<WindowLine>,
+    /// By all that a line has but its figures.
+    lines: BTreeMap<LineKey, (i64, Sum, Sum)>,
+    breakage: BTreeMap<BreakageKey, (Sum, Sum)>,
+    pairs: BTreeMap<(Currency, PartnerId), Pair>,
+    net: BTreeMap<Currency, Sum>,
+    payments: Vec<PaymentLine>,
+    running: BTreeMap<Currency, Running>,
+    reduction: BTreeMap<Currency, [Sum; 3]>,
+    days: Vec<DayLine>,
+}
+
+type LineKey = (Currency, PartnerId, String, Direction, String, ProgrammeCode, String);
+type BreakageKey = (ProgrammeCode, Option<String>, String, String, Option<PartnerId>, Option<Currency>);
+
+/// Of a pair: what was first carried in, the sums, and what was last carried out.
+struct Pair {
+    carried_in: String,
+    owe: Sum,
+    owed: Sum,
+    net: Sum,
+    carried_out: String,
+}
+
+struct Running {
+    opening: String,
+    confirmed: Sum,
+    net: Sum,
+    closing: String,
+    carried: String,
+}
+
+impl Together {
+    /// Nothing yet.
+    pub fn new(partner: PartnerId, period: Period) -> Self {
+        Self {
+            period,
+            partner,
+            cut_off_at: None,
+            windows: vec![],
+            lines: BTreeMap::new(),
+            breakage: BTreeMap::new(),
+            pairs: BTreeMap::new(),
+            net: BTreeMap::new(),
+            payments: vec![],
+            running: BTreeMap::new(),
+            reduction: BTreeMap::new(),
+            days: vec![],
+        }
+    }
+
+    /// A statement alone, as a period of one day.
+    pub fn of(statement: &Statement, sha256: &str) -> Result<PeriodStatement, PeriodError> {
+        let mut together = Self::new(statement.partner.clone(), statement.business_date.into());
+        together.add(statement, sha256)?;
+        together.done().ok_or(PeriodError::Empty)
+    }
+
+    /// The next window's statement, whose JSON file has this SHA-256.
+    pub fn add(&mut self, statement: &Statement, sha256: &str) -> Result<(), PeriodError> {
+        self.cut_off_at = Some(statement.cut_off_at);
+        self.windows.push(WindowLine {
+            business_date: statement.business_date,
+            sha256: sha256.to_owned(),
+        });
+        for line in &statement.lines {
+            let (messages, points, amount) = self.lines.entry(line_key(line)).or_default();
+            *messages = messages.saturating_add(line.messages);
+            points.add(&line.points)?;
+            amount.add(&line.amount)?;
+        }
+        for line in &statement.breakage {
+            let (points, value) = self.breakage.entry(breakage_key(line)).or_default();
+            points.add(&line.points)?;
+            value.add(&line.value)?;
+        }
+        self.add_pairs(statement)?;
+        for line in &statement.net {
+            self.net.entry(line.currency).or_default().add(&line.net)?;
+        }
+        self.payments.extend(statement.payments.iter().flatten().cloned());
+        for line in statement.running_position.iter().flatten() {
+            let running = self.running.entry(line.currency).or_insert_with(|| Running {
+                opening: line.opening.clone(),
+                confirmed: Sum::default(),
+                net: Sum::default(),
+                closing: String::new(),
+                carried: String::new(),
+            });
+            running.confirmed.add(&line.confirmed)?;
+            running.net.add(&line.net)?;
+            (running.closing, running.carried) = (line.closing.clone(), line.carried.clone());
+        }
+        for line in &statement.reduction {
+            let sums = self.reduction.entry(line.currency).or_default();
+            for (sum, text) in sums.iter_mut().zip([&line.gross, &line.bilateral, &line.multilateral]) {
+                sum.add(text)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The pairs of a statement, each added to its own and all to the day's.
+    fn add_pairs(&mut self, statement: &Statement) -> Result<(), PeriodError> {
+        let mut days: BTreeMap<Currency, [Sum; 3]> = BTreeMap::new();
+        for line in &statement.obligations {
+            let pair = self
+                .pairs
+                .entry((line.currency, line.counterparty.clone()))
+                .or_insert_with(|| Pair {
+                    carried_in: line.carried_in.clone(),
+                    owe: Sum::default(),
+                    owed: Sum::default(),
+                    net: Sum::default(),
+                    carried_out: String::new(),
+                });
+            pair.carried_out.clone_from(&line.carried_out);
+            let day = days.entry(line.currency).or_default();
+            for (sum, of_day, text) in [
+                (&mut pair.owe, 0, &line.you_owe),
+                (&mut pair.owed, 1, &line.you_are_owed),
+                (&mut pair.net, 2, &line.net),
+            ] {
+                sum.add(text)?;
+                day[of_day].add(text)?;
+            }
+        }
+        let business_date = statement.business_date;
+        self.days.extend(days.into_iter().map(|(currency, [owe, owed, net])| DayLine {
+            business_date,
+            currency,
+            you_owe: owe.text(),
+            you_are_owed: owed.text(),
+            net: net.text(),
+        }));
+        Ok(())
+    }
+
+    /// All of it; nothing where no window was added.
+    pub fn done(self) -> Option<PeriodStatement> {
+        let mut days = self.days;
+        days.sort_by_key(|day| (day.currency, day.business_date));
+        Some(PeriodStatement {
+            format: PERIOD_FORMAT.to_owned(),
+            partner: self.partner,
+            from: self.period.from,
+            until: self.period.until,
+            cut_off_at: self.cut_off_at?,
+            windows: self.windows,
+            lines: self.lines.into_iter().map(as_line).collect(),
+            breakage: self.breakage.into_iter().map(as_breakage).collect(),
+            obligations: self.pairs.into_iter().map(as_pair).collect(),
+            net: self.net.into_iter().map(as_net).collect(),
+            payments: self.payments,
+            running_position: self.running.into_iter().map(as_running).collect(),
+            reduction: self.reduction.into_iter().map(as_reduction).collect(),
+            days,
+        })
+    }
+}
+
+fn line_key(line: &Line) -> LineKey {
+    (
+        line.currency,
+        line.counterparty.clone(),
+        line.kind.clone(),
+        line.direction,
+        line.agreement.clone(),
+        line.programme.clone(),
+        line.price.clone(),
+    )
+}
+
+fn as_line((key, (messages, points, amount)): (LineKey, (i64, Sum, Sum))) -> Line {
+    let (currency, counterparty, kind, direction, agreement, programme, price) = key;
+    Line {
+        kind,
+        counterparty,
+        direction,
+        agreement,
+        programme,
+        currency,
+        messages,
+        points: points.text(),
+        price,
+        amount: amount.text(),
+    }
+}
+
+fn breakage_key(line: &BreakageLine) -> BreakageKey {
+    (
+        line.programme.clone(),
+        line.agreement.clone(),
+        line.price.clone(),
+        line.kind.clone(),
+        line.counterparty.clone(),
+        line.currency,
+    )
+}
+
+fn as_breakage(((programme, agreement, price, kind, counterparty, currency), (points, value)): (BreakageKey, (Sum, Sum))) -> BreakageLine {
+    BreakageLine {
+        kind,
+        counterparty,
+        agreement,
+        programme,
+        currency,
+        points: points.text(),
+        price,
+        value: value.text(),
+    }
+}
+
+fn as_pair(((currency, counterparty), pair): ((Currency, PartnerId), Pair)) -> PairLine {
+    PairLine {
+        counterparty,
+        currency,
+        you_owe: pair.owe.text(),
+        you_are_owed: pair.owed.text(),
+        carried_in: pair.carried_in,
+        net: pair.net.text(),
+        carried_out: pair.carried_out,
+    }
+}
+
+fn as_net((currency, net): (Currency, Sum)) -> NetLine {
+    NetLine {
+        currency,
+        net: net.text(),
+        result: net.result(),
+    }
+}
+
+fn as_running((currency, running): (Currency, Running)) -> RunningLine {
+    RunningLine {
+        currency,
+        opening: running.opening,
+        confirmed: running.confirmed.text(),
+        net: running.net.text(),
+        closing: running.closing,
+        carried: running.carried,
+    }
+}
+
+fn as_reduction((currency, [gross, bilateral, multilateral]): (Currency, [Sum; 3])) -> ReductionLine {
+    let micros = |sum: Sum| sum.units.saturating_mul(10i128.pow(6u32.saturating_sub(sum.decimals)));
+    let reduction = Reduction {
+        currency,
+        gross: micros(gross),
+        bilateral: micros(bilateral),
+        multilateral: micros(multilateral),
+    };
+    ReductionLine {
+        currency,
+        gross: gross.text(),
+        bilateral: bilateral.text(),
+        multilateral: multilateral.text(),
+        efficiency_percent: format_units(reduction.efficiency(), 2),
+    }
+}
+
+#[cfg(test)]
+mod tests;
