@@ -36,10 +36,11 @@ pub use calendar::{Calendar, CalendarError, Calendars, Weekday};
 pub use dues::{Confirmed, Due};
 pub use error::SettlementError;
 pub use netting::NettingError;
+pub use period::{Period, PeriodError, PeriodStatement};
 pub use preflight::preflight;
 pub use run::{
     Format, Payments, advise, advised, advised_dates, close_due, keep, kept, mark_advised, net, open_first, open_window, over, pending,
-    settlement, statement,
+    settlement, statement, statements,
 };
 pub use settle::{NOTHING_DUE, confirm_locked, may_confirm, may_settle, settle, settle_locked};
 pub use statement::{
@@ -47,6 +48,6 @@ pub use statement::{
     ReductionLine, RunningLine, Settlement, SettlementPair, Statement,
 };
 pub use store::{
-    Advised, EXPIRY, Listed, MEMBER, Pace, STATEMENTS, State, WINDOW, Wanted, Window, add_calendar, append, calendars, due, dues, dues_of,
-    found_calendar, founding_calendar, listed, next_window, parties, put_account, random, window,
+    Accounts, Advised, EXPIRY, Listed, MEMBER, Pace, STATEMENTS, State, WINDOW, Wanted, Window, accounts, add_calendar, append, calendars,
+    due, dues, dues_of, found_calendar, founding_calendar, listed, next_window, parties, put_account, random, window,
 };

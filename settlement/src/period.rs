@@ -172,6 +172,9 @@ pub struct DayLine {
     pub you_are_owed: String,
     /// What it pays or receives.
     pub net: String,
+    /// What payments that were confirmed since the window before did to the running position; nothing of windows without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmed: Option<String>,
 }
 
 /// A number as statements write it: whole units of its last decimal.
@@ -182,6 +185,10 @@ struct Sum {
 }
 
 impl Sum {
+    fn zero(decimals: u32) -> Self {
+        Self { units: 0, decimals }
+    }
+
     /// Adds a number with as many decimals as the others that are summed here.
     fn add(&mut self, text: &str) -> Result<(), PeriodError> {
         let (whole, rest) = text.split_once('.').unwrap_or((text, ""));
@@ -287,6 +294,7 @@ impl Together {
             value.add(&line.value)?;
         }
         self.add_pairs(statement)?;
+        self.add_day(statement)?;
         for line in &statement.net {
             self.net.entry(line.currency).or_default().add(&line.net)?;
         }
@@ -312,9 +320,8 @@ impl Together {
         Ok(())
     }
 
-    /// The pairs of a statement, each added to its own and all to the day's.
+    /// The pairs of a statement, each added to its own.
     fn add_pairs(&mut self, statement: &Statement) -> Result<(), PeriodError> {
-        let mut days: BTreeMap<Currency, [Sum; 3]> = BTreeMap::new();
         for line in &statement.obligations {
             let pair = self
                 .pairs
@@ -327,24 +334,38 @@ impl Together {
                     carried_out: String::new(),
                 });
             pair.carried_out.clone_from(&line.carried_out);
-            let day = days.entry(line.currency).or_default();
-            for (sum, of_day, text) in [
-                (&mut pair.owe, 0, &line.you_owe),
-                (&mut pair.owed, 1, &line.you_are_owed),
-                (&mut pair.net, 2, &line.net),
-            ] {
+            pair.owe.add(&line.you_owe)?;
+            pair.owed.add(&line.you_are_owed)?;
+            pair.net.add(&line.net)?;
+        }
+        Ok(())
+    }
+
+    /// What a statement says of its day: all pairs together, and what was confirmed.
+    fn add_day(&mut self, statement: &Statement) -> Result<(), PeriodError> {
+        let mut days: BTreeMap<Currency, ([Sum; 3], Option<String>)> = BTreeMap::new();
+        let nothing = |currency: Currency| {
+            let whole = Sum::zero(currency.minor_digits());
+            ([Sum::zero(6), Sum::zero(6), whole], None)
+        };
+        for line in &statement.obligations {
+            let (sums, _) = days.entry(line.currency).or_insert_with(|| nothing(line.currency));
+            for (sum, text) in sums.iter_mut().zip([&line.you_owe, &line.you_are_owed, &line.net]) {
                 sum.add(text)?;
-                day[of_day].add(text)?;
             }
         }
-        let business_date = statement.business_date;
-        self.days.extend(days.into_iter().map(|(currency, [owe, owed, net])| DayLine {
-            business_date,
-            currency,
-            you_owe: owe.text(),
-            you_are_owed: owed.text(),
-            net: net.text(),
-        }));
+        for line in statement.running_position.iter().flatten() {
+            days.entry(line.currency).or_insert_with(|| nothing(line.currency)).1 = Some(line.confirmed.clone());
+        }
+        self.days
+            .extend(days.into_iter().map(|(currency, ([owe, owed, net], confirmed))| DayLine {
+                business_date: statement.business_date,
+                currency,
+                you_owe: owe.text(),
+                you_are_owed: owed.text(),
+                net: net.text(),
+                confirmed,
+            }));
         Ok(())
     }
 

@@ -16,9 +16,9 @@ pub enum RenderError {
     /// As CSV.
     #[error("cannot write CSV")]
     Csv(#[from] csv::Error),
-    /// As text.
-    #[error("cannot write UTF-8")]
-    Text,
+    /// As a workbook.
+    #[error("cannot write a workbook")]
+    Workbook(#[from] rust_xlsxwriter::XlsxError),
 }
 
 /// The columns of a statement's CSV, in order; before format 3 those of [`SINCE_3`] aren't there. A row leaves those empty that its section doesn't have. A column with figures belongs to one section, so
@@ -79,13 +79,25 @@ type Cells<'a> = [(&'static str, &'a str)];
 
 /// A statement as one CSV table (RFC 4180, lines end in a line feed): a header, then the rows of each section. From format 3 on a byte order mark comes first.
 pub fn to_csv(statement: &Statement) -> Result<Vec<u8>, RenderError> {
-    let date = statement.business_date.to_string();
-    let (columns, before) = match statement.payments {
-        Some(_) => (&CSV_COLUMNS[..], BYTE_ORDER_MARK),
-        None => (&CSV_COLUMNS[..SINCE_3], &b""[..]),
+    to_csv_of(std::slice::from_ref(statement))
+}
+
+/// Statements as one table, one after the other below one header: that of the newest format among them.
+pub fn to_csv_of(statements: &[Statement]) -> Result<Vec<u8>, RenderError> {
+    let (columns, before) = match statements.iter().any(|statement| statement.payments.is_some()) {
+        true => (&CSV_COLUMNS[..], BYTE_ORDER_MARK),
+        false => (&CSV_COLUMNS[..SINCE_3], &b""[..]),
     };
     let mut writer = csv::Writer::from_writer(before.to_vec());
     writer.write_record(columns)?;
+    for statement in statements {
+        write_rows(&mut writer, statement, columns)?;
+    }
+    writer.into_inner().map_err(|error| RenderError::Csv(error.into_error().into()))
+}
+
+fn write_rows(writer: &mut csv::Writer<Vec<u8>>, statement: &Statement, columns: &[&str]) -> Result<(), RenderError> {
+    let date = statement.business_date.to_string();
     let mut write = |section: &str, cells: &Cells<'_>| {
         let cell = |column: &str| match column {
             "format" => statement.format.as_str(),
@@ -181,11 +193,11 @@ pub fn to_csv(statement: &Statement) -> Result<Vec<u8>, RenderError> {
     for line in &statement.reduction {
         write("reduction", &reduction(line))?;
     }
-    writer.into_inner().map_err(|error| RenderError::Csv(error.into_error().into()))
+    Ok(())
 }
 
 /// A payment's amount with a sign: below zero where the partner pays.
-fn paid(line: &PaymentLine) -> String {
+pub fn paid(line: &PaymentLine) -> String {
     let sign = if line.result == NetResult::Pays { "-" } else { "" };
     format!("{sign}{}", line.amount)
 }
@@ -206,7 +218,8 @@ pub fn signed(direction: Direction, amount: &str) -> String {
     format!("{}{amount}", if owed { "-" } else { "" })
 }
 
-fn result(result: NetResult) -> &'static str {
+/// What a net amount means, in a word.
+pub fn result(result: NetResult) -> &'static str {
     match result {
         NetResult::Pays => "pays",
         NetResult::Receives => "receives",

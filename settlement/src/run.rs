@@ -12,6 +12,7 @@ use crate::book::Book;
 use crate::calendar::Calendars;
 use crate::error::SettlementError;
 use crate::netting::NetPositions;
+use crate::period::Period;
 use crate::reached::reached;
 use crate::settle::{NOTHING_DUE, settle_locked};
 use crate::statement::{Settlement, Statement};
@@ -251,6 +252,14 @@ pub fn advised(conn: &mut Conn, date: Date, partner: &PartnerId, format: Format)
         return Ok(None);
     }
     store::kept_file(conn, date, &name)
+}
+
+/// A partner's statements of a period, as they were advised: none where it has none.
+pub fn statements(conn: &mut Conn, partner: &PartnerId, period: Period) -> Result<Vec<Advised>, SettlementError> {
+    match partner.as_str() {
+        SETTLEMENT => Ok(vec![]),
+        id => store::kept_between(conn, &format!("{id}.json"), (period.from(), period.until())),
+    }
 }
 
 /// Every file of a window by its name.

@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use anyhow::ensure;
+use partner_sdk::banking::AccountTerms;
 use partner_sdk::calendar::Calendar;
 use partner_sdk::text::folded;
 use partner_sdk::{Currency, document};
@@ -16,7 +17,7 @@ use crate::network::{Network, PartnerEntry, RESERVED};
 use partner_sdk::change::ProgrammeTerms;
 
 /// What a network file holds: each table, and the keys that it needs.
-const TABLES: [(&str, &[&str]); 6] = [
+const TABLES: [(&str, &[&str]); 7] = [
     ("calendar", &["zone"]),
     ("partner", &["id", "name"]),
     ("programme", &["code", "issuer", "currency"]),
@@ -45,6 +46,7 @@ const TABLES: [(&str, &[&str]); 6] = [
             "valid_until",
         ],
     ),
+    ("account", &["partner", "currency", "holder", "account", "bank"]),
 ];
 
 /// A network file as far as it can be read.
@@ -87,15 +89,15 @@ impl Draft {
         };
         let tables = TABLES.map(|(name, _)| file.remove(name));
         for (key, _) in &file {
-            let known = "a network file has [calendar], [[partner]], [[programme]], [[agreement]], [[rate]] and [[bonus]]";
+            let known = "a network file has [calendar], [[partner]], [[programme]], [[agreement]], [[rate]], [[bonus]] and [[account]]";
             reader.fault(key.span().start, &format!("`{}` isn't known: {known}", key.get_ref()));
         }
-        let [calendar, partners, programmes, agreements, rates, bonuses] = tables;
+        let [calendar, partners, programmes, agreements, rates, bonuses, accounts] = tables;
         let calendar = reader.calendar(calendar);
         let partners = reader.entries("partner", partners);
         let programmes = reader.entries("programme", programmes);
         let (agreements, rates) = (reader.entries("agreement", agreements), reader.entries("rate", rates));
-        let bonuses = reader.entries("bonus", bonuses);
+        let (bonuses, accounts) = (reader.entries("bonus", bonuses), reader.entries("account", accounts));
         let partners = reader.usable(partners);
         reader.calendar_is_usable(&calendar);
         let network = Network {
@@ -109,6 +111,10 @@ impl Draft {
             agreements: reader.once(agreements, same("agreement")),
             rates: reader.once(rates, same("rate")),
             bonuses: reader.once(bonuses, same("bonus")),
+            accounts: reader.once(accounts, |one: &AccountTerms| {
+                let whose = format!("{} in {}", one.partner, one.currency);
+                (whose.clone(), format!("the account of {whose}"))
+            }),
         };
         Ok(Self {
             network,

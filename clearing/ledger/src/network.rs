@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use partner_sdk::agreement::Terms;
+use partner_sdk::banking::AccountTerms;
 use partner_sdk::calendar::Calendar;
 use partner_sdk::rate::{BonusTerms, RateTerms};
 use partner_sdk::text;
@@ -48,6 +49,9 @@ pub struct Network {
     pub rates: Vec<RateTerms>,
     /// The bonuses.
     pub bonuses: Vec<BonusTerms>,
+    /// Where payments go: in a sandbox alone, for two people put them in force. Left out where there are none, so that files that never had any stand in the log as they did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accounts: Vec<AccountTerms>,
 }
 
 /// Ids that mean something else in the books.

@@ -1,28 +1,31 @@
-//! `clearing export`: a partner's statement in a form that finance programs read.
+//! `clearing export`: a partner's statements in a form that people and finance programs read.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
-use jiff::civil::Date;
 use partner_sdk::PartnerId;
-use settlement::export::{self, Form};
-use settlement::{Advised, Format, Statement};
+use settlement::Period;
+use settlement::export::{Form, Statements};
 
 use super::at::{At, open};
 use crate::commands::out;
 use crate::say;
 
-/// Print a partner's statement as a journal for hledger or beancount, or what it pays as a payment file for its bank (pain001, ISO 20022). Made of the statement that was advised.
+/// Print a partner's statements of a day, a month or a range of dates in another form: as a workbook (xlsx), as its account with the clearinghouse (camt053, ISO 20022), as a journal for hledger or beancount, what it pays by the
+/// statement of a day as a payment file for its bank (pain001, ISO 20022), or the checksums of all of these (sha256). They are made of the statements that were advised.
+///
+/// The same statements make the same bytes. Checksums are read by `sha256sum --check`, where files have the names that partners get them by.
 #[derive(Args)]
 pub struct Export {
     #[command(flatten)]
     at: At,
-    /// The window's business date, e.g. 2026-11-21.
-    date: Date,
-    /// Whose statement.
+    /// A business date (2026-11-21), a month (2026-11), or a range of dates (2026-11-01..2026-11-21).
+    period: Period,
+    /// Whose statements.
     partner: PartnerId,
-    /// hledger, beancount or pain001.
+    /// json, csv, xlsx, camt053, hledger, beancount, pain001 or sha256.
     #[arg(long = "as")]
     form: Form,
     /// Write it to this file.
@@ -33,16 +36,21 @@ pub struct Export {
 impl Export {
     pub fn run(self) -> anyhow::Result<()> {
         let (_, mut conn) = open(&self.at.config)?;
-        let (date, partner) = (self.date, &self.partner);
-        let advised = settlement::advised(&mut conn, date, partner, Format::Json)?;
-        let none = || format!("there is no statement of {date} for {partner}: its window isn't advised, or it was no partner then");
-        let Advised { text, .. } = advised.with_context(none)?;
-        let statement: Statement = serde_json::from_str(&text).context("the statement that is kept")?;
-        let text = export::export(&statement, self.form)?;
+        let (period, partner) = (self.period, self.partner);
+        let files = settlement::statements(&mut conn, &partner, period)?;
+        let none = || format!("there is nothing of {partner} for {period} in this form");
+        let bytes = Statements::new(partner.clone(), period, &files)
+            .and_then(|statements| statements.export(self.form))
+            .with_context(none)?;
         match self.out {
-            None => Ok(out::lines(text.trim_end())?),
+            None if !std::io::stdout().is_terminal() => Ok(out::bytes(&bytes)?),
+            None => {
+                let text = std::str::from_utf8(&bytes).ok();
+                let text = text.context("this form is no text: name a file by --out FILE, or send the output to one")?;
+                Ok(out::lines(text.trim_end())?)
+            }
             Some(file) => {
-                std::fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
+                std::fs::write(&file, bytes).with_context(|| format!("cannot write {}", file.display()))?;
                 Ok(say!("{} is written", file.display())?)
             }
         }

@@ -8,6 +8,7 @@ use clap::Subcommand;
 use jiff::Timestamp;
 use migrations::{Conn, Url};
 use partner_sdk::amount::format_units;
+use partner_sdk::banking::{AccountTerms, BankAccount};
 use partner_sdk::text::{counted, quoted};
 use partner_sdk::{Amount, Money};
 use serde::Serialize;
@@ -123,8 +124,8 @@ fn closed_to_files(conn: &mut Conn, network: &Network) -> anyhow::Result<Option<
     }
     let reason = if people::is_founded(conn)? {
         "the network is founded, and people answer for it: from now on partners, caps and programmes change by clearing propose and clearing approve"
-    } else if !(network.agreements.is_empty() && network.rates.is_empty() && network.bonuses.is_empty()) {
-        "agreements are proposed and signed by the partners themselves, and rates and bonuses published by two people (clearing propose, clearing approve): \
+    } else if !(network.agreements.is_empty() && network.rates.is_empty() && network.bonuses.is_empty() && network.accounts.is_empty()) {
+        "agreements are proposed and signed by the partners themselves, and rates, bonuses and accounts put in force by two people (clearing propose, clearing approve): \
          leave them out of the file; only a sandbox takes them from it"
     } else {
         return Ok(None);
@@ -135,7 +136,8 @@ fn closed_to_files(conn: &mut Conn, network: &Network) -> anyhow::Result<Option<
 fn show(at: &At) -> anyhow::Result<()> {
     let (_, mut conn) = open(&at.config)?;
     admin::has_network(&mut conn)?;
-    let (calendars, directory) = conn.snapshot(|conn| Ok::<_, anyhow::Error>((settlement::calendars(conn)?, load_directory(conn)?)))?;
+    let (calendars, directory, accounts) =
+        conn.snapshot(|conn| Ok::<_, anyhow::Error>((settlement::calendars(conn)?, load_directory(conn)?, settlement::accounts(conn)?)))?;
     let now = Timestamp::now();
     for (place, (first, calendar)) in calendars.all().iter().enumerate() {
         if place == 0 {
@@ -167,6 +169,16 @@ fn show(at: &At) -> anyhow::Result<()> {
     bonuses.sort_by_key(|one| one.no);
     for one in bonuses {
         table("bonus", &one.item.terms, Some((&one.item.hash, period(one))))?;
+    }
+    for ((partner, currency), BankAccount { holder, account, bank }) in accounts {
+        let terms = AccountTerms {
+            partner,
+            currency,
+            holder,
+            account,
+            bank,
+        };
+        table("account", &terms, None)?;
     }
     say!("")?;
     Ok(say!("# the network as it stands: {}", standing::digest(&directory))?)

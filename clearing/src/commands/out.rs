@@ -42,8 +42,13 @@ pub fn lines(text: &str) -> Result<(), OutputError> {
 
 /// Prints as it is, for what is coloured: the caller sees to it that what came from outside is shown plainly.
 pub fn raw(text: &str) -> Result<(), OutputError> {
+    bytes(text.as_bytes())
+}
+
+/// Prints bytes as they are, for what a file or a pipe takes.
+pub fn bytes(bytes: &[u8]) -> Result<(), OutputError> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
+    out.write_all(bytes)?;
     Ok(out.flush()?)
 }
 

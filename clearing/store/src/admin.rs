@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use migrations::schema::{agreement, head, holders, net_debit_cap, partner, programme, rate, settlement_window};
 use migrations::{Conn, DbError, Url, each_backend};
 use partner_sdk::agreement::{Agreement, Terms};
+use partner_sdk::banking::AccountTerms;
 use partner_sdk::rate::{Bonus, BonusTerms, Rate, RateTerms};
 use partner_sdk::{PartnerId, ProgrammeCode};
 use settlement::Calendar;
@@ -171,6 +172,13 @@ fn put_network(conn: &mut Conn, network: &Network, unread: &Unread) -> anyhow::R
             faults.unusable.published |= !faults.note(put)?;
         }
     }
+    for terms in &network.accounts {
+        let place = || format!("account of {} in {}", terms.partner, terms.currency);
+        let is_party = terms.partner == PartnerId::clearing() || faults.partner(&directory, &terms.partner, "partner", place);
+        if is_party {
+            faults.note(put_account(conn, terms).with_context(place))?;
+        }
+    }
     let together = load_directory(conn).context("with what this file adds, what is there already doesn't fit together")?;
     // Where a rate is missing, those before it would go on.
     let whole = faults.unusable.pairs.is_empty() && !faults.unusable.published;
@@ -181,6 +189,14 @@ fn put_network(conn: &mut Conn, network: &Network, unread: &Unread) -> anyhow::R
     }
     grow_version(conn, version)?;
     Ok(faults.told)
+}
+
+/// The file is what there is instead of a document.
+fn put_account(conn: &mut Conn, terms: &AccountTerms) -> anyhow::Result<()> {
+    match terms.account().fault() {
+        Some((field, why)) => bail!("`{field}`: {why}"),
+        None => Ok(settlement::put_account(conn, terms, NETWORK)?),
+    }
 }
 
 /// What is wrong with a file, a line each, and what can't be used for that.

@@ -1,5 +1,6 @@
 //! Why a statement has no such form.
 
+use crate::period::PeriodError;
 use crate::render::RenderError;
 
 /// Why there is nothing in a form.
@@ -17,4 +18,24 @@ pub enum ExportError {
     /// An account isn't known.
     #[error("{0} has no account in the currency of the payment: the operator puts it in force by a change `account`")]
     NoAccount(&'static str),
+    /// It names no running position.
+    #[error("these statements are of windows that were netted before there were running positions")]
+    NoPosition,
+    /// It holds more than a day.
+    #[error("a payment file is of one day: what is paid twice is paid twice")]
+    OneDay,
+    /// The statements can't be put together.
+    #[error("cannot put the statements together")]
+    Period(#[from] PeriodError),
+}
+
+impl ExportError {
+    /// Whether there is no such file of these statements, and nothing is wrong with them.
+    pub fn is_none(&self) -> bool {
+        match self {
+            Self::NothingToPay | Self::NoPayments | Self::NoAccount(_) | Self::NoPosition | Self::OneDay => true,
+            Self::Period(error) => *error == PeriodError::Empty,
+            Self::Render(_) => false,
+        }
+    }
 }

@@ -1,46 +1,15 @@
 //! What a partner pays by a statement, as its bank takes it: ISO 20022 pain.001.001.09, a credit transfer for each payment, on the value date. <https://www.iso20022.org/iso-20022-message-definitions>
 
 use partner_sdk::banking::BankAccount;
-use quick_xml::Writer;
-use quick_xml::events::{BytesDecl, BytesEnd, BytesStart, BytesText, Event};
 
 use super::error::ExportError;
-use crate::render::RenderError;
+use super::xml::Xml;
 use crate::statement::{NetResult, PaymentLine, Statement};
 
 const NAMESPACE: &str = "urn:iso:std:iso:20022:tech:xsd:pain.001.001.09";
 
-/// A document under way. Writing to memory doesn't fail.
-struct Xml(Writer<Vec<u8>>);
-
-impl Xml {
-    fn event(&mut self, event: Event<'_>) {
-        // A Vec takes whatever it is given.
-        let _ = self.0.write_event(event);
-    }
-
-    fn within(&mut self, name: &str, inner: impl FnOnce(&mut Self)) {
-        self.event(Event::Start(BytesStart::new(name)));
-        inner(self);
-        self.event(Event::End(BytesEnd::new(name)));
-    }
-
-    fn text(&mut self, name: &str, text: &str) {
-        self.within(name, |xml| xml.event(Event::Text(BytesText::new(text))));
-    }
-
-    /// An element in elements.
-    fn at(&mut self, path: &[&str], text: &str) {
-        match path {
-            [] => {}
-            [last] => self.text(last, text),
-            [first, rest @ ..] => self.within(first, |xml| xml.at(rest, text)),
-        }
-    }
-}
-
 /// A payment file; an error where there is nothing to pay, or an account isn't known.
-pub fn payments(statement: &Statement) -> Result<String, ExportError> {
+pub fn payments(statement: &Statement) -> Result<Vec<u8>, ExportError> {
     let all = statement.payments.as_ref().ok_or(ExportError::NoPayments)?;
     let all: Vec<&PaymentLine> = all.iter().filter(|payment| payment.result == NetResult::Pays).collect();
     let [first, ..] = &all[..] else {
@@ -53,10 +22,7 @@ pub fn payments(statement: &Statement) -> Result<String, ExportError> {
         accounts.push((from, to));
     }
     let holder = &accounts[0].0.holder;
-    let mut xml = Xml(Writer::new_with_indent(vec![], b' ', 2));
-    xml.event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)));
-    xml.event(Event::Start(BytesStart::new("Document").with_attributes([("xmlns", NAMESPACE)])));
-    xml.within("CstmrCdtTrfInitn", |xml| {
+    Ok(Xml::document(NAMESPACE, "CstmrCdtTrfInitn", |xml| {
         xml.within("GrpHdr", |xml| {
             xml.text("MsgId", first.reference.as_str());
             // The same bytes whenever it is asked for: when the window ended.
@@ -67,11 +33,7 @@ pub fn payments(statement: &Statement) -> Result<String, ExportError> {
         for (payment, (from, to)) in all.iter().zip(&accounts) {
             xml.within("PmtInf", |xml| transfer(xml, payment, from, to));
         }
-    });
-    xml.event(Event::End(BytesEnd::new("Document")));
-    let mut bytes = xml.0.into_inner();
-    bytes.push(b'\n');
-    String::from_utf8(bytes).map_err(|_| RenderError::Text.into())
+    }))
 }
 
 fn transfer(xml: &mut Xml, payment: &PaymentLine, from: &BankAccount, to: &BankAccount) {
@@ -89,13 +51,7 @@ fn transfer(xml: &mut Xml, payment: &PaymentLine, from: &BankAccount, to: &BankA
     xml.at(&["DbtrAgt", "FinInstnId", "BICFI"], &from.bank);
     xml.within("CdtTrfTxInf", |xml| {
         xml.at(&["PmtId", "EndToEndId"], reference);
-        xml.within("Amt", |xml| {
-            xml.event(Event::Start(
-                BytesStart::new("InstdAmt").with_attributes([("Ccy", payment.currency.as_str())]),
-            ));
-            xml.event(Event::Text(BytesText::new(&payment.amount)));
-            xml.event(Event::End(BytesEnd::new("InstdAmt")));
-        });
+        xml.within("Amt", |xml| xml.amount("InstdAmt", payment.currency, &payment.amount));
         xml.at(&["CdtrAgt", "FinInstnId", "BICFI"], &to.bank);
         xml.at(&["Cdtr", "Nm"], &to.holder);
         xml.within("CdtrAcct", |xml| account(xml, to));

@@ -1,6 +1,7 @@
 use partner_sdk::banking::{BankAccount, PaymentReference};
 
 use super::*;
+use crate::render::to_json;
 use crate::statement::{NetResult, PaymentLine};
 use crate::testing::{book, hkd, owes, partner};
 use crate::{book::Paying, netting};
@@ -30,6 +31,21 @@ fn statement() -> Statement {
         .into(),
     });
     book.statement(&partner("wellcome")).expect("a statement")
+}
+
+fn statements(of: &[Statement], period: &str) -> Statements {
+    let file = |statement: &Statement| {
+        let text = String::from_utf8(to_json(statement).expect("JSON")).expect("text");
+        let sha256 = sha256_hex(text.as_bytes());
+        Advised { text, sha256 }
+    };
+    let files: Vec<Advised> = of.iter().map(file).collect();
+    Statements::new(partner("wellcome"), period.parse().expect("a period"), &files).expect("statements")
+}
+
+fn export(statement: &Statement, form: Form) -> Result<String, ExportError> {
+    let bytes = statements(std::slice::from_ref(statement), "2026-11-21").export(form)?;
+    Ok(String::from_utf8(bytes).expect("text"))
 }
 
 #[test]
@@ -74,5 +90,52 @@ fn forms_are_known_by_their_names() {
     for form in Form::ALL {
         assert_eq!(form.as_str().parse::<Form>(), Ok(form));
     }
-    assert!("pdf".parse::<Form>().is_err());
+    let error = "doc".parse::<Form>().expect_err("no form");
+    assert!(error.contains("json, csv, xlsx, camt053"), "{error}");
+}
+
+#[test]
+fn a_longer_time_has_no_payment_file_and_one_table() {
+    let day = statement();
+    let next = Statement {
+        business_date: jiff::civil::date(2026, 11, 23),
+        ..day.clone()
+    };
+    let both = statements(&[day.clone(), next], "2026-11");
+    assert!(matches!(both.export(Form::Pain001), Err(ExportError::OneDay)));
+    let names: Vec<String> = both.all().expect("files").into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names[0], "wellcome-2026-11.json");
+    assert!(!names.iter().any(|name| name.contains("pain001")), "{names:?}");
+    let csv = String::from_utf8(both.export(Form::Csv).expect("a table")).expect("text");
+    let one = export(&day, Form::Csv).expect("a table");
+    assert_eq!(csv.lines().count(), 2 * one.lines().count() - 1);
+    assert_eq!(csv.matches("section,business_date").count(), 1);
+}
+
+#[test]
+fn checksums_are_those_of_the_files() {
+    let files = statements(&[statement()], "2026-11-21").all().expect("files");
+    let (sums, others) = files.split_last().expect("files");
+    assert_eq!(sums.0, "wellcome-2026-11-21.sha256");
+    let text: String = others
+        .iter()
+        .map(|(name, bytes)| format!("{}  {name}\n", sha256_hex(bytes)))
+        .collect();
+    assert_eq!(String::from_utf8(sums.1.clone()).expect("text"), text);
+    assert!(others.len() >= 6, "{text}");
+    // Whoever was given one file more is given the same bytes again.
+    assert_eq!(statements(&[statement()], "2026-11-21").all().expect("files"), files);
+}
+
+#[test]
+fn figures_that_a_double_does_not_hold_stay_text() {
+    for (figure, exact) in [
+        ("8.254500", Some(8.2545)),
+        ("-0.01", Some(-0.01)),
+        ("999999999.999999", Some(999_999_999.999_999)),
+        ("1000000000.000001", None),
+        ("9223372036854.775807", None),
+    ] {
+        assert_eq!(xlsx::exact(figure), exact, "{figure}");
+    }
 }

@@ -11,12 +11,12 @@ mod pairs;
 mod payments;
 mod windows;
 
-pub use accounts::{accounts, put_account};
+pub use accounts::{Accounts, accounts, put_account};
 pub use book::{EXPIRY, MEMBER, Pace, partners, read_book};
 pub use calendars::{add_calendar, calendars, found_calendar, founding_calendar, next_window};
 pub use entries::{append, random};
 pub use fees::{fees, post_fees};
-pub use files::{Advised, ENTRY as STATEMENTS, NamedBytes, keep_files, kept_file, kept_files};
+pub use files::{Advised, ENTRY as STATEMENTS, NamedBytes, keep_files, kept_between, kept_file, kept_files};
 pub use listed::{Listed, listed};
 #[cfg(test)]
 pub use pairs::{add_exposure, add_position};

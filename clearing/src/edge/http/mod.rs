@@ -14,7 +14,7 @@
 //! | `GET /v1/rates` and `/v1/rates/{from}/{to}` | any partner | rates and bonuses in force, and their history |
 //! | `GET /v1/events` | the partner of the certificate | what concerns it, in order |
 //! | `GET /v1/exchanges` and `/v1/exchanges/{sender}/{id}` | the two parties of the exchange | those that wait for an issuer's answer |
-//! | `GET /v1/statements`, `/v1/statements/{date}` and `/csv`, `/hledger`, `/beancount`, `/pain001` | the partner of the certificate | its own statements |
+//! | `GET /v1/statements`, `/v1/statements/{period}` and `/v1/statements/{period}/{form}` | the partner of the certificate | its own statements |
 //! | `GET /v1/payments` | the partner of the certificate | its own payments, open and confirmed |
 //! | `GET /v1/keys` | the partner of the certificate | its own keys |
 //! | `POST /v1/keys`, `/v1/certificates`, `/v1/revocations` | the same, with a signature | its keys as they are then, or a certificate |
@@ -74,9 +74,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(only("/v1/exchanges", web::get().to(exchanges::open)))
         .service(only("/v1/exchanges/{sender}/{id}", web::get().to(exchanges::fetch)))
         .service(only("/v1/statements", web::get().to(statements::list)))
-        .service(only("/v1/statements/{date}", web::get().to(statements::json)))
-        .service(only("/v1/statements/{date}/csv", web::get().to(statements::csv)))
-        .service(only("/v1/statements/{date}/{form}", web::get().to(statements::export)))
+        .service(only("/v1/statements/{period}", web::get().to(statements::json)))
+        .service(only("/v1/statements/{period}/{form}", web::get().to(statements::export)))
         .service(only("/v1/payments", web::get().to(payments::list)))
         .service(only("/v1/keys", web::post().to(keys::add)).route(web::get().to(keys::list)))
         .service(only("/v1/certificates", web::post().to(keys::certificate)))

@@ -1,13 +1,16 @@
 //! Statements, for the partner whose they are.
 
-use actix_web::http::header::{ETAG, IF_NONE_MATCH};
+use actix_web::http::header::{CONTENT_DISPOSITION, ETAG, IF_NONE_MATCH};
 use actix_web::{HttpRequest, HttpResponse, web};
 use jiff::Timestamp;
 use jiff::civil::Date;
-use partner_sdk::{Code, Problem};
+use migrations::Conn;
+use partner_sdk::jws::sha256_hex;
+use partner_sdk::{Code, PartnerId, Problem};
 use serde::Serialize;
-use settlement::export::{self, ExportError, Form};
-use settlement::{Advised, Format, Listed, NetLine, SettlementError, Statement};
+use settlement::export::{ExportError, Form, Statements};
+use settlement::{Advised, Format, Listed, NetLine, Period, PeriodError, SettlementError};
+use tokio::sync::Semaphore;
 
 use super::failure::Failure;
 use super::params::Params;
@@ -68,13 +71,37 @@ impl From<SettlementError> for Failure {
     }
 }
 
-/// The bytes that were advised, named by their digest: who has them already gets no others.
-async fn statement(request: &HttpRequest, date: String, state: &State, format: Format) -> Result<HttpResponse, Failure> {
+/// How many files are made at a time: making one takes a processor, and messages come first.
+static MAKING: Semaphore = Semaphore::const_new(1);
+
+/// `GET /v1/statements/{period}/{form}`: the caller's own, of a day, a month or a range of dates. Of a day the JSON and the CSV are the bytes that were advised; every other form is made of
+/// statements that were advised.
+async fn file(request: &HttpRequest, period: &str, form: Form, state: &State) -> Result<HttpResponse, Failure> {
     let (partner, _) = caller(request, state)?;
     Params::none(request)?;
-    let date = business_date(&date)?;
-    let advised = on_database(state, move |conn| Ok(settlement::advised(conn, date, &partner, format)?)).await?;
-    let Advised { sha256, text } = advised.ok_or_else(none_there)?;
+    let period: Period = period.parse().map_err(|error: PeriodError| not_a_period(&error))?;
+    let read = move |conn: &mut Conn| {
+        if let (Some(date), Some(format)) = (period.day(), as_advised(form)) {
+            let advised = settlement::advised(conn, date, &partner, format)?.ok_or_else(none_there)?;
+            return Ok(Found::File(advised, format!("{partner}-{date}.{}", form.extension())));
+        }
+        let files = settlement::statements(conn, &partner, period)?;
+        Ok(Found::Statements(partner, files))
+    };
+    let (name, sha256, bytes) = match on_database(state, read).await? {
+        Found::File(Advised { sha256, text }, name) => (name, sha256, text.into_bytes()),
+        Found::Statements(partner, files) => {
+            let turn = MAKING.acquire().await.map_err(|_| Failure::new(Code::Internal))?;
+            let make = move || {
+                let statements = Statements::new(partner, period, &files)?;
+                let bytes = statements.export(form)?;
+                Ok::<_, ExportError>((statements.file_name(form), sha256_hex(&bytes), bytes))
+            };
+            let made = web::block(make).await.map_err(|_| Failure::new(Code::Internal))?;
+            drop(turn);
+            made.map_err(not_made)?
+        }
+    };
     let tag = format!("\"{sha256}\"");
     let known = request
         .headers()
@@ -83,35 +110,44 @@ async fn statement(request: &HttpRequest, date: String, state: &State, format: F
     if known {
         return Ok(HttpResponse::NotModified().insert_header((ETAG, tag)).finish());
     }
-    let media = match format {
-        Format::Json => "application/json",
-        Format::Csv => "text/csv; charset=utf-8",
-    };
-    Ok(HttpResponse::Ok().content_type(media).insert_header((ETAG, tag)).body(text))
+    Ok(HttpResponse::Ok()
+        .content_type(form.media())
+        .insert_header((ETAG, tag))
+        .insert_header((CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\"")))
+        .body(bytes))
 }
 
-/// `GET /v1/statements/{date}/{form}`: the caller's own as finance programs read it, made of the statement that was advised.
-pub async fn export(request: HttpRequest, path: web::Path<(String, String)>, state: web::Data<State>) -> Result<HttpResponse, Failure> {
-    let (partner, _) = caller(&request, &state)?;
-    Params::none(&request)?;
-    let (date, form) = path.into_inner();
-    let (date, form) = (
-        business_date(&date)?,
-        form.parse::<Form>().map_err(|_| Failure::new(Code::NotFound))?,
-    );
-    let advised = on_database(&state, move |conn| Ok(settlement::advised(conn, date, &partner, Format::Json)?)).await?;
-    let Advised { text, .. } = advised.ok_or_else(none_there)?;
-    let statement: Statement = serde_json::from_str(&text).map_err(|_| Failure::new(Code::Internal))?;
-    match export::export(&statement, form) {
-        Ok(text) => Ok(HttpResponse::Ok().content_type(form.media()).body(text)),
-        Err(ExportError::Render(_)) => Err(Failure::new(Code::Internal)),
-        Err(nothing) => Err(Problem::new(Code::NotFound, nothing.to_string()).into()),
+/// What the database has of a file.
+enum Found {
+    /// Itself, and its name.
+    File(Advised, String),
+    /// What it is made of.
+    Statements(PartnerId, Vec<Advised>),
+}
+
+/// The form in which a day's statement is kept, if this is one.
+fn as_advised(form: Form) -> Option<Format> {
+    match form {
+        Form::Json => Some(Format::Json),
+        Form::Csv => Some(Format::Csv),
+        _ => None,
     }
 }
 
-fn business_date(text: &str) -> Result<Date, Failure> {
-    let why = "the date in the path isn't of the form 2017-01-31";
-    text.parse().map_err(|_| Problem::new(Code::BadValue, why).at(Some("date")).into())
+fn not_a_period(error: &PeriodError) -> Problem {
+    Problem::new(Code::BadValue, format!("the period in the path: {error}")).at(Some("period"))
+}
+
+fn not_made(error: ExportError) -> Failure {
+    match error.is_none() {
+        // The words for no statement at all are those of a single one.
+        true if matches!(error, ExportError::Period(_)) => none_there().into(),
+        true => Problem::new(Code::NotFound, error.to_string()).into(),
+        false => {
+            tracing::error!(error = crate::telemetry::chain(&error), "making a file of statements failed");
+            Failure::new(Code::Internal)
+        }
+    }
 }
 
 fn none_there() -> Problem {
@@ -119,12 +155,14 @@ fn none_there() -> Problem {
     Problem::new(Code::NotFound, none)
 }
 
-/// `GET /v1/statements/{date}`: the caller's own, the same bytes as the file.
-pub async fn json(request: HttpRequest, date: web::Path<String>, state: web::Data<State>) -> Result<HttpResponse, Failure> {
-    statement(&request, date.into_inner(), &state, Format::Json).await
+/// `GET /v1/statements/{period}`: the caller's own; of a day the same bytes as the file.
+pub async fn json(request: HttpRequest, period: web::Path<String>, state: web::Data<State>) -> Result<HttpResponse, Failure> {
+    file(&request, &period, Form::Json, &state).await
 }
 
-/// `GET /v1/statements/{date}/csv`: the caller's own, the same bytes as the file.
-pub async fn csv(request: HttpRequest, date: web::Path<String>, state: web::Data<State>) -> Result<HttpResponse, Failure> {
-    statement(&request, date.into_inner(), &state, Format::Csv).await
+/// `GET /v1/statements/{period}/{form}`: the same in another form.
+pub async fn export(request: HttpRequest, path: web::Path<(String, String)>, state: web::Data<State>) -> Result<HttpResponse, Failure> {
+    let (period, form) = path.into_inner();
+    let form = form.parse::<Form>().map_err(|_| Failure::new(Code::NotFound))?;
+    file(&request, &period, form, &state).await
 }
