@@ -16,13 +16,13 @@ use tests::{Backend, World, burn, earn, id, on_both, reverse, with_bonus};
 
 use super::ROOT;
 
-const POOL: &str = include_str!("../networks/pool.toml");
+pub(super) const POOL: &str = include_str!("../networks/pool.toml");
 const MILES: &str = include_str!("../networks/miles.toml");
 
 on_both!(journals_come_to_the_statements_sums, a_payment_file_is_what_the_schema_asks_for);
 
 /// What Python makes of each case.
-fn asked(cases: &[Value]) -> Vec<Value> {
+pub(super) fn asked(cases: &[Value]) -> Vec<Value> {
     let root = Path::new(ROOT).canonicalize().expect("the workspace");
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("cases.json");
@@ -193,7 +193,7 @@ fn a_payment_file_is_what_the_schema_asks_for(backend: Backend) {
         file.replace(">11.00<", "><"),
         file.replace("<BICFI>AAAAHKHH", "<BICFI>AAAA"),
     ];
-    let cases: Vec<Value> = [file.clone()].iter().chain(&broken).map(|text| json!({"payments": text})).collect();
+    let cases: Vec<Value> = [file.clone()].iter().chain(&broken).map(|text| json!({"pain001": text})).collect();
     let answers = asked(&cases);
     assert_eq!(answers[0]["errors"], json!([]), "{file}");
     assert!(answers[1..].iter().all(|answer| answer["errors"] != json!([])), "{answers:?}");
@@ -204,10 +204,12 @@ fn a_payment_file_is_what_the_schema_asks_for(backend: Backend) {
         "{file}"
     );
     // Nobody gets a file that isn't one: who is paid, who has no account, and another form or day.
+    let both = format!("{bare}..{date}");
     for (partner, date, form) in [
         ("pool", &*date, "pain001"),
         ("wellcome", &*bare, "pain001"),
-        ("wellcome", &*date, "pdf"),
+        ("wellcome", &*both, "pain001"),
+        ("wellcome", &*date, "doc"),
         ("wellcome", "2026-11-30", "hledger"),
     ] {
         match text(&world, partner, date, form) {

@@ -1,6 +1,7 @@
 //! Documents of this house in the hands of others, and theirs in ours: JWS with `jose` and `joserfc`, canonical JSON with `canonicalize` and `rfc8785`, statements with hledger, beancount and the schemas of ISO 20022.
 
 mod documents;
+mod files;
 mod finance;
 mod json;
 mod log;
