@@ -386,7 +386,7 @@ fn result(net: i128) -> NetResult {
 }
 
 /// Micros that are a whole number of minor units, as pair nets and net positions are, with the currency's decimals.
-fn whole(micros: i128, currency: Currency) -> String {
+pub fn whole(micros: i128, currency: Currency) -> String {
     format_units(micros / 10i128.pow(6 - currency.minor_digits()), currency.minor_digits())
 }
 

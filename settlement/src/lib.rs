@@ -9,7 +9,7 @@
 //!
 //! Each phase is safe to start twice and to resume after a kill: close, net and settle are one transaction each, and advise writes the same
 //! bytes every time. [`pending`] tells what is left to do, and [`preflight`] what the open window would come to. The core is pure: [`calendar`] says when windows end, [`netting`] makes
-//! obligations of positions, `dues` makes payments of net positions, [`payments`] finds who pays whom where partners pay each other, [`book`] makes statements of rows, [`render`] makes bytes of statements, [`export`] what finance programs read, [`bank`] reads what banks say. Only `store` speaks SQL, only `files`
+//! obligations of positions, `dues` makes payments of net positions, [`payments`] finds who pays whom where partners pay each other, [`gridlock`] in which order with what they have ([`queue`] asks it about a window), [`book`] makes statements of rows, [`render`] makes bytes of statements, [`export`] what finance programs read, [`bank`] reads what banks say. Only `store` speaks SQL, only `files`
 //! writes, and no function reads a clock: the time comes from the caller.
 
 pub mod bank;
@@ -19,10 +19,12 @@ mod dues;
 mod error;
 pub mod export;
 mod files;
+pub mod gridlock;
 pub mod netting;
 pub mod payments;
 pub mod period;
 mod preflight;
+mod queue;
 mod reached;
 pub mod render;
 mod run;
@@ -38,6 +40,7 @@ pub use error::SettlementError;
 pub use netting::NettingError;
 pub use period::{Period, PeriodError, PeriodStatement};
 pub use preflight::preflight;
+pub use queue::{Balances, BalancesError, MAX_BALANCES, balances, queue};
 pub use run::{
     Format, Payments, advise, advised, advised_dates, close_due, keep, kept, mark_advised, net, open_first, open_window, over, pending,
     settlement, statement, statements,
@@ -45,7 +48,7 @@ pub use run::{
 pub use settle::{NOTHING_DUE, confirm_locked, may_confirm, may_settle, settle, settle_locked};
 pub use statement::{
     BreakageLine, DirectPayments, Direction, FeeLine, Line, NetLine, NetPosition, NetResult, PairLine, Payment, PaymentLine, Preflight,
-    ReductionLine, RunningLine, Settlement, SettlementPair, Statement,
+    Queue, QueueBalance, QueueLine, ReductionLine, RunningLine, Settlement, SettlementPair, Statement,
 };
 pub use store::{
     Accounts, Advised, EXPIRY, Listed, MEMBER, Pace, STATEMENTS, State, WINDOW, Wanted, Window, accounts, add_calendar, append, calendars,

@@ -14,6 +14,8 @@ pub const STATEMENT_FORMAT: &str = "points-statement/3";
 pub const STATEMENT_FORMAT_2: &str = "points-statement/2";
 /// The version of [`Preflight`]'s fields.
 pub const PREFLIGHT_FORMAT: &str = "points-preflight/1";
+/// The version of [`Queue`]'s fields.
+pub const QUEUE_FORMAT: &str = "points-queue/1";
 /// The version of [`Settlement`]'s fields.
 pub const SETTLEMENT_FORMAT: &str = "points-settlement/2";
 /// The version before, whose payments have no reference.
@@ -276,4 +278,50 @@ pub struct DirectPayments {
     pub payments: Vec<Payment>,
     /// With fewer payments it can't be done.
     pub at_least: usize,
+}
+
+/// In which order the pairs of a netted window can pay each other with what they have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Queue {
+    /// [`QUEUE_FORMAT`].
+    pub format: String,
+    /// The window.
+    pub business_date: Date,
+    /// When it ended, in UTC.
+    pub cut_off_at: Timestamp,
+    /// One entry for each currency in which a pair pays, sorted.
+    pub currencies: Vec<QueueLine>,
+}
+
+/// The queued payments of one currency: each pair's net.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QueueLine {
+    /// Of all amounts, which have its decimals.
+    pub currency: Currency,
+    /// The sum of all pairs' nets: `cleared` and what is left.
+    pub queued: String,
+    /// The sum of what is paid.
+    pub cleared: String,
+    /// Whether no choice of payments clears more.
+    pub exact: bool,
+    /// What is paid, one step after the other: the payments of one step are netted and made at once. After each nobody has less than nothing.
+    pub steps: Vec<Vec<Payment>>,
+    /// What has to wait for more money.
+    pub left: Vec<Payment>,
+    /// What everybody has that had something, pays or is paid, sorted by partner.
+    pub balances: Vec<QueueBalance>,
+}
+
+/// What a partner has to pay with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QueueBalance {
+    /// Who has it.
+    pub partner: PartnerId,
+    /// How much before the first step.
+    pub before: String,
+    /// How much after the last.
+    pub after: String,
 }

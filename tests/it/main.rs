@@ -48,6 +48,7 @@ mod preflight;
 mod prepaid;
 mod prepaid_oracle;
 mod privacy;
+mod queue;
 mod quote_race;
 mod quotes;
 mod rates;

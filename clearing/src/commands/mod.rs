@@ -16,6 +16,7 @@ pub mod out;
 mod payments;
 mod preflight;
 mod progress;
+mod queue;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -204,6 +205,7 @@ enum Command {
     },
     Export(export::Export),
     Payments(payments::Payments),
+    Queue(queue::Queue),
     Confirm(payments::Confirm),
     Settle(payments::Settle),
     /// Move what partners signed in old windows out of the database: into a file for each business date, whose SHA-256 the log has. The service may run meanwhile, and whoever stops this
@@ -366,6 +368,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Export(export) => export.run(),
         Command::Payments(payments) => payments.run(),
+        Command::Queue(queue) => queue.run(),
         Command::Confirm(confirm) => confirm.run(),
         Command::Settle(settle) => settle.run(),
         Command::Archive(options) => archive::run(&options),
