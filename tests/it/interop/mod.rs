@@ -1,4 +1,4 @@
-//! Documents of this house in the hands of others, and theirs in ours: JWS with `jose` and `joserfc`, canonical JSON with `canonicalize` and `rfc8785`, statements with hledger, beancount and the schemas of ISO 20022.
+//! Documents of this house in the hands of others, and theirs in ours: JWS with `jose` and `joserfc`, canonical JSON with `canonicalize` and `rfc8785`, statements with hledger, beancount and the schemas of ISO 20022, netting with exact fractions.
 
 mod documents;
 mod files;
@@ -6,6 +6,7 @@ mod finance;
 mod json;
 mod log;
 mod messages;
+mod netting;
 
 use std::fs::File;
 use std::path::Path;
