@@ -9,6 +9,9 @@ pub enum ExportError {
     /// It can't be written.
     #[error("cannot write it down")]
     Render(#[from] RenderError),
+    /// It can't be set as PDF.
+    #[error("cannot set it as PDF: {0}")]
+    Pdf(String),
     /// The partner pays nothing.
     #[error("there is nothing to pay by this statement, so there is no payment file")]
     NothingToPay,

@@ -4,6 +4,7 @@ mod camt;
 mod error;
 mod journal;
 mod pain;
+pub mod pdf;
 mod xlsx;
 mod xml;
 
