@@ -150,7 +150,7 @@ pub fn days(sheet: &mut Sheet, words: &Words, dates: &[Date], lines: &[&DayLine]
     let Some(currency) = lines.first().map(|line| line.currency) else {
         return;
     };
-    let (drawn, height) = (96.0, 96.0 + 16.0 + 22.0);
+    let (drawn, height) = (96.0, 96.0 + 18.0 + 26.0);
     sheet.need(height);
     let (top, place) = (sheet.y, sheet.place());
     let largest = |figure: fn(&DayLine) -> &str| {

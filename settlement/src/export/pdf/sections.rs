@@ -137,7 +137,7 @@ fn days(sheet: &mut Sheet, words: &Words, statement: &PeriodStatement) {
     if statement.days.is_empty() {
         return;
     }
-    sheet.heading(2, words.daily, 156.0);
+    sheet.heading(2, words.daily, 162.0);
     let dates: Vec<Date> = statement.windows.iter().map(|window| window.business_date).collect();
     if dates.len() == 1 {
         statement.days.iter().for_each(|line| chart::day(sheet, words, line));

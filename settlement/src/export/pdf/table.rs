@@ -11,6 +11,8 @@ const LEADING: f32 = 1.4;
 const GAP: f32 = 9.0;
 /// The least that a column of text is left with.
 const LEAST: f32 = 84.0;
+/// What a column of text doesn't fall below beside a longer one, even where it could break after each character.
+const FLOOR: f32 = 60.0;
 /// Of headers, where their table isn't smaller.
 const HEAD: f32 = 7.5;
 /// Below this nothing is set.
@@ -246,8 +248,9 @@ fn measure(face: &Face, table: &Table, column: usize) -> (f32, f32) {
             }
             Cell::Text(paragraphs) => {
                 for text in paragraphs {
-                    least = least.max(face.longest_piece(text, table.size).min(LEAST));
-                    whole = whole.max(face.width(text, table.size));
+                    let width = face.width(text, table.size);
+                    least = least.max(face.longest_piece(text, table.size).min(LEAST)).max(width.min(FLOOR));
+                    whole = whole.max(width);
                 }
             }
         }
