@@ -1,26 +1,7 @@
 //! The edge: who calls, what with, and how errors look. Domain errors know no HTTP; they are mapped in `failure`.
 //!
-//! | address | who may call | answers |
-//! |---|---|---|
-//! | `POST /v1/messages` | the partner of the certificate | one receipt, or a problem |
-//! | `POST /v1/batches` | the same | a line for each message |
-//! | `POST /v1/signed-batches` | the same | a line for each message |
-//! | `GET /v1/messages` and `/csv` | the parties of each message | messages, with what they put on the caller's statement |
-//! | `GET /v1/accounts/{programme}/{member}` | issuer, a partner with an agreement in force, or one that has dealings with the member | the balance |
-//! | `GET /v1/positions` | the partner of the certificate | what it owes and is owed now |
-//! | `GET` and `POST /v1/agreements` | parties of the agreement | lists one's own, proposes one |
-//! | `GET /v1/agreements/{hash}` | its parties | the document, with where it stands |
-//! | `POST /v1/agreements/{hash}/signatures`, `.../acts` | its parties | signs; withdraws, declines, terminates |
-//! | `GET /v1/rates` and `/v1/rates/{from}/{to}` | any partner | rates and bonuses in force, and their history |
-//! | `GET /v1/events` | the partner of the certificate | what concerns it, in order |
-//! | `GET /v1/exchanges` and `/v1/exchanges/{sender}/{id}` | the two parties of the exchange | those that wait for an issuer's answer |
-//! | `GET /v1/statements`, `/v1/statements/{period}` and `/v1/statements/{period}/{form}` | the partner of the certificate | its own statements |
-//! | `GET /v1/payments` | the partner of the certificate | its own payments, open and confirmed |
-//! | `GET /v1/keys` | the partner of the certificate | its own keys |
-//! | `POST /v1/keys`, `/v1/certificates`, `/v1/revocations` | the same, with a signature | its keys as they are then, or a certificate |
-//! | `POST /v1/enrolments` on a listener of its own | whoever has an invitation | a certificate |
-//! | `GET /v1/health` | any admitted partner | that the service lives |
-//! | `GET /health` on the plain listener | anybody who reaches it | the same |
+//! [`ROUTES`] lists every address of the partners' listener with who may call it, [`ENROLMENT_ROUTES`] and [`HEALTH_ROUTES`] those of the two others. The listeners
+//! serve these lists and nothing else, and a test asks as a stranger at each of them. What an address takes and answers stands at its handler, and in PROTOCOL.md.
 
 pub mod documents;
 mod exchanges;
@@ -39,6 +20,7 @@ mod request;
 mod statements;
 mod tlog;
 
+use actix_web::http::Method;
 use actix_web::{HttpResponse, web};
 use partner_sdk::Code;
 
@@ -46,61 +28,101 @@ use failure::Failure;
 pub use failure::problem_text;
 pub use request::State;
 
-/// All addresses of the service.
-pub fn routes(config: &mut web::ServiceConfig) {
-    config
-        .service(only("/v1/messages", web::post().to(messages::single)).route(web::get().to(posted::lines)))
-        .service(only("/v1/messages/csv", web::get().to(posted::csv)))
-        .service(only("/v1/batches", web::post().to(messages::batch)))
-        .service(only("/v1/signed-batches", web::post().to(messages::signed_batch)))
-        .service(only("/v1/accounts/{programme}/{member}", web::get().to(queries::account)))
-        .service(only("/v1/positions", web::get().to(queries::positions)))
-        .service(only("/v1/prepaid", web::get().to(prepaid::blocks)))
-        .service(
-            web::resource("/v1/agreements")
-                .route(web::get().to(documents::list))
-                .route(web::post().to(documents::propose))
-                .default_service(web::to(method_not_allowed)),
-        )
-        .service(only("/v1/agreements/{hash}", web::get().to(documents::fetch)))
-        .service(only("/v1/agreements/{hash}/signatures", web::post().to(documents::sign)))
-        .service(only("/v1/agreements/{hash}/acts", web::post().to(documents::act)))
-        .service(only("/v1/rates", web::get().to(rates::in_force)))
-        .service(only("/v1/rates/{from}/{to}", web::get().to(rates::history)))
-        .service(only("/v1/events", web::get().to(documents::events)))
-        .service(only("/v1/log/checkpoint", web::get().to(tlog::checkpoint)))
-        .service(only("/v1/log/tile/{tile:.*}", web::get().to(tlog::tile)))
-        .service(only("/v1/log/entries", web::get().to(tlog::entries)))
-        .service(only("/v1/exchanges", web::get().to(exchanges::open)))
-        .service(only("/v1/exchanges/{sender}/{id}", web::get().to(exchanges::fetch)))
-        .service(only("/v1/statements", web::get().to(statements::list)))
-        .service(only("/v1/statements/{period}", web::get().to(statements::json)))
-        .service(only("/v1/statements/{period}/{form}", web::get().to(statements::export)))
-        .service(only("/v1/payments", web::get().to(payments::list)))
-        .service(only("/v1/keys", web::post().to(keys::add)).route(web::get().to(keys::list)))
-        .service(only("/v1/certificates", web::post().to(keys::certificate)))
-        .service(only("/v1/revocations", web::post().to(keys::revoke)))
-        .service(only("/v1/health", web::get().to(queries::partner_health)))
-        .default_service(web::to(not_found));
+/// Who may call an address, and about what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Any partner, about itself alone: nothing in the request names what others have.
+    Own,
+    /// Any partner, about what the request names in its path, query or body. Of what the partner is no party, the answer is as if it weren't there.
+    Party,
+    /// Any partner; all get the same answer.
+    AnyPartner,
+    /// Whoever reaches the listener, without a certificate.
+    Public,
 }
 
-/// The enrolment listener's only address.
-pub fn enrolment_routes(config: &mut web::ServiceConfig) {
-    config
-        .service(only("/v1/enrolments", web::post().to(keys::enrol)))
-        .default_service(web::to(not_found));
+/// One method at one address.
+pub struct Route {
+    /// The method.
+    pub method: Method,
+    /// The address, with names for what varies in it.
+    pub path: &'static str,
+    /// Who may call it.
+    pub access: Access,
+    /// What answers.
+    handler: fn() -> actix_web::Route,
 }
 
-/// The plain listener's only address.
-pub fn health_routes(config: &mut web::ServiceConfig) {
-    config
-        .service(only("/health", web::get().to(queries::health)))
-        .default_service(web::to(not_found));
+const fn get(path: &'static str, access: Access, handler: fn() -> actix_web::Route) -> Route {
+    Route {
+        method: Method::GET,
+        path,
+        access,
+        handler,
+    }
 }
 
-/// One address with one method; any other method is answered as such.
-fn only(path: &str, route: actix_web::Route) -> actix_web::Resource {
-    web::resource(path).route(route).default_service(web::to(method_not_allowed))
+const fn post(path: &'static str, access: Access, handler: fn() -> actix_web::Route) -> Route {
+    Route {
+        method: Method::POST,
+        path,
+        access,
+        handler,
+    }
+}
+
+/// The partners' listener. The routes of one address stand together, and the first address that fits is taken.
+pub static ROUTES: &[Route] = &[
+    get("/v1/messages", Access::Party, || web::to(posted::lines)),
+    post("/v1/messages", Access::Party, || web::to(messages::single)),
+    get("/v1/messages/csv", Access::Party, || web::to(posted::csv)),
+    post("/v1/batches", Access::Party, || web::to(messages::batch)),
+    post("/v1/signed-batches", Access::Party, || web::to(messages::signed_batch)),
+    get("/v1/accounts/{programme}/{member}", Access::Party, || web::to(queries::account)),
+    get("/v1/positions", Access::Own, || web::to(queries::positions)),
+    get("/v1/prepaid", Access::Own, || web::to(prepaid::blocks)),
+    get("/v1/agreements", Access::Party, || web::to(documents::list)),
+    post("/v1/agreements", Access::Party, || web::to(documents::propose)),
+    get("/v1/agreements/{hash}", Access::Party, || web::to(documents::fetch)),
+    post("/v1/agreements/{hash}/signatures", Access::Party, || web::to(documents::sign)),
+    post("/v1/agreements/{hash}/acts", Access::Party, || web::to(documents::act)),
+    get("/v1/rates", Access::AnyPartner, || web::to(rates::in_force)),
+    get("/v1/rates/{from}/{to}", Access::AnyPartner, || web::to(rates::history)),
+    get("/v1/events", Access::Own, || web::to(documents::events)),
+    get("/v1/log/checkpoint", Access::AnyPartner, || web::to(tlog::checkpoint)),
+    get("/v1/log/tile/{tile:.*}", Access::AnyPartner, || web::to(tlog::tile)),
+    get("/v1/log/entries", Access::Own, || web::to(tlog::entries)),
+    get("/v1/exchanges", Access::Own, || web::to(exchanges::open)),
+    get("/v1/exchanges/{sender}/{id}", Access::Party, || web::to(exchanges::fetch)),
+    get("/v1/statements", Access::Own, || web::to(statements::list)),
+    get("/v1/statements/{period}", Access::Party, || web::to(statements::json)),
+    get("/v1/statements/{period}/{form}", Access::Party, || web::to(statements::export)),
+    get("/v1/payments", Access::Own, || web::to(payments::list)),
+    get("/v1/keys", Access::Own, || web::to(keys::list)),
+    post("/v1/keys", Access::Party, || web::to(keys::add)),
+    post("/v1/certificates", Access::Party, || web::to(keys::certificate)),
+    post("/v1/revocations", Access::Party, || web::to(keys::revoke)),
+    get("/v1/health", Access::AnyPartner, || web::to(queries::partner_health)),
+];
+
+/// The enrolment listener: whoever has an invitation.
+pub static ENROLMENT_ROUTES: &[Route] = &[post("/v1/enrolments", Access::Public, || web::to(keys::enrol))];
+
+/// The plain listener.
+pub static HEALTH_ROUTES: &[Route] = &[get("/health", Access::Public, || web::to(queries::health))];
+
+/// Serves a list: another method of an address in it is answered as such, and any other address as not there.
+pub fn serve(routes: &'static [Route]) -> impl FnOnce(&mut web::ServiceConfig) {
+    move |config| {
+        for of_one_address in routes.chunk_by(|a, b| a.path == b.path) {
+            let mut resource = web::resource(of_one_address[0].path).default_service(web::to(method_not_allowed));
+            for route in of_one_address {
+                resource = resource.route((route.handler)().method(route.method.clone()));
+            }
+            config.service(resource);
+        }
+        config.default_service(web::to(not_found));
+    }
 }
 
 async fn not_found() -> Result<HttpResponse, Failure> {
@@ -109,4 +131,19 @@ async fn not_found() -> Result<HttpResponse, Failure> {
 
 async fn method_not_allowed() -> Result<HttpResponse, Failure> {
     Err(Failure::new(Code::MethodNotAllowed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_routes_of_one_address_stand_together() {
+        for routes in [ROUTES, ENROLMENT_ROUTES, HEALTH_ROUTES] {
+            let addresses: Vec<&str> = routes.chunk_by(|a, b| a.path == b.path).map(|of_one| of_one[0].path).collect();
+            for (place, address) in addresses.iter().enumerate() {
+                assert!(!addresses[..place].contains(address), "the second {address} is never asked");
+            }
+        }
+    }
 }

@@ -113,12 +113,12 @@ impl Listeners {
                         listener,
                         door(&state, Some((Arc::new(open), live)), SHORTLY),
                         state,
-                        http::enrolment_routes,
+                        http::ENROLMENT_ROUTES,
                     )?);
                 }
                 if let Some(listener) = self.health {
                     let state = apart();
-                    servers.push(visitors(listener, door(&state, None, SHORTLY), state, http::health_routes)?);
+                    servers.push(visitors(listener, door(&state, None, SHORTLY), state, http::HEALTH_ROUTES)?);
                 }
                 actix_web::rt::spawn(sweep(state));
                 // The starter waits for the handles; if it has gone, nobody needs the service.
@@ -145,18 +145,18 @@ fn partners(listener: TcpListener, door: Door, state: State) -> std::io::Result<
             .app_data(data.clone())
             .wrap_fn(http::log::log)
             .wrap_fn(gate::gate)
-            .configure(http::routes)
+            .configure(http::serve(http::ROUTES))
     })
 }
 
-fn visitors(listener: TcpListener, door: Door, state: State, routes: fn(&mut web::ServiceConfig)) -> std::io::Result<Server> {
+fn visitors(listener: TcpListener, door: Door, state: State, routes: &'static [http::Route]) -> std::io::Result<Server> {
     let data = web::Data::new(state);
     door::serve(listener, door, 1, move || {
         App::new()
             .app_data(data.clone())
             .wrap_fn(http::log::log)
             .wrap_fn(gate::gate)
-            .configure(routes)
+            .configure(http::serve(routes))
     })
 }
 
