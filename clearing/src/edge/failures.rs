@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use partner_sdk::{Code, PartnerId};
 
+use crate::edge::looks::Looks;
 use crate::edge::shares::network;
 
 /// How often what came again is summed up.
@@ -81,6 +82,7 @@ struct Count {
 pub struct Failures {
     authentication: Arc<Mutex<Count>>,
     closed: Arc<Mutex<Count>>,
+    looks: Looks,
 }
 
 impl Default for Failures {
@@ -96,6 +98,7 @@ impl Default for Failures {
         Self {
             authentication: count("failed authentication"),
             closed: count("closed unheard"),
+            looks: Looks::default(),
         }
     }
 }
@@ -137,11 +140,17 @@ impl Failures {
         log(&self.closed, |count| count.add(who, 1));
     }
 
+    /// Counts that a partner was told of nothing at an address, given by method and pattern.
+    pub fn looked(&self, partner: &PartnerId, address: String, code: Code) {
+        self.looks.note((partner.clone(), address, code));
+    }
+
     /// Sums up what came again, once it is time.
     pub fn look(&self) {
         for count in [&self.authentication, &self.closed] {
             log(count, |_| vec![]);
         }
+        self.looks.sum_up(EVERY);
     }
 
     /// Sums up what came again, now.
@@ -149,6 +158,7 @@ impl Failures {
         for count in [&self.authentication, &self.closed] {
             log(count, Count::sum_up);
         }
+        self.looks.sum_up(Duration::ZERO);
     }
 }
 

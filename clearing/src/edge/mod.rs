@@ -3,5 +3,6 @@
 pub mod failures;
 pub mod http;
 pub mod listen;
+mod looks;
 pub mod shares;
 pub mod tls;
