@@ -61,6 +61,7 @@ mod saga;
 mod sdk;
 mod secrets;
 mod simulation;
+mod strangers;
 mod succession;
 mod texts;
 mod tidy;

@@ -94,18 +94,17 @@ impl Raw {
     /// One answer, head and body; what there is of it where the connection ends before.
     pub fn read(&mut self) -> String {
         loop {
-            let text = String::from_utf8_lossy(&self.came).into_owned();
-            if let Some((head, body)) = text.split_once("\r\n\r\n") {
-                let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
-                let length: usize = length.unwrap_or(0);
-                if body.len() >= length {
-                    let all = head.len() + 4 + length;
-                    self.came.drain(..all);
-                    return text[..all].to_owned();
+            if let Some(head) = self.came.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+                let text = String::from_utf8_lossy(&self.came[..head]);
+                let length = text.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+                let all = head + 4 + length.unwrap_or(0);
+                if self.came.len() >= all {
+                    let answer: Vec<u8> = self.came.drain(..all).collect();
+                    return String::from_utf8_lossy(&answer).into_owned();
                 }
             }
             if !self.fill() {
-                return text;
+                return String::from_utf8_lossy(&self.came).into_owned();
             }
         }
     }
