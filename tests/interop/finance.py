@@ -57,7 +57,7 @@ def pdf(data):
     reader = pypdf.PdfReader(io.BytesIO(base64.b64decode(data)))
     root = reader.trailer["/Root"]
     tagged = bool(root.get("/MarkInfo", {}).get("/Marked")) and "/StructTreeRoot" in root
-    size = [float(side) for side in reader.pages[0].mediabox[2:]]
+    size = [round(float(side)) for side in reader.pages[0].mediabox[2:]]
     return {"text": [page.extract_text() for page in reader.pages], "tagged": tagged, "language": root.get("/Lang"), "size": size}
 
 

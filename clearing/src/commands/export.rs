@@ -13,7 +13,7 @@ use super::at::{At, open};
 use crate::commands::out;
 use crate::say;
 
-/// Print a partner's statements of a day, a month or a range of dates in another form: as a workbook (xlsx), as its account with the clearinghouse (camt053, ISO 20022), as a journal for hledger or beancount, what it pays by the
+/// Print a partner's statements of a day, a month or a range of dates in another form: as a workbook (xlsx), for reading and printing (pdf, pdf-zh), as its account with the clearinghouse (camt053, ISO 20022), as a journal for hledger or beancount, what it pays by the
 /// statement of a day as a payment file for its bank (pain001, ISO 20022), or the checksums of all of these (sha256). They are made of the statements that were advised.
 ///
 /// The same statements make the same bytes. Checksums are read by `sha256sum --check`, where files have the names that partners get them by.
@@ -25,7 +25,7 @@ pub struct Export {
     period: Period,
     /// Whose statements.
     partner: PartnerId,
-    /// json, csv, xlsx, camt053, hledger, beancount, pain001 or sha256.
+    /// json, csv, xlsx, pdf, pdf-zh (in Traditional Chinese), camt053, hledger, beancount, pain001 or sha256.
     #[arg(long = "as")]
     form: Form,
     /// Write it to this file.

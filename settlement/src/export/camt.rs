@@ -68,10 +68,11 @@ fn statement(xml: &mut Xml, of: &PeriodStatement, running: &RunningLine, name: &
             });
         }
         if !is_zero(&day.net) {
-            let pairs = |xml: &mut Xml| match of.windows.len() {
-                1 => details(xml, of, running),
-                // The pairs of a day stand on that day's statement.
-                _ => {}
+            let pairs = |xml: &mut Xml| {
+                // Of a longer time they stand on each day's own.
+                if of.windows.len() == 1 {
+                    details(xml, of, running);
+                }
             };
             let text = format!("net of the window {}", day.business_date);
             xml.within("Ntry", |xml| {

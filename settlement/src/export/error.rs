@@ -38,7 +38,7 @@ impl ExportError {
         match self {
             Self::NothingToPay | Self::NoPayments | Self::NoAccount(_) | Self::NoPosition | Self::OneDay => true,
             Self::Period(error) => *error == PeriodError::Empty,
-            Self::Render(_) => false,
+            Self::Render(_) | Self::Pdf(_) => false,
         }
     }
 }

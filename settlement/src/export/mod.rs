@@ -4,13 +4,15 @@ mod camt;
 mod error;
 mod journal;
 mod pain;
-pub mod pdf;
+mod pdf;
 mod xlsx;
 mod xml;
 
 pub use error::ExportError;
 use partner_sdk::PartnerId;
 use partner_sdk::jws::sha256_hex;
+
+use pdf::Language;
 
 use crate::period::{Period, PeriodError, PeriodStatement, Together};
 use crate::render;
@@ -26,6 +28,10 @@ pub enum Form {
     Csv,
     /// A workbook with a sheet for each section.
     Xlsx,
+    /// For reading and printing, in English: PDF/A-2a.
+    Pdf,
+    /// The same in Traditional Chinese.
+    PdfChinese,
     /// The partner's account with the clearinghouse: ISO 20022 camt.053.001.08.
     Camt053,
     /// Double entries for hledger (1.25 or later): passes `hledger check --strict`.
@@ -40,10 +46,12 @@ pub enum Form {
 
 impl Form {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Json,
         Self::Csv,
         Self::Xlsx,
+        Self::Pdf,
+        Self::PdfChinese,
         Self::Camt053,
         Self::Hledger,
         Self::Beancount,
@@ -57,6 +65,8 @@ impl Form {
             Self::Json => "json",
             Self::Csv => "csv",
             Self::Xlsx => "xlsx",
+            Self::Pdf => "pdf",
+            Self::PdfChinese => "pdf-zh",
             Self::Camt053 => "camt053",
             Self::Hledger => "hledger",
             Self::Beancount => "beancount",
@@ -69,6 +79,7 @@ impl Form {
     pub fn extension(self) -> &'static str {
         match self {
             Self::Hledger => "journal",
+            Self::PdfChinese => "zh.pdf",
             Self::Camt053 => "camt053.xml",
             Self::Pain001 => "pain001.xml",
             other => other.as_str(),
@@ -81,6 +92,7 @@ impl Form {
             Self::Json => "application/json",
             Self::Csv => "text/csv; charset=utf-8",
             Self::Xlsx => "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+            Self::Pdf | Self::PdfChinese => "application/pdf",
             Self::Camt053 | Self::Pain001 => "application/xml",
             Self::Hledger | Self::Beancount | Self::Sha256 => "text/plain; charset=utf-8",
         }
@@ -142,6 +154,8 @@ impl Statements {
             },
             Form::Csv => Ok(render::to_csv_of(&self.statements)?),
             Form::Xlsx => Ok(xlsx::workbook(&self.together)?),
+            Form::Pdf => pdf::pdf(&self.together, Language::English),
+            Form::PdfChinese => pdf::pdf(&self.together, Language::Chinese),
             Form::Camt053 => camt::account(&self.together),
             Form::Hledger => Ok(self.journals(journal::Program::Hledger)),
             Form::Beancount => Ok(self.journals(journal::Program::Beancount)),

@@ -14,6 +14,7 @@ use super::finance::{POOL, asked};
 
 on_both!(
     workbooks_hold_the_statements_figures,
+    a_pdf_holds_every_total,
     an_account_is_stated_as_the_schema_asks_for,
     a_period_is_the_sum_of_its_days,
 );
@@ -150,6 +151,62 @@ fn workbooks_hold_the_statements_figures(backend: Backend) {
     }
 }
 
+/// Every figure that a reader adds up or pays, as a reader of PDF finds it: in both languages, of a day and of a month.
+fn a_pdf_holds_every_total(backend: Backend) {
+    let (world, dates) = two_days(backend);
+    let month = &dates[0][..7];
+    for (partner, period) in [("wellcome", &*dates[1]), ("pool", &*dates[1]), ("pool", month)] {
+        for (form, language) in [("pdf", "en"), ("pdf-zh", "zh-Hant-HK")] {
+            let file = bytes(&world, partner, &format!("{period}/{form}")).expect("a PDF");
+            assert_eq!(
+                bytes(&world, partner, &format!("{period}/{form}")).expect("again"),
+                file,
+                "the same bytes each time"
+            );
+            let read = &asked(&[json!({"pdf": base64(&file)})])[0];
+            assert_eq!((&read["tagged"], &read["language"]), (&json!(true), &json!(language)), "{partner}");
+            assert_eq!(read["size"], json!([595, 842]), "A4, in points");
+            let pages = read["text"].as_array().expect("pages");
+            // Lines may break, and thousands are grouped.
+            let text: String = pages.iter().map(|page| page.as_str().expect("text")).collect();
+            let text: String = text.chars().filter(|letter| !letter.is_whitespace() && *letter != ',').collect();
+            for figure in totals(&world, partner, period) {
+                assert!(text.contains(&figure), "{partner} {period} {form}: {figure}");
+            }
+            if partner == "wellcome" {
+                let holder: String = HOLDER.chars().filter(|letter| !letter.is_whitespace()).collect();
+                assert!(text.contains(&holder), "{form}");
+            }
+            let word = if form == "pdf" { "Obligations" } else { "淨額" };
+            assert!(text.contains(word), "{form}: {text}");
+        }
+    }
+}
+
+fn totals(world: &World, partner: &str, period: &str) -> Vec<String> {
+    let day = |date: &str| settlement::period::Together::of(&world.statement(date, partner), "").expect("a period");
+    let all = match period.len() {
+        10 => day(period),
+        _ => serde_json::from_slice(&bytes(world, partner, period).expect("a month")).expect("a period"),
+    };
+    let mut totals: Vec<String> = all.net.iter().map(|line| line.net.clone()).collect();
+    totals.extend(
+        all.payments
+            .iter()
+            .flat_map(|line| [line.amount.clone(), line.reference.to_string()]),
+    );
+    totals.extend(all.obligations.iter().flat_map(|pair| [pair.net.clone(), pair.carried_out.clone()]));
+    totals.extend(all.lines.iter().flat_map(|line| [line.amount.clone(), line.agreement.clone()]));
+    totals.extend(
+        all.running_position
+            .iter()
+            .flat_map(|line| [line.opening.clone(), line.closing.clone()]),
+    );
+    totals.extend(all.reduction.iter().map(|line| line.multilateral.clone()));
+    assert!(totals.len() > 10, "{totals:?}");
+    totals
+}
+
 fn an_account_is_stated_as_the_schema_asks_for(backend: Backend) {
     let (world, dates) = two_days(backend);
     let text = |partner: &str, period: &str| {
@@ -263,6 +320,7 @@ fn a_period_is_the_sum_of_its_days(backend: Backend) {
             let (sum, name) = line.split_once("  ").expect("a sum and a name");
             let form = match name.split_once(&format!("{partner}-{month}.")).expect("a name").1 {
                 "journal" => "hledger",
+                "zh.pdf" => "pdf-zh",
                 extension => extension.trim_end_matches(".xml"),
             };
             assert_eq!(
@@ -271,7 +329,7 @@ fn a_period_is_the_sum_of_its_days(backend: Backend) {
                 "{name}"
             );
         }
-        assert_eq!(sums.lines().count(), 6, "{sums}");
+        assert_eq!(sums.lines().count(), 8, "{sums}");
     }
     for (period, code) in [
         ("2026-10", Code::NotFound),

@@ -142,7 +142,7 @@ fn posted(path: impl Into<String>, body: String, answer: Answer, owner: impl Int
 /// What there is to ask at a route.
 pub fn cases(method: &str, path: &'static str, by: &Caller, names: &Names) -> Vec<Case> {
     let not_found = Answer::NotThere(404, "not_found");
-    let at = |form: &str| case(path.replace("{date}", &by.date).replace("{form}", form), Answer::Own(200), "bank");
+    let at = |form: &str| case(path.replace("{period}", &by.date).replace("{form}", form), Answer::Own(200), "bank");
     match (method, path) {
         ("GET", "/v1/messages" | "/v1/messages/csv") => filters(path, by, names),
         ("POST", "/v1/messages") => messages(by, names, |message| message.sign(&by.key), path, 422),
@@ -170,11 +170,11 @@ pub fn cases(method: &str, path: &'static str, by: &Caller, names: &Names) -> Ve
             )]
         }
         ("GET", "/v1/prepaid") => vec![case(path, Answer::Own(200), "cafe")],
-        ("GET", "/v1/statements/{date}" | "/v1/statements/{date}/csv") => vec![at("")],
-        ("GET", "/v1/statements/{date}/{form}") => {
+        ("GET", "/v1/statements/{period}") => vec![at("")],
+        ("GET", "/v1/statements/{period}/{form}") => {
             // Whoever pays nothing has no payment file; and no address names another's.
-            let mut asked: Vec<Case> = ["hledger", "beancount", "pain001"].map(at).into();
-            asked[2].answer = Answer::Own(404);
+            let mut asked: Vec<Case> = ["csv", "xlsx", "pdf", "camt053", "hledger", "sha256", "pain001"].map(at).into();
+            asked[6].answer = Answer::Own(404);
             asked.push(case(format!("/v1/statements/{}/{}.json", by.date, names.sender), not_found, None));
             asked
         }

@@ -9,6 +9,8 @@ use crate::period::Together;
 const HOLDER: &str = "=HYPERLINK(\"x\") & <Sons> 結算";
 
 /// A line of a statement: the nth.
+const BOTH: [Language; 2] = [Language::English, Language::Chinese];
+
 fn line(n: usize) -> Value {
     let owes = n.is_multiple_of(2);
     json!({"kind": if owes { "earn" } else { "burn_reversal" }, "counterparty": format!("partner-{}", n % 40),
@@ -119,7 +121,7 @@ fn every_figure_stands_in_it_in_both_languages() {
         let mut all = vec![];
         figures(&serde_json::to_value(&statement).expect("JSON"), "", &mut all);
         assert!(all.len() > 30, "{}", all.len());
-        for language in Language::ALL {
+        for language in BOTH {
             let texts = texts(&statement, language);
             for (name, figure) in &all {
                 let plain = |text: &str| text.trim().trim_start_matches('-').to_owned();
@@ -143,7 +145,7 @@ fn every_figure_stands_in_it_in_both_languages() {
 fn the_same_statement_gives_the_same_bytes_of_each_standard() {
     let statement = statement(40, 3, HOLDER);
     let mut all = vec![];
-    for language in Language::ALL {
+    for language in BOTH {
         let bytes = pdf(&statement, language).expect("a PDF");
         assert_eq!(bytes, pdf(&statement, language).expect("again"));
         assert!(bytes.starts_with(b"%PDF-1.7"));
@@ -179,7 +181,7 @@ fn statements_without_payments_and_without_anything_are_set_too() {
         let statement: Statement = serde_json::from_value(value).expect("a statement");
         let statement = Together::of(&statement, &"ab".repeat(32)).expect("a period");
         assert!(texts(&statement, Language::English).iter().any(|text| text.contains(words)));
-        for language in Language::ALL {
+        for language in BOTH {
             texts(&statement, language);
             pdf(&statement, language).expect("a PDF");
             marked(&statement, language, Validator::UA1).expect("PDF/UA-1");
@@ -219,7 +221,7 @@ fn long_names_and_large_figures_stay_within_the_margins() {
         statement.breakage[0].value = "NaN".into();
         statement.days[1].net = "inf".into();
         statement.days[0].you_owe = format!("{most}.999999");
-        for language in Language::ALL {
+        for language in BOTH {
             let texts = texts(&statement, language);
             assert!(texts.iter().any(|text| *text == grouped(&format!("-{most}.999999"))));
             pdf(&statement, language).expect("a PDF");
@@ -231,7 +233,7 @@ fn long_names_and_large_figures_stay_within_the_margins() {
 fn a_character_that_the_font_lacks_is_marked_and_read() {
     // A smiling face, a letter of Egypt, one for private use, one that no text should have, and a minus that is none of a figure.
     let statement = statement(1, 1, "Smile \u{1F600} \u{13080} \u{E000} \u{FEFF} \u{7} −1 Ltd");
-    for language in Language::ALL {
+    for language in BOTH {
         let bytes = pdf(&statement, language).expect("a PDF");
         assert_eq!(bytes, pdf(&statement, language).expect("again"));
     }

@@ -16,9 +16,6 @@ pub enum Language {
 }
 
 impl Language {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::English, Self::Chinese];
-
     /// By BCP 47.
     pub fn tag(self) -> &'static str {
         match self {
