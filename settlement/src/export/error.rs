@@ -22,7 +22,9 @@ pub enum ExportError {
     #[error("{0} has no account in the currency of the payment: the operator puts it in force by a change `account`")]
     NoAccount(&'static str),
     /// It names no running position.
-    #[error("these statements are of windows that were netted before there were running positions")]
+    #[error(
+        "there is no account to state: nothing was open in this time and nothing came to it, or its windows were netted before there were running positions"
+    )]
     NoPosition,
     /// It holds more than a day.
     #[error("a payment file is of one day: what is paid twice is paid twice")]

@@ -172,9 +172,12 @@ pub fn cases(method: &str, path: &'static str, by: &Caller, names: &Names) -> Ve
         ("GET", "/v1/prepaid") => vec![case(path, Answer::Own(200), "cafe")],
         ("GET", "/v1/statements/{period}") => vec![at("")],
         ("GET", "/v1/statements/{period}/{form}") => {
-            // Whoever pays nothing has no payment file; and no address names another's.
-            let mut asked: Vec<Case> = ["csv", "xlsx", "pdf", "camt053", "hledger", "sha256", "pain001"].map(at).into();
-            asked[6].answer = Answer::Own(404);
+            // Whoever pays nothing has no payment file, and whoever has no position no account; and no address names another's.
+            let mut asked: Vec<Case> = ["csv", "xlsx", "pdf", "hledger", "sha256"].map(at).into();
+            asked.extend(["camt053", "pain001"].map(|form| Case {
+                answer: Answer::Own(404),
+                ..at(form)
+            }));
             asked.push(case(format!("/v1/statements/{}/{}.json", by.date, names.sender), not_found, None));
             asked
         }
