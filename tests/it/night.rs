@@ -2,8 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+use migrations::{Conn, Url};
+use settlement::{Pace, Payments};
 use tests::child::command;
 use tests::load::Draw;
 use tests::postgres::Cluster;
@@ -13,11 +17,15 @@ use crate::january::statements;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_clearing-under-test");
 const MILES: &str = include_str!("networks/miles.toml");
-const KILLS: u64 = 25;
+const KILLS: u64 = 200;
 /// Three windows are due then, and the bank's points have expired.
 const NIGHT: &str = "2026-11-22T16:00:01Z";
 
-on_both!(a_killed_night_ends_with_the_same_bytes, the_night_comes_by_itself);
+on_both!(
+    a_killed_night_ends_with_the_same_bytes,
+    a_night_stopped_at_each_step_ends_with_the_same_bytes,
+    the_night_comes_by_itself,
+);
 
 /// A clearinghouse after a day's trading, not closed yet: (its folder, its database).
 fn traded(backend: Backend) -> (World, String) {
@@ -82,28 +90,97 @@ fn a_killed_night_ends_with_the_same_bytes(backend: Backend) {
         "three windows of three partners in two formats and a settlement; the clearinghouse's fees in one"
     );
     let mut draw = Draw::new();
-    let mut unfinished = 0;
-    for kill in 0..KILLS {
-        let place = folder.join(format!("killed-{kill}"));
+    let (mut kills, mut nights) = (0, 0);
+    while kills < KILLS {
+        let place = folder.join(format!("killed-{nights}"));
         let copied = copy(backend, &origin, &database, &place);
-        let moment = Duration::from_micros(draw.upto(u64::try_from(took.as_micros()).expect("short")));
-        let (mut process, started) = (night(&place, &copied).spawn().expect("it starts"), Instant::now());
-        while started.elapsed() < moment && process.try_wait().expect("its state").is_none() {
-            std::hint::spin_loop();
+        // One night is killed over and over, until it comes to its end before the kill.
+        loop {
+            let moment = Duration::from_micros(draw.upto(u64::try_from(took.as_micros()).expect("short")));
+            let (mut process, started) = (night(&place, &copied).spawn().expect("it starts"), Instant::now());
+            while started.elapsed() < moment && process.try_wait().expect("its state").is_none() {
+                std::hint::spin_loop();
+            }
+            let ended = process.try_wait().expect("its state").is_some();
+            process.kill().expect("killed");
+            process.wait().expect("gone");
+            if ended {
+                break;
+            }
+            kills += 1;
         }
-        process.kill().expect("killed");
-        process.wait().expect("gone");
-        unfinished += usize::from(!place.join("statements").is_dir() || files(&place) != expected);
-        // Twice more: the second finds nothing to do.
-        for _ in 0..2 {
-            assert!(night(&place, &copied).status().expect("it runs").success());
-            assert!(files(&place) == expected, "killed after {moment:?}: other bytes");
+        assert!(files(&place) == expected, "the night killed {kills} times in all: other bytes");
+        // Once more finds nothing to do.
+        assert!(night(&place, &copied).status().expect("it runs").success());
+        assert!(files(&place) == expected, "once more: other bytes");
+        if nights % 8 == 0 {
+            let check = command(PROGRAM, &place, Some(&copied)).arg("check").output().expect("it runs");
+            assert!(check.status.success(), "{check:?}");
         }
-        let check = command(PROGRAM, &place, Some(&copied)).arg("check").output().expect("it runs");
-        assert!(check.status.success(), "killed after {moment:?}: {check:?}");
+        nights += 1;
     }
-    println!("{unfinished} of {KILLS} nights were killed before their end");
-    assert!(unfinished > 0, "no kill came in time: the test shows nothing");
+    println!("{kills} kills of {nights} nights");
+}
+
+/// How far a night had come when it was stopped.
+const STEPS: [&str; 7] = ["closed", "expired", "netted", "kept", "half of the files", "all files", "advised"];
+
+/// Does the first steps of the night for the first window, as [`clearing::night`] does.
+fn bring(conn: &mut Conn, out: &Path, steps: usize) {
+    let now: Timestamp = NIGHT.parse().expect("a time");
+    let date = settlement::open_window(conn).expect("a window").business_date;
+    for name in &STEPS[..steps] {
+        let window = settlement::window(conn, date).expect("read").expect("a window");
+        match *name {
+            "closed" => {
+                let closed = conn.transaction(|conn| {
+                    store::lock_head(conn)?;
+                    settlement::close_due(conn, now, None)
+                });
+                assert_eq!(closed.expect("closed")[0], date);
+            }
+            "expired" => {
+                let directory = Arc::new(store::load_directory(conn).expect("a directory"));
+                store::expire_lots(conn, &directory, &window, || now.as_microsecond()).expect("expired");
+            }
+            "netted" => settlement::net(conn, date, now, Pace::Gentle, Payments::OneByOne).expect("netted"),
+            "kept" => drop(settlement::keep(conn, date, now, Pace::Gentle).expect("kept")),
+            "half of the files" | "all files" => {
+                let kept = settlement::kept(conn, date).expect("kept");
+                let some = if name.starts_with("half") { kept.len() / 2 } else { kept.len() };
+                let folder = out.join(date.to_string());
+                std::fs::create_dir_all(&folder).expect("a folder");
+                for (name, bytes) in &kept[..some] {
+                    std::fs::write(folder.join(name), bytes).expect("written");
+                }
+            }
+            _ => settlement::mark_advised(conn, date, now, clearing::documents::settled::advised).expect("advised"),
+        }
+    }
+}
+
+/// A process that ends between two steps leaves what a whole night would have left on its way.
+fn a_night_stopped_at_each_step_ends_with_the_same_bytes(backend: Backend) {
+    let (world, database) = traded(backend);
+    let folder = world.folder().to_owned();
+    let origin = folder.join("sandbox");
+    let mut expected = None;
+    for steps in 0..=STEPS.len() {
+        let place = folder.join(format!("stopped-{steps}"));
+        let copied = copy(backend, &origin, &database, &place);
+        let mut conn = Conn::open(&Url::new(copied.as_str())).expect("a connection");
+        bring(&mut conn, &place.join("statements"), steps);
+        drop(conn);
+        assert!(night(&place, &copied).status().expect("it runs").success());
+        let files = files(&place);
+        assert_eq!(files.len(), 3 * 7 + 2, "stopped at step {steps}");
+        assert!(
+            *expected.get_or_insert_with(|| files.clone()) == files,
+            "stopped at step {steps}: other bytes"
+        );
+        let check = command(PROGRAM, &place, Some(&copied)).arg("check").output().expect("it runs");
+        assert!(check.status.success(), "stopped at step {steps}: {check:?}");
+    }
 }
 
 fn the_night_comes_by_itself(backend: Backend) {
