@@ -13,6 +13,7 @@ on_both!(
     one_partner_has_most_of_it,
     signed_batches_stand_beside_the_write,
     a_window_closes_under_load,
+    a_full_window_comes_to_its_statements,
 );
 
 /// Runs the bench with little, and reads what it says as JSON.
@@ -113,6 +114,18 @@ fn a_window_closes_under_load(backend: Backend) {
     }
 }
 
+fn a_full_window_comes_to_its_statements(backend: Backend) {
+    let told = bench(backend, &["settle", "--messages", "1000"]);
+    assert_eq!(
+        number(&told["files"]),
+        2 * 3 + 1,
+        "two shops' and their issuer's, and the settlement"
+    );
+    assert!(number(&told["took"]) > 0, "{told}");
+    let memory: Vec<u64> = list(&told["memory"]).iter().map(number).collect();
+    assert!(memory[0] > 1_000_000 && memory[1] >= memory[0], "{told}");
+}
+
 #[test]
 fn what_is_measured_comes_first() {
     let said = |arguments: &[&str]| {
@@ -123,7 +136,7 @@ fn what_is_measured_comes_first() {
         )
     };
     let (works, help) = said(&["--help"]);
-    let all = ["growth", "skew", "signed", "close", "night", "kinds", "check"];
+    let all = ["growth", "skew", "signed", "close", "night", "settle", "kinds", "check"];
     assert!(works && all.iter().all(|what| help.contains(&format!("\n  {what} "))), "{help}");
     let (works, why) = said(&["--messages", "1000", "night"]);
     assert!(!works && why.contains("cannot be used with"), "{why}");

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,7 @@ on_both!(
     a_killed_night_ends_with_the_same_bytes,
     a_night_stopped_at_each_step_ends_with_the_same_bytes,
     the_night_comes_by_itself,
+    two_starters_make_one_run,
 );
 
 /// A clearinghouse after a day's trading, not closed yet: (its folder, its database).
@@ -66,7 +68,7 @@ fn copy(backend: Backend, from: &Path, database: &str, to: &Path) -> String {
 
 fn night(folder: &Path, database: &str) -> std::process::Command {
     let mut night = command(PROGRAM, folder, Some(database));
-    night.args(["night", "--sandbox-clock", NIGHT]).stdout(std::process::Stdio::null());
+    night.args(["night", "--sandbox-clock", NIGHT]).stdout(Stdio::null());
     night
 }
 
@@ -188,7 +190,7 @@ fn the_night_comes_by_itself(backend: Backend) {
     let place = world.folder().join("served");
     let copied = copy(backend, &world.folder().join("sandbox"), &database, &place);
     let mut serve = command(PROGRAM, &place, Some(&copied));
-    serve.args(["serve", "--sandbox-clock", NIGHT]).stdout(std::process::Stdio::null());
+    serve.args(["serve", "--sandbox-clock", NIGHT]).stdout(Stdio::null());
     let mut process = serve.spawn().expect("it starts");
     let last = place.join("statements/2026-11-22/settlement.json");
     let deadline = Instant::now() + Duration::from_secs(60);
@@ -200,4 +202,25 @@ fn the_night_comes_by_itself(backend: Backend) {
     }
     process.kill().expect("killed");
     process.wait().expect("gone");
+}
+
+/// Three that are started at once: all that is due is done by one of them.
+fn two_starters_make_one_run(backend: Backend) {
+    let (world, database) = traded(backend);
+    let place = world.folder().join("twice");
+    let copied = copy(backend, &world.folder().join("sandbox"), &database, &place);
+    let start = || {
+        let mut night = night(&place, &copied);
+        night.stderr(Stdio::piped()).spawn().expect("it starts")
+    };
+    let all = [start(), start(), start()].map(|process| process.wait_with_output().expect("it ends"));
+    let said = all.map(|output| {
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        said
+    });
+    assert_eq!(said.concat().matches("statements written").count(), 3, "{said:?}");
+    let wrote = said.iter().filter(|said| said.contains("statements written")).count();
+    assert_eq!(wrote, 1, "one does all: {said:?}");
+    assert_eq!(files(&place).len(), 3 * 7 + 2);
 }

@@ -42,8 +42,16 @@ impl Night {
     }
 
     /// Does whatever is due and returns the business dates whose statements were written. An error says which windows have trouble, and why; all
-    /// that doesn't depend on them was done.
+    /// that doesn't depend on them was done. Where another process is at it, this one waits, and does what is left.
     pub fn run(&self, conn: &mut Conn, directory: &Arc<Directory>, clock: &Clock) -> anyhow::Result<Vec<Date>> {
+        if let Some(done) = store::turn::if_free(conn, |conn| self.run_alone(conn, directory, clock))? {
+            return Ok(done);
+        }
+        tracing::info!("another process does the night; this one waits, and does what is left");
+        store::turn::once_free(conn, |conn| self.run_alone(conn, directory, clock))
+    }
+
+    fn run_alone(&self, conn: &mut Conn, directory: &Arc<Directory>, clock: &Clock) -> anyhow::Result<Vec<Date>> {
         let closed = self.close_all(conn, clock.now());
         let settled = self.settle_closed(conn, directory, clock, |_| true);
         closed?;
@@ -55,10 +63,14 @@ impl Night {
     }
 
     /// The same for whoever looks every second: a window that has trouble is tried again after a while that grows up to a minute.
+    /// While another process does the night, there is nothing to do.
     pub fn look(&self, conn: &mut Conn, directory: &Arc<Directory>, clock: &Clock) -> anyhow::Result<()> {
-        let closed = self.close_all(conn, clock.now());
-        self.settle_closed(conn, directory, clock, |date| self.troubles.may_try(date))?;
-        closed
+        let look = |conn: &mut Conn| {
+            let closed = self.close_all(conn, clock.now());
+            self.settle_closed(conn, directory, clock, |date| self.troubles.may_try(date))?;
+            closed
+        };
+        store::turn::if_free(conn, look).map(|_| ())
     }
 
     /// Closes whatever is due, where no posting has.

@@ -33,6 +33,7 @@ mod rows;
 mod scratch;
 mod shape;
 pub mod trail;
+pub mod turn;
 mod write_off;
 
 pub use checkpoints::Checkpoints;

@@ -91,7 +91,7 @@ fn forms_are_known_by_their_names() {
         assert_eq!(form.as_str().parse::<Form>(), Ok(form));
     }
     let error = "doc".parse::<Form>().expect_err("no form");
-    assert!(error.contains("json, csv, xlsx, camt053"), "{error}");
+    assert!(error.contains("json, csv, xlsx, pdf, pdf-zh, camt053"), "{error}");
 }
 
 #[test]

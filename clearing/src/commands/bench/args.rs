@@ -48,6 +48,21 @@ pub(super) struct Night {
 }
 
 #[derive(Debug, Clone, clap::Args)]
+pub(super) struct Settle {
+    #[command(flatten)]
+    pub at: At,
+    /// Messages in the window: each puts one line on a statement.
+    #[arg(long, default_value_t = 5_000_000, value_parser = value_parser!(u32).range(1_000..=100_000_000))]
+    pub messages: u32,
+    /// Members whose accounts they touch.
+    #[arg(long, default_value_t = 100_000, value_parser = value_parser!(u32).range(1..=10_000_000))]
+    pub members: u32,
+    /// Partners that send them.
+    #[arg(long, default_value_t = 300, value_parser = value_parser!(u32).range(2..=1_000))]
+    pub partners: u32,
+}
+
+#[derive(Debug, Clone, clap::Args)]
 pub(super) struct Check {
     #[command(flatten)]
     pub size: Size,

@@ -8,13 +8,14 @@
 //! | signed | signed batches, beside the durable write alone | `signed` |
 //! | close | answer times while a window closes and is netted, and while it is read | `close` |
 //! | night | what those who post feel of very many lots that expire | `night` |
+//! | settle | how long very many postings take from the close to the statements | `settle` |
 //! | kinds | what a message of each kind costs | `kinds` |
 //! | check | how fast the check does again what was posted | `again` |
 //!
 //! | part | what | where |
 //! |---|---|---|
 //! | service | the clearinghouse, its server, the partners' connections, the ways of sending | `stand`, `server`, `wire`, `way`, `service` |
-//! | load | a network, signed messages | `network`, `load` |
+//! | load | a network, signed messages; messages without a wire | `network`, `load`, `fill` |
 //! | drive | over mutual TLS: as fast as it goes, and at a rate | `drive` |
 //! | processors | what threads and processes use, the database's too | `cpu`, `database` |
 //! | floors | what verification and a request cost by themselves | `floors` |
@@ -32,6 +33,7 @@ mod close;
 mod cpu;
 mod database;
 mod drive;
+mod fill;
 mod floors;
 mod growth;
 mod kinds;
@@ -42,6 +44,7 @@ mod phases;
 mod report;
 mod server;
 mod service;
+mod settle;
 mod show;
 mod signed;
 mod skew;
@@ -53,7 +56,7 @@ mod way;
 mod wire;
 mod write;
 
-use args::{Check, Night, Size, Speed};
+use args::{Check, Night, Settle, Size, Speed};
 
 /// What is measured, and with how much.
 #[derive(Debug, Clone, clap::Args)]
@@ -77,6 +80,8 @@ enum What {
     Close(Size),
     /// Answer times in a night in which very many lots expire, and of a member with very many lots.
     Night(Night),
+    /// How long a window with very many postings takes from its close to its statements, and with how much memory.
+    Settle(Settle),
     /// What a message of each kind costs the service, in batches: so many messages of each.
     Kinds(Size),
     /// How fast `clearing check` does again what was posted.
@@ -90,6 +95,7 @@ impl Options {
             None => &self.speed.size.at,
             Some(What::Growth(size) | What::Skew(size) | What::Signed(size) | What::Close(size) | What::Kinds(size)) => &size.at,
             Some(What::Night(night)) => &night.at,
+            Some(What::Settle(settle)) => &settle.at,
             Some(What::Check(check)) => &check.size.at,
         };
         &at.database
@@ -105,6 +111,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         Some(What::Signed(size)) => signed::run(size),
         Some(What::Close(size)) => close::run(size),
         Some(What::Night(night)) => night::run(night),
+        Some(What::Settle(settle)) => settle::run(settle),
         Some(What::Kinds(size)) => kinds::run(size),
         Some(What::Check(check)) => again::run(check),
     }

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use jiff::ToSpan;
-use partner_sdk::client::{Client, new_message_id};
-use partner_sdk::jws::sha256_hex;
-use partner_sdk::{Body, MemberNumber, Message, ProgrammeCode};
+use partner_sdk::Body;
+use partner_sdk::client::Client;
 use serde::Serialize;
 
 use super::args::Night;
 use super::drive::{nanos_since, runtime};
+use super::fill::{burn_of, earn_for, fill, message};
 use super::network;
 use super::report::Machine;
 use super::show::tell;
@@ -22,12 +22,7 @@ use super::stand::Stand;
 use super::times::Times;
 use crate::clock::Clock;
 use crate::commands::demo::sandbox::{Party, Sandbox};
-use crate::commands::progress::bar;
-use ledger::{Outcome, Signed, Verified, apply};
-use store::{self, Unready};
 
-/// Messages in one transaction of the filling.
-const GROUP: u32 = 2_000;
 /// The lots of the member that has very many.
 const MANY: u32 = 30_000;
 /// Messages on their way at the same time while the night runs.
@@ -52,10 +47,10 @@ pub(super) fn run(options: &Night) -> anyhow::Result<()> {
     let mut stand = Stand::with(temporary.path(), &options.at.database, &network, Clock::sandbox(start))?;
     stand.sandbox.start()?;
     let (sandbox, party, lots) = (&stand.sandbox, &stand.parties[0], options.lots);
-    fill(sandbox, party, 0..lots, |no| format!("m{no}"))?;
+    fill(sandbox, 0..lots, |no| Ok((party, earn_for(&format!("m{no}"))?)))?;
     // These live a day longer.
     sandbox.clock.set(start.checked_add(24.hours())?);
-    fill(sandbox, party, 0..MANY, |_| "many".into())?;
+    fill(sandbox, 0..MANY, |_| Ok((party, earn_for("many")?)))?;
     sandbox.clock.set(start.checked_add(38.hours())?);
     let client = sandbox.client(&party.id)?;
     let quiet = runtime()?.block_on(post(sandbox, party, &client, |sent| sent >= 500, earn))?;
@@ -72,7 +67,7 @@ pub(super) fn run(options: &Night) -> anyhow::Result<()> {
         ensure!(dates.len() == 2, "the windows of two days close, not {}", dates.len());
         Ok((meanwhile?, took))
     })?;
-    let many = runtime()?.block_on(post(sandbox, party, &client, |sent| sent >= 500, |_| burn("many")))?;
+    let many = runtime()?.block_on(post(sandbox, party, &client, |sent| sent >= 500, |_| burn_of("many", "250")))?;
     stand.sandbox.stop();
     let findings = store::books::check(&mut stand.sandbox.database()?)?;
     ensure!(findings.is_empty(), "the books don't balance: {findings:?}");
@@ -101,75 +96,8 @@ impl fmt::Display for Report {
     }
 }
 
-/// Earns of 100 points, posted without signature and wire: only what they leave counts here.
-fn fill(sandbox: &Sandbox, party: &Party, numbers: std::ops::Range<u32>, member: impl Fn(u32) -> String) -> anyhow::Result<()> {
-    let mut conn = sandbox.database()?;
-    let directory = Arc::new(store::load_directory(&mut conn)?);
-    let bar = bar("filling", numbers.end);
-    let all: Vec<u32> = numbers.collect();
-    for chunk in all.chunks(usize::try_from(GROUP)?) {
-        let messages: Vec<Arc<Verified>> = chunk
-            .iter()
-            .map(|no| {
-                let message = message(sandbox, party, earn_for(&member(*no))?)?;
-                let bytes: Arc<str> = message.sign(&party.key).into();
-                Ok(Arc::new(Verified {
-                    kid: party.key.kid().clone(),
-                    sha256: sha256_hex(bytes.as_bytes()),
-                    signed: Signed { bytes, batch: None },
-                    message,
-                }))
-            })
-            .collect::<anyhow::Result<_>>()?;
-        let mut accepted = false;
-        conn.transaction(|conn| -> Result<(), Unready> {
-            let mut set = store::load(conn, &directory, &messages, || sandbox.clock.now().as_microsecond())?;
-            accepted = messages
-                .iter()
-                .all(|message| matches!(apply(&mut set, message), Outcome::Kept(posted) if posted.code.is_none()));
-            store::persist(conn, &set)?;
-            Ok(())
-        })?;
-        ensure!(accepted, "an earn of the bench's own was refused");
-        bar.inc(u64::try_from(chunk.len())?);
-    }
-    bar.finish_and_clear();
-    Ok(())
-}
-
-fn message(sandbox: &Sandbox, party: &Party, body: Body) -> anyhow::Result<Message> {
-    Ok(Message {
-        id: new_message_id(),
-        sender: party.id.clone(),
-        issued_at: sandbox.clock.now(),
-        occurred_at: sandbox.clock.now(),
-        body,
-    })
-}
-
-fn programme() -> anyhow::Result<ProgrammeCode> {
-    Ok("POINTS".parse()?)
-}
-
-fn earn_for(member: &str) -> anyhow::Result<Body> {
-    Ok(Body::Earn {
-        programme: programme()?,
-        member: MemberNumber::new(member)?,
-        points: "100".parse()?,
-        spend: None,
-    })
-}
-
 fn earn(no: usize) -> anyhow::Result<Body> {
     earn_for(&format!("n{}", no % 1000))
-}
-
-fn burn(member: &str) -> anyhow::Result<Body> {
-    Ok(Body::Burn {
-        programme: programme()?,
-        member: MemberNumber::new(member)?,
-        points: "250".parse()?,
-    })
 }
 
 /// Posts over mutual TLS, a few at a time, until `done`, which knows how many were sent; returns each answer's time in nanoseconds.
@@ -182,7 +110,7 @@ async fn post(
 ) -> anyhow::Result<Vec<u64>> {
     let numbers = stream::iter((0..).take_while(|no| !done(*no)));
     let one = |no: usize| {
-        let jws = body(no).and_then(|body| Ok(message(sandbox, party, body)?.sign(&party.key)));
+        let jws = body(no).map(|body| message(sandbox, party, body).sign(&party.key));
         async move {
             let jws = jws?;
             // A steady stream, not a flood: it is the wait for the ledger that is measured, not that behind one's own messages.

@@ -8,9 +8,9 @@ use crate::period::Together;
 
 const HOLDER: &str = "=HYPERLINK(\"x\") & <Sons> 結算";
 
-/// A line of a statement: the nth.
 const BOTH: [Language; 2] = [Language::English, Language::Chinese];
 
+/// A line of a statement: the nth.
 fn line(n: usize) -> Value {
     let owes = n.is_multiple_of(2);
     json!({"kind": if owes { "earn" } else { "burn_reversal" }, "counterparty": format!("partner-{}", n % 40),
