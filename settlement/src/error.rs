@@ -15,6 +15,9 @@ use crate::store::State;
 /// Why a phase didn't complete. Nothing of it took effect in the database; files may have been written, the same as they will be again.
 #[derive(Debug, thiserror::Error)]
 pub enum SettlementError {
+    /// The statements of a period are more than is put together.
+    #[error("the statements of this period are too long to be put together: ask for fewer days")]
+    TooLong,
     /// The database failed.
     #[error("the database failed")]
     Db(#[from] DbError),

@@ -254,11 +254,14 @@ pub fn advised(conn: &mut Conn, date: Date, partner: &PartnerId, format: Format)
     store::kept_file(conn, date, &name)
 }
 
-/// A partner's statements of a period, as they were advised: none where it has none.
+/// The most bytes of statements that are put together: all of them are in memory meanwhile.
+const MOST_BYTES: usize = 32 << 20;
+
+/// A partner's statements of a period, as they are kept: none where it has none, and an error where they are too long to be put together.
 pub fn statements(conn: &mut Conn, partner: &PartnerId, period: Period) -> Result<Vec<Advised>, SettlementError> {
     match partner.as_str() {
         SETTLEMENT => Ok(vec![]),
-        id => store::kept_between(conn, &format!("{id}.json"), (period.from(), period.until())),
+        id => store::kept_between(conn, &format!("{id}.json"), (period.from(), period.until()), MOST_BYTES),
     }
 }
 

@@ -38,7 +38,7 @@ impl Export {
         let (_, mut conn) = open(&self.at.config)?;
         let (period, partner) = (self.period, self.partner);
         let files = settlement::statements(&mut conn, &partner, period)?;
-        let none = || format!("there is nothing of {partner} for {period} in this form");
+        let none = || format!("cannot make {} of {partner} for {period}", self.form.as_str());
         let bytes = Statements::new(partner.clone(), period, &files)
             .and_then(|statements| statements.export(self.form))
             .with_context(none)?;

@@ -172,13 +172,7 @@ fn put_network(conn: &mut Conn, network: &Network, unread: &Unread) -> anyhow::R
             faults.unusable.published |= !faults.note(put)?;
         }
     }
-    for terms in &network.accounts {
-        let place = || format!("account of {} in {}", terms.partner, terms.currency);
-        let is_party = terms.partner == PartnerId::clearing() || faults.partner(&directory, &terms.partner, "partner", place);
-        if is_party {
-            faults.note(put_account(conn, terms).with_context(place))?;
-        }
-    }
+    put_accounts(conn, &directory, &network.accounts, &mut faults)?;
     let together = load_directory(conn).context("with what this file adds, what is there already doesn't fit together")?;
     // Where a rate is missing, those before it would go on.
     let whole = faults.unusable.pairs.is_empty() && !faults.unusable.published;
@@ -189,6 +183,17 @@ fn put_network(conn: &mut Conn, network: &Network, unread: &Unread) -> anyhow::R
     }
     grow_version(conn, version)?;
     Ok(faults.told)
+}
+
+/// Puts accounts of partners that there are, and the clearinghouse's.
+fn put_accounts(conn: &mut Conn, directory: &Directory, accounts: &[AccountTerms], faults: &mut Faults) -> anyhow::Result<()> {
+    for terms in accounts {
+        let place = || format!("account of {} in {}", terms.partner, terms.currency);
+        if terms.partner == PartnerId::clearing() || faults.partner(directory, &terms.partner, "partner", place) {
+            faults.note(put_account(conn, terms).with_context(place))?;
+        }
+    }
+    Ok(())
 }
 
 /// The file is what there is instead of a document.

@@ -3,6 +3,7 @@
 //! The account is the running position: it opens with what was open, takes what each window adds and what confirmed payments take away, and closes with what is open then. Credit is what the partner receives.
 
 use jiff::civil::Date;
+use partner_sdk::jws::sha256_hex;
 
 use super::error::ExportError;
 use super::xml::Xml;
@@ -16,7 +17,15 @@ pub fn account(of: &PeriodStatement) -> Result<Vec<u8>, ExportError> {
     let (Some(first), false) = (of.windows.first(), of.running_position.is_empty()) else {
         return Err(ExportError::NoPosition);
     };
-    let name = format!("{}-{}", compact(first.business_date), compact(of.until));
+    // Other windows make another name: programs take a name that they know for the same statement.
+    let windows: String = of
+        .windows
+        .iter()
+        .map(|window| format!("{} {}\n", window.business_date, window.sha256))
+        .collect();
+    let digest = sha256_hex(windows.as_bytes());
+    let last = of.windows.last().unwrap_or(first);
+    let name = format!("{}-{}-{}", compact(first.business_date), compact(last.business_date), &digest[..8]);
     Ok(Xml::document(NAMESPACE, "BkToCstmrStmt", |xml| {
         xml.within("GrpHdr", |xml| {
             xml.text("MsgId", &name);

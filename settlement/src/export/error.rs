@@ -39,7 +39,7 @@ impl ExportError {
     pub fn is_none(&self) -> bool {
         match self {
             Self::NothingToPay | Self::NoPayments | Self::NoAccount(_) | Self::NoPosition | Self::OneDay => true,
-            Self::Period(error) => *error == PeriodError::Empty,
+            Self::Period(error) => matches!(error, PeriodError::Empty | PeriodError::Gap(_)),
             Self::Render(_) | Self::Pdf(_) => false,
         }
     }

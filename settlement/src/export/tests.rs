@@ -97,10 +97,11 @@ fn forms_are_known_by_their_names() {
 #[test]
 fn a_longer_time_has_no_payment_file_and_one_table() {
     let day = statement();
-    let next = Statement {
+    let mut next = Statement {
         business_date: jiff::civil::date(2026, 11, 23),
         ..day.clone()
     };
+    next.obligations[0].carried_in.clone_from(&day.obligations[0].carried_out);
     let both = statements(&[day.clone(), next], "2026-11");
     assert!(matches!(both.export(Form::Pain001), Err(ExportError::OneDay)));
     let names: Vec<String> = both.all().expect("files").into_iter().map(|(name, _)| name).collect();
@@ -134,6 +135,8 @@ fn figures_that_a_double_does_not_hold_stay_text() {
         ("-0.01", Some(-0.01)),
         ("999999999.999999", Some(999_999_999.999_999)),
         ("1000000000.000001", None),
+        ("1000000000.000000", Some(1_000_000_000.0)),
+        ("1000000000000000", None),
         ("9223372036854.775807", None),
     ] {
         assert_eq!(xlsx::exact(figure), exact, "{figure}");

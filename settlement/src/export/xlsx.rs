@@ -57,11 +57,11 @@ pub fn workbook(of: &PeriodStatement) -> Result<Vec<u8>, RenderError> {
     sheet(&mut workbook, "running_position", &RUNNING, running(of))?;
     sheet(&mut workbook, "days", &DAYS, days(of))?;
     sheet(&mut workbook, "network", &NETWORK, network(of))?;
-    sheet(&mut workbook, "windows", &["business_date", "json_sha256"], windows(of))?;
+    sheet(&mut workbook, "windows", &["business_date", "format", "sha256"], windows(of))?;
     Ok(workbook.save_to_buffer()?)
 }
 
-const PAYMENTS: [&str; 9] = [
+const PAYMENTS: [&str; 11] = [
     "currency",
     "reference",
     "value_date",
@@ -69,8 +69,10 @@ const PAYMENTS: [&str; 9] = [
     "result",
     "from_holder",
     "from_account",
+    "from_bank",
     "to_holder",
     "to_account",
+    "to_bank",
 ];
 const OBLIGATIONS: [&str; 7] = [
     "currency",
@@ -129,7 +131,11 @@ fn payment_rows<'a>(of: &'a PeriodStatement, amounts: &'a [String]) -> Rows<'a> 
         ];
         for account in [&line.from, &line.to] {
             let of = |member: fn(&'a BankAccount) -> &'a str| Text(account.as_ref().map_or("", member));
-            row.extend([of(|account| &account.holder), of(|account| &account.account)]);
+            row.extend([
+                of(|account| &account.holder),
+                of(|account| &account.account),
+                of(|account| &account.bank),
+            ]);
         }
         row
     };
@@ -215,7 +221,9 @@ fn network(of: &PeriodStatement) -> Rows<'_> {
 }
 
 fn windows(of: &PeriodStatement) -> Rows<'_> {
-    rows(&of.windows, |window| vec![Date(window.business_date), Text(&window.sha256)])
+    rows(&of.windows, |window| {
+        vec![Date(window.business_date), Text(&window.format), Text(&window.sha256)]
+    })
 }
 
 /// A sheet with its header frozen and filters on it; empty sections have their header, so that every workbook has the same sheets.
@@ -282,7 +290,11 @@ fn write(sheet: &mut Worksheet, (row, column): (u32, u16), cell: &Cell<'_>) -> R
 
 /// The figure as a double, where that holds all its digits.
 pub fn exact(figure: &str) -> Option<f64> {
-    let digits = figure.bytes().filter(u8::is_ascii_digit).skip_while(|b| *b == b'0').count();
+    let short = match figure.contains('.') {
+        true => figure.trim_end_matches('0'),
+        false => figure,
+    };
+    let digits = short.bytes().filter(u8::is_ascii_digit).skip_while(|b| *b == b'0').count();
     if digits > EXACT { None } else { figure.parse().ok() }
 }
 

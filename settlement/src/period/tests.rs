@@ -1,4 +1,5 @@
 use super::*;
+use crate::{NetResult, Statement};
 
 fn period(text: &str) -> Result<Period, PeriodError> {
     text.parse()
@@ -119,4 +120,112 @@ fn a_figure_that_is_none_is_an_error() {
     );
     broken.lines[0].points = "many".into();
     assert_eq!(Together::of(&broken, ""), Err(PeriodError::Figure("many".into())));
+}
+
+#[test]
+fn a_window_between_that_has_no_statement_is_told() {
+    let first = day(
+        "2026-11-20",
+        "3.004000",
+        "0.000000",
+        "3.00",
+        "0.004000",
+        ["0.00", "0.00", "3.00", "0.004000"],
+    );
+    // 2026-11-23 is missing: this one carries on from it, and opens with what it left open.
+    for last in [
+        day(
+            "2026-11-24",
+            "1.000000",
+            "0.001000",
+            "1.00",
+            "0.001000",
+            ["3.00", "0.00", "4.00", "0.001000"],
+        ),
+        day(
+            "2026-11-24",
+            "1.000000",
+            "0.004000",
+            "1.00",
+            "0.004000",
+            ["5.00", "0.00", "6.00", "0.004000"],
+        ),
+    ] {
+        let mut together = Together::new("hotel".parse().expect("a partner"), period("2026-11").expect("a month"));
+        together.add(&first, "").expect("added");
+        assert_eq!(together.add(&last, ""), Err(PeriodError::Gap(last.business_date)));
+    }
+    // A pair that is missing had something left over.
+    let mut nothing = day(
+        "2026-11-24",
+        "0.000000",
+        "0.000000",
+        "0.00",
+        "0.000000",
+        ["3.00", "0.00", "3.00", "0.000000"],
+    );
+    nothing.obligations.clear();
+    let mut together = Together::new("hotel".parse().expect("a partner"), period("2026-11").expect("a month"));
+    together.add(&first, "").expect("added");
+    assert_eq!(together.add(&nothing, ""), Err(PeriodError::Gap(nothing.business_date)));
+}
+
+#[test]
+fn windows_of_before_there_were_payments_have_none() {
+    let mut old = day(
+        "2026-11-20",
+        "3.004000",
+        "0.000000",
+        "3.00",
+        "0.004000",
+        ["0.00", "0.00", "3.00", "0.004000"],
+    );
+    old.format = "points-statement/2".into();
+    (old.payments, old.running_position) = (None, None);
+    let new = day(
+        "2026-11-23",
+        "3.002000",
+        "0.004000",
+        "3.01",
+        "-0.004000",
+        ["0.00", "0.00", "3.01", "-0.004000"],
+    );
+    let mut together = Together::new("hotel".parse().expect("a partner"), period("2026-11").expect("a month"));
+    together.add(&old, "").expect("added");
+    together.add(&new, "").expect("added");
+    let all = together.done().expect("a period");
+    let formats: Vec<&str> = all.windows.iter().map(|window| &*window.format).collect();
+    assert_eq!(formats, ["points-statement/2", "points-statement/3"]);
+    assert_eq!((&*all.net[0].net, &*all.running_position[0].net), ("6.01", "3.01"));
+    let confirmed: Vec<_> = all.days.iter().map(|day| day.confirmed.as_deref()).collect();
+    assert_eq!(confirmed, [None, Some("0.00")]);
+}
+
+#[test]
+fn each_currency_keeps_its_decimals() {
+    let mut days = [
+        day("2026-11-20", "3.004000", "0.000000", "3", "0.004000", ["0", "0", "3", "0.004000"]),
+        day("2026-11-23", "3.002000", "0.004000", "3", "0.006000", ["3", "-3", "3", "0.006000"]),
+    ];
+    let mut together = Together::new("hotel".parse().expect("a partner"), period("2026-11").expect("a month"));
+    for day in &mut days {
+        let yen = "JPY".parse().expect("a currency");
+        day.lines[0].currency = yen;
+        day.obligations[0].currency = yen;
+        day.net[0].currency = yen;
+        day.running_position.as_mut().expect("positions")[0].currency = yen;
+        day.reduction[0].currency = yen;
+        together.add(day, "").expect("added");
+    }
+    let all = together.done().expect("a period");
+    let running = &all.running_position[0];
+    let shown = [
+        &all.net[0].net,
+        &running.opening,
+        &running.confirmed,
+        &running.net,
+        &running.closing,
+    ];
+    assert_eq!(shown, ["6", "0", "-3", "6", "3"]);
+    assert_eq!((&*all.days[1].net, &*all.days[1].you_owe), ("3", "0.000000"));
 }

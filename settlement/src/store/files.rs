@@ -69,17 +69,24 @@ pub fn kept_file(conn: &mut Conn, date: Date, name: &str) -> Result<Option<Advis
     row.map(|(sha256, text)| checked(date, name, sha256, text)).transpose()
 }
 
-/// A file of every window from a date up to another that has it, oldest first.
-pub fn kept_between(conn: &mut Conn, name: &str, (from, until): (Date, Date)) -> Result<Vec<Advised>, SettlementError> {
+/// A file of every window from a date up to another that has it, oldest first; together no longer than so many bytes.
+pub fn kept_between(conn: &mut Conn, name: &str, (from, until): (Date, Date), most: usize) -> Result<Vec<Advised>, SettlementError> {
     let query = f::table
-        .select((f::business_date, f::sha256, f::bytes))
+        .select(f::business_date)
         .filter(f::business_date.between(from.to_string(), until.to_string()))
         .filter(f::name.eq(name))
         .order(f::business_date);
-    let rows = each_backend!(conn, |c| query.load::<(String, String, String)>(c)).map_err(DbError::from)?;
-    let file =
-        |(date, sha256, text): (String, String, String)| checked(read("a window's business date", date.parse())?, name, sha256, text);
-    rows.into_iter().map(file).collect()
+    let dates: Vec<String> = each_backend!(conn, |c| query.load(c)).map_err(DbError::from)?;
+    let (mut files, mut bytes) = (vec![], 0);
+    for date in dates {
+        let file = kept_file(conn, read("a window's business date", date.parse())?, name)?;
+        bytes += file.as_ref().map_or(0, |file| file.text.len());
+        if bytes > most {
+            return Err(SettlementError::TooLong);
+        }
+        files.extend(file);
+    }
+    Ok(files)
 }
 
 fn checked(date: Date, name: &str, sha256: String, text: String) -> Result<Advised, SettlementError> {

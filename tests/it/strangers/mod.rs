@@ -281,6 +281,12 @@ fn is_told_nothing(what: &str, case: &Case, told: &str, said: &Said, (about_noth
             assert_eq!(said.status, status, "{what}: {said:?}");
             let found = theirs.secrets().into_iter().find(|secret| told.contains(secret));
             assert_eq!(found, None, "{what}: {told}");
+            if let Some(form) = what.strip_prefix("GET /v1/statements/") {
+                assert!(!told.contains(&theirs.in_force), "{what}: {told}");
+                // A statement of somebody else has lines, and says whose it is.
+                let own = told.contains("\"partner\": \"stranger\"") && told.contains("\"lines\": []");
+                assert!(own || form.contains('/'), "{what}: {told}");
+            }
         }
         Answer::Same => assert_eq!(said.status, 200, "{what}: {said:?}"),
     }

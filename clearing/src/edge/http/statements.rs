@@ -1,5 +1,7 @@
 //! Statements, for the partner whose they are.
 
+use std::time::Duration;
+
 use actix_web::http::header::{CONTENT_DISPOSITION, ETAG, IF_NONE_MATCH};
 use actix_web::{HttpRequest, HttpResponse, web};
 use jiff::Timestamp;
@@ -12,9 +14,10 @@ use settlement::export::{ExportError, Form, Statements};
 use settlement::{Advised, Format, Listed, NetLine, Period, PeriodError, SettlementError};
 use tokio::sync::Semaphore;
 
-use super::failure::Failure;
+use super::failure::{Failure, too_many};
 use super::params::Params;
 use super::request::{State, caller, on_database};
+use crate::edge::shares;
 
 /// The most statements in one list.
 const MOST: i64 = 100;
@@ -66,13 +69,18 @@ pub async fn list(request: HttpRequest, state: web::Data<State>) -> Result<HttpR
 
 impl From<SettlementError> for Failure {
     fn from(error: SettlementError) -> Self {
+        if let SettlementError::TooLong = error {
+            return Problem::new(Code::BadValue, error.to_string()).at(Some("period")).into();
+        }
         tracing::error!(error = crate::telemetry::chain(&error), "reading a statement failed");
         Self::new(Code::Internal)
     }
 }
 
-/// How many files are made at a time: making one takes a processor, and messages come first.
+/// Files are made one at a time, all partners' together: making one takes a processor and the memory of its statements, and messages come first.
 static MAKING: Semaphore = Semaphore::const_new(1);
+/// How long one waits for that.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// `GET /v1/statements/{period}/{form}`: the caller's own, of a day, a month or a range of dates. Of a day the JSON and the CSV are the bytes that were advised; every other form is made of
 /// statements that were advised.
@@ -80,27 +88,14 @@ async fn file(request: &HttpRequest, period: &str, form: Form, state: &State) ->
     let (partner, _) = caller(request, state)?;
     Params::none(request)?;
     let period: Period = period.parse().map_err(|error: PeriodError| not_a_period(&error))?;
-    let read = move |conn: &mut Conn| {
-        if let (Some(date), Some(format)) = (period.day(), as_advised(form)) {
-            let advised = settlement::advised(conn, date, &partner, format)?.ok_or_else(none_there)?;
-            return Ok(Found::File(advised, format!("{partner}-{date}.{}", form.extension())));
+    let (name, sha256, bytes) = match (period.day(), as_advised(form)) {
+        (Some(date), Some(format)) => {
+            let name = format!("{partner}-{date}.{}", form.extension());
+            let advised = on_database(state, move |conn| Ok(settlement::advised(conn, date, &partner, format)?)).await?;
+            let Advised { sha256, text } = advised.ok_or_else(none_there)?;
+            (name, sha256, text.into_bytes())
         }
-        let files = settlement::statements(conn, &partner, period)?;
-        Ok(Found::Statements(partner, files))
-    };
-    let (name, sha256, bytes) = match on_database(state, read).await? {
-        Found::File(Advised { sha256, text }, name) => (name, sha256, text.into_bytes()),
-        Found::Statements(partner, files) => {
-            let turn = MAKING.acquire().await.map_err(|_| Failure::new(Code::Internal))?;
-            let make = move || {
-                let statements = Statements::new(partner, period, &files)?;
-                let bytes = statements.export(form)?;
-                Ok::<_, ExportError>((statements.file_name(form), sha256_hex(&bytes), bytes))
-            };
-            let made = web::block(make).await.map_err(|_| Failure::new(Code::Internal))?;
-            drop(turn);
-            made.map_err(not_made)?
-        }
+        _ => made(partner, period, form, state).await?,
     };
     let tag = format!("\"{sha256}\"");
     let known = request
@@ -117,12 +112,23 @@ async fn file(request: &HttpRequest, period: &str, form: Form, state: &State) ->
         .body(bytes))
 }
 
-/// What the database has of a file.
-enum Found {
-    /// Itself, and its name.
-    File(Advised, String),
-    /// What it is made of.
-    Statements(PartnerId, Vec<Advised>),
+/// A file that is made of statements: its name, SHA-256 and bytes. Its turns end with the work, also where nobody waits for it any more.
+async fn made(partner: PartnerId, period: Period, form: Form, state: &State) -> Result<(String, String, Vec<u8>), Failure> {
+    let own = shares::processor().await.map_err(|()| too_many(Duration::ZERO, "files"))?;
+    let turn = tokio::time::timeout(PATIENCE, MAKING.acquire()).await;
+    let turn = turn.ok().and_then(Result::ok).ok_or_else(|| Failure::new(Code::Overloaded))?;
+    let of = partner.clone();
+    let read = move |conn: &mut Conn| Ok((settlement::statements(conn, &of, period)?, own, turn));
+    let (files, own, turn) = on_database(state, read).await?;
+    shares::read();
+    let make = move || {
+        let _turns = (own, turn);
+        let statements = Statements::new(partner, period, &files)?;
+        let bytes = statements.export(form)?;
+        Ok::<_, ExportError>((statements.file_name(form), sha256_hex(&bytes), bytes))
+    };
+    let made = web::block(make).await.map_err(|_| Failure::new(Code::Internal))?;
+    made.map_err(not_made)
 }
 
 /// The form in which a day's statement is kept, if this is one.
@@ -141,7 +147,7 @@ fn not_a_period(error: &PeriodError) -> Problem {
 fn not_made(error: ExportError) -> Failure {
     match error.is_none() {
         // The words for no statement at all are those of a single one.
-        true if matches!(error, ExportError::Period(_)) => none_there().into(),
+        true if matches!(error, ExportError::Period(PeriodError::Empty)) => none_there().into(),
         true => Problem::new(Code::NotFound, error.to_string()).into(),
         false => {
             tracing::error!(error = crate::telemetry::chain(&error), "making a file of statements failed");

@@ -10,6 +10,7 @@ use super::page::{MUTED, Sheet};
 use super::table::{Cell, Table, table};
 use super::words::Words;
 use super::{chart, text::grouped};
+use crate::NetLine;
 use crate::period::{DayLine, PeriodStatement};
 use crate::render::signed;
 use crate::statement::{BreakageLine, Line, PairLine, PaymentLine};
@@ -72,6 +73,19 @@ fn opening(sheet: &mut Sheet, words: &Words, statement: &PeriodStatement) {
     if statement.net.is_empty() {
         sheet.heading(2, words.summary, 40.0);
         sheet.paragraph(words.no_part, 11.0, super::page::INK);
+        return;
+    }
+    if statement.windows.len() > 1 {
+        // Each day is paid by itself: what they add up to is nobody's payment.
+        let row = |line: &NetLine| vec![Cell::whole(line.currency.as_str()), Cell::figure(&line.net)];
+        let heads = [words.currency, words.net_of_days];
+        section(
+            sheet,
+            (words.summary, words.signs),
+            12.0,
+            &heads,
+            statement.net.iter().map(row).collect(),
+        );
         return;
     }
     let rows = statement.net.iter().map(|line| {

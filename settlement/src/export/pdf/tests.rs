@@ -35,7 +35,7 @@ fn statement(lines: usize, days: i8, holder: &str) -> PeriodStatement {
     let mut statement: PeriodStatement = serde_json::from_value(json!({
         "format": "points-statement-period/1", "partner": "wellcome", "from": dates[0], "until": last,
         "cut_off_at": format!("{last}T16:00:00Z"),
-        "windows": dates.iter().enumerate().map(|(n, date)| json!({"business_date": date, "sha256": format!("{n:064x}")})).collect::<Vec<_>>(),
+        "windows": dates.iter().enumerate().map(|(n, date)| json!({"business_date": date, "format": "points-statement/3", "sha256": format!("{n:064x}")})).collect::<Vec<_>>(),
         "lines": (0..lines).map(line).collect::<Vec<_>>(),
         "breakage": [{"kind": "expiry", "counterparty": null, "agreement": null, "programme": "YUU", "currency": null,
             "points": "5", "price": "0.004400", "value": "0.022000"}],
@@ -177,7 +177,7 @@ fn statements_without_payments_and_without_anything_are_set_too() {
     before["obligations"] = json!([{"counterparty": "pool", "currency": "HKD", "you_owe": "11.000000", "you_are_owed": "2.750000",
         "carried_in": "0.000000", "net": "-8.25", "carried_out": "0.000000"}]);
     before["net"] = json!([{"currency": "HKD", "net": "-8.25", "result": "pays"}]);
-    for (value, words) in [(nothing, "You took no part"), (before, "-8.25")] {
+    for (value, words) in [(nothing, "No window of this period"), (before, "-8.25")] {
         let statement: Statement = serde_json::from_value(value).expect("a statement");
         let statement = Together::of(&statement, &"ab".repeat(32)).expect("a period");
         assert!(texts(&statement, Language::English).iter().any(|text| text.contains(words)));

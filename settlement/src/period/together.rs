@@ -1,181 +1,15 @@
-//! A partner's statements of several windows put together: a day, a month, or any range of days. Pure; every sum is one of the statements' own figures, so what they say of a day this says of a period.
+//! Adds statements up, one after the other.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::str::FromStr;
 
 use jiff::Timestamp;
-use jiff::civil::Date;
 use partner_sdk::amount::format_units;
 use partner_sdk::{Currency, PartnerId, ProgrammeCode};
-use serde::{Deserialize, Serialize};
 
+use super::dates::{Period, PeriodError};
+use super::statement::{DayLine, PERIOD_FORMAT, PeriodStatement, WindowLine};
 use crate::netting::Reduction;
 use crate::statement::{BreakageLine, Direction, Line, NetLine, NetResult, PairLine, PaymentLine, ReductionLine, RunningLine, Statement};
-
-/// The version of [`PeriodStatement`]'s fields.
-pub const PERIOD_FORMAT: &str = "points-statement-period/1";
-/// The longest period, in days.
-pub const MOST_DAYS: i32 = 366;
-
-/// The business dates from one to another, both included; at most [`MOST_DAYS`] of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Period {
-    from: Date,
-    until: Date,
-}
-
-/// Why a text is no period.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PeriodError {
-    /// It has another form.
-    #[error("neither a date (2026-11-21), nor a month (2026-11), nor a range of dates (2026-11-01..2026-11-21)")]
-    Form,
-    /// It ends before it begins.
-    #[error("the range ends before it begins")]
-    Order,
-    /// It is too long.
-    #[error("the range is longer than {MOST_DAYS} days")]
-    Long,
-    /// A statement isn't what was written.
-    #[error("a statement has the figure {0:?}, which is none")]
-    Figure(String),
-    /// It holds no statement.
-    #[error("no window of this time is advised, or its partner was none then")]
-    Empty,
-}
-
-impl Period {
-    /// The dates from the first to the last.
-    pub fn new(from: Date, until: Date) -> Result<Self, PeriodError> {
-        if until < from {
-            return Err(PeriodError::Order);
-        }
-        // Dates are at most a few million days apart.
-        let days = from.until(until).map_or(i32::MAX, |span| span.get_days());
-        if days >= MOST_DAYS {
-            return Err(PeriodError::Long);
-        }
-        Ok(Self { from, until })
-    }
-
-    /// The first date.
-    pub fn from(&self) -> Date {
-        self.from
-    }
-
-    /// The last date.
-    pub fn until(&self) -> Date {
-        self.until
-    }
-
-    /// The date, where it is one alone.
-    pub fn day(&self) -> Option<Date> {
-        (self.from == self.until).then_some(self.from)
-    }
-}
-
-impl From<Date> for Period {
-    fn from(day: Date) -> Self {
-        Self { from: day, until: day }
-    }
-}
-
-impl FromStr for Period {
-    type Err = PeriodError;
-
-    fn from_str(text: &str) -> Result<Self, PeriodError> {
-        let date = |text: &str| match text.len() {
-            10 => text.parse::<Date>().map_err(|_| PeriodError::Form),
-            _ => Err(PeriodError::Form),
-        };
-        if let Some((from, until)) = text.split_once("..") {
-            return Self::new(date(from)?, date(until)?);
-        }
-        match text.len() {
-            7 => {
-                let first = date(&format!("{text}-01"))?;
-                Self::new(first, first.last_of_month())
-            }
-            _ => Ok(date(text)?.into()),
-        }
-    }
-}
-
-/// A date for one alone, a month for a whole one, and a range otherwise: what [`FromStr`] reads.
-impl fmt::Display for Period {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { from, until } = self;
-        match () {
-            () if from == until => write!(f, "{from}"),
-            () if from.day() == 1 && *until == from.last_of_month() => write!(f, "{}", from.strftime("%Y-%m")),
-            () => write!(f, "{from}..{until}"),
-        }
-    }
-}
-
-/// A partner's statements of a period as one. Signed amounts are positive where the partner receives.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PeriodStatement {
-    /// [`PERIOD_FORMAT`].
-    pub format: String,
-    /// Whose.
-    pub partner: PartnerId,
-    /// The first date that was asked for.
-    pub from: Date,
-    /// The last one.
-    pub until: Date,
-    /// When the last of its windows ended, in UTC.
-    pub cut_off_at: Timestamp,
-    /// The statements that it puts together, by window: those of the period that were advised when it was made.
-    pub windows: Vec<WindowLine>,
-    /// What was posted, gross; a price's messages of all windows are one line.
-    pub lines: Vec<Line>,
-    /// Points that expired.
-    pub breakage: Vec<BreakageLine>,
-    /// Pair by pair: with what its first window began, and with what its last ended.
-    pub obligations: Vec<PairLine>,
-    /// What the windows' nets add up to.
-    pub net: Vec<NetLine>,
-    /// Every payment of the windows.
-    pub payments: Vec<PaymentLine>,
-    /// Where the partner stood before the first window, and after the last.
-    pub running_position: Vec<RunningLine>,
-    /// What netting did for the network on these days.
-    pub reduction: Vec<ReductionLine>,
-    /// What each window brought, by currency.
-    pub days: Vec<DayLine>,
-}
-
-/// A statement of which a period is made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct WindowLine {
-    /// The window.
-    pub business_date: Date,
-    /// The statement's JSON file, as it was advised.
-    pub sha256: String,
-}
-
-/// One window in one currency: `you_are_owed - you_owe` and the residues make `net`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DayLine {
-    /// The window.
-    pub business_date: Date,
-    /// Of all amounts.
-    pub currency: Currency,
-    /// What the partner owes by it, gross, six decimals.
-    pub you_owe: String,
-    /// What it is owed by it, gross, six decimals.
-    pub you_are_owed: String,
-    /// What it pays or receives.
-    pub net: String,
-    /// What payments that were confirmed since the window before did to the running position; nothing of windows without one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub confirmed: Option<String>,
-}
 
 /// A number as statements write it: whole units of its last decimal.
 #[derive(Debug, Clone, Copy, Default)]
@@ -227,6 +61,8 @@ pub struct Together {
     running: BTreeMap<Currency, Running>,
     reduction: BTreeMap<Currency, [Sum; 3]>,
     days: Vec<DayLine>,
+    /// Whether a statement before had a running position.
+    is_written_down: bool,
 }
 
 type LineKey = (Currency, PartnerId, String, Direction, String, ProgrammeCode, String);
@@ -265,6 +101,7 @@ impl Together {
             running: BTreeMap::new(),
             reduction: BTreeMap::new(),
             days: vec![],
+            is_written_down: false,
         }
     }
 
@@ -280,6 +117,7 @@ impl Together {
         self.cut_off_at = Some(statement.cut_off_at);
         self.windows.push(WindowLine {
             business_date: statement.business_date,
+            format: statement.format.clone(),
             sha256: sha256.to_owned(),
         });
         for line in &statement.lines {
@@ -293,6 +131,7 @@ impl Together {
             points.add(&line.points)?;
             value.add(&line.value)?;
         }
+        self.goes_on(statement)?;
         self.add_pairs(statement)?;
         self.add_day(statement)?;
         for line in &statement.net {
@@ -311,6 +150,7 @@ impl Together {
             running.net.add(&line.net)?;
             (running.closing, running.carried) = (line.closing.clone(), line.carried.clone());
         }
+        self.is_written_down |= statement.running_position.is_some();
         for line in &statement.reduction {
             let sums = self.reduction.entry(line.currency).or_default();
             for (sum, text) in sums.iter_mut().zip([&line.gross, &line.bilateral, &line.multilateral]) {
@@ -318,6 +158,38 @@ impl Together {
             }
         }
         Ok(())
+    }
+
+    /// Whether a statement begins with what the one before it in the period ended with: what a pair carries, and what is open.
+    fn goes_on(&self, statement: &Statement) -> Result<(), PeriodError> {
+        if self.windows.len() < 2 {
+            return Ok(());
+        }
+        let nothing = |text: &str| !text.bytes().any(|b| (b'1'..=b'9').contains(&b));
+        let same = |before: Option<&String>, now: Option<&String>| match (before, now) {
+            (Some(before), Some(now)) => before == now,
+            (Some(one), None) | (None, Some(one)) => nothing(one),
+            (None, None) => true,
+        };
+        let carried: BTreeMap<_, _> = statement
+            .obligations
+            .iter()
+            .map(|line| ((line.currency, line.counterparty.clone()), &line.carried_in))
+            .collect();
+        let pairs = carried.keys().chain(self.pairs.keys());
+        let pairs_go_on = { pairs }.all(|pair| same(self.pairs.get(pair).map(|pair| &pair.carried_out), carried.get(pair).copied()));
+        // Before they were written down there were none.
+        let running = statement.running_position.as_deref().filter(|_| self.is_written_down);
+        let opening: Option<BTreeMap<Currency, &String>> =
+            running.map(|lines| lines.iter().map(|line| (line.currency, &line.opening)).collect());
+        let position_goes_on = opening.is_none_or(|opening| {
+            let mut currencies = opening.keys().chain(self.running.keys());
+            currencies.all(|currency| same(self.running.get(currency).map(|line| &line.closing), opening.get(currency).copied()))
+        });
+        match pairs_go_on && position_goes_on {
+            true => Ok(()),
+            false => Err(PeriodError::Gap(statement.business_date)),
+        }
     }
 
     /// The pairs of a statement, each added to its own.
@@ -376,8 +248,8 @@ impl Together {
         Some(PeriodStatement {
             format: PERIOD_FORMAT.to_owned(),
             partner: self.partner,
-            from: self.period.from,
-            until: self.period.until,
+            from: self.period.from(),
+            until: self.period.until(),
             cut_off_at: self.cut_off_at?,
             windows: self.windows,
             lines: self.lines.into_iter().map(as_line).collect(),
@@ -491,6 +363,3 @@ fn as_reduction((currency, [gross, bilateral, multilateral]): (Currency, [Sum; 3
         efficiency_percent: format_units(reduction.efficiency(), 2),
     }
 }
-
-#[cfg(test)]
-mod tests;
