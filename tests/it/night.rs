@@ -219,18 +219,14 @@ fn two_starters_make_one_run(backend: Backend) {
     let (world, database) = traded(backend);
     let place = world.folder().join("twice");
     let copied = copy(backend, &world.folder().join("sandbox"), &database, &place);
-    let start = || {
-        let mut night = night(&place, &copied);
-        night.stderr(Stdio::piped()).spawn().expect("it starts")
-    };
+    let start = || night(&place, &copied).stdout(Stdio::piped()).spawn().expect("it starts");
     let all = [start(), start(), start()].map(|process| process.wait_with_output().expect("it ends"));
-    let said = all.map(|output| {
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{said}");
-        said
+    let told = all.map(|output| {
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).expect("text")
     });
-    assert_eq!(said.concat().matches("statements written").count(), 3, "{said:?}");
-    let wrote = said.iter().filter(|said| said.contains("statements written")).count();
-    assert_eq!(wrote, 1, "one does all: {said:?}");
+    let wrote = told.each_ref().map(|told| told.matches("statements of 2026").count());
+    let idle = told.iter().filter(|told| told.contains("no window is due")).count();
+    assert_eq!((wrote.iter().sum::<usize>(), wrote.contains(&3), idle), (3, true, 2), "{told:?}");
     assert_eq!(files(&place).len(), 3 * 7 + 2);
 }
