@@ -348,21 +348,25 @@ pub fn direct_payments(nets: &NetPositions) -> Vec<DirectPayments> {
     }
     let plan = |(currency, nets)| {
         let payments::Direct { transfers, at_least } = payments::direct(nets);
-        let payment = |transfer: payments::Transfer| Payment {
-            payer: transfer.payer,
-            payee: transfer.payee,
-            currency,
-            amount: whole(transfer.amount, currency),
-            reference: None,
-            value_date: None,
-        };
         DirectPayments {
             currency,
-            payments: transfers.into_iter().map(payment).collect(),
+            payments: transfers.into_iter().map(|transfer| between(transfer, currency)).collect(),
             at_least,
         }
     };
     by_currency.into_iter().map(plan).collect()
+}
+
+/// A payment from one partner to another, past the clearing account.
+pub fn between(transfer: payments::Transfer, currency: Currency) -> Payment {
+    Payment {
+        payer: transfer.payer,
+        payee: transfer.payee,
+        currency,
+        amount: whole(transfer.amount, currency),
+        reference: None,
+        value_date: None,
+    }
 }
 
 /// What makes a line the only one of its kind on its statement.

@@ -6,13 +6,13 @@ use jiff::civil::Date;
 use migrations::Conn;
 use partner_sdk::{Amount, Currency, PartnerId};
 
-use crate::book::whole;
+use crate::book::{between, whole};
 use crate::error::SettlementError;
 use crate::gridlock::{self, Resolution};
 use crate::netting::Obligation;
 use crate::payments::Transfer;
 use crate::reached::reached;
-use crate::statement::{Payment, QUEUE_FORMAT, Queue, QueueBalance, QueueLine};
+use crate::statement::{QUEUE_FORMAT, Queue, QueueBalance, QueueLine};
 use crate::store::{self, State};
 
 /// What each partner has to pay with, in micros, not below zero.
@@ -128,15 +128,7 @@ fn transfer(obligation: &Obligation) -> Transfer {
 }
 
 fn shown(currency: Currency, before: &BTreeMap<PartnerId, i128>, found: Resolution) -> QueueLine {
-    let payment = |transfer: Transfer| Payment {
-        payer: transfer.payer,
-        payee: transfer.payee,
-        currency,
-        amount: whole(transfer.amount, currency),
-        reference: None,
-        value_date: None,
-    };
-    let payments = |of: Vec<Transfer>| of.into_iter().map(payment).collect();
+    let payments = |of: Vec<Transfer>| of.into_iter().map(|transfer| between(transfer, currency)).collect();
     let balance = |(partner, after): (PartnerId, i128)| QueueBalance {
         before: whole(before.get(&partner).copied().unwrap_or(0), currency),
         after: whole(after, currency),

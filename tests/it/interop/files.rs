@@ -1,16 +1,16 @@
 //! Statements as files for people and banks: openpyxl finds numbers as numbers in workbooks and comes to the statement's sums, and accounts' statements are what the official schema asks for.
 
+use partner_sdk::Code;
 use partner_sdk::banking::AccountTerms;
 use partner_sdk::change::Change;
 use partner_sdk::client::ClientError;
 use partner_sdk::jws::sha256_hex;
-use partner_sdk::{Amount, Code};
 use serde_json::{Value, json};
 use settlement::{Direction, PeriodStatement, Statement};
 use tests::office::Office;
 use tests::{Backend, World, burn, earn, id, on_both, reverse};
 
-use super::finance::{POOL, asked};
+use super::finance::{POOL, asked, micros};
 
 on_both!(
     workbooks_hold_the_statements_figures,
@@ -58,16 +58,6 @@ fn bytes(world: &World, partner: &str, path: &str) -> Result<Vec<u8>, ClientErro
 fn base64(bytes: &[u8]) -> String {
     use base64::Engine;
     base64::engine::general_purpose::STANDARD.encode(bytes)
-}
-
-/// A figure in millionths.
-fn micros(text: &str) -> i64 {
-    let (sign, digits) = text.strip_prefix('-').map_or((1, text), |digits| (-1, digits));
-    let plain = match digits.contains('.') {
-        true => digits.trim_end_matches('0').trim_end_matches('.'),
-        false => digits,
-    };
-    sign * plain.parse::<Amount>().expect(text).to_units(6).expect("fits")
 }
 
 /// A sheet's column, below its header. Numbers are read with their digits, as JSON has them.

@@ -71,7 +71,8 @@ fn hledger(files: &[&Path]) -> BTreeMap<String, i64> {
     balances
 }
 
-fn micros(text: &str) -> i64 {
+/// A figure in millionths.
+pub(super) fn micros(text: &str) -> i64 {
     let (sign, digits) = text.strip_prefix('-').map_or((1, text), |digits| (-1, digits));
     let plain = match digits.contains('.') {
         true => digits.trim_end_matches('0').trim_end_matches('.'),
