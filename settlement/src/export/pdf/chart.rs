@@ -22,11 +22,19 @@ struct Bar {
     colour: Colour,
 }
 
-/// How far a bar reaches: geometry, so the nearest float does.
+impl Bar {
+    fn new(label: &'static str, figure: &str, colour: Colour) -> Self {
+        let figure = figure.to_owned();
+        Self { label, figure, colour }
+    }
+}
+
+/// How far a bar reaches: geometry, so the nearest float does. The figure itself stands beside it as the statement has it; one that is no number has no bar.
 fn reach(figure: &str) -> f32 {
     figure.parse().ok().filter(|reach: &f32| reach.is_finite()).unwrap_or(0.0)
 }
 
+/// The same without its sign.
 fn length(figure: &str) -> f32 {
     reach(figure).abs()
 }
@@ -38,14 +46,7 @@ pub fn reduction(sheet: &mut Sheet, words: &Words, line: &ReductionLine) {
         (words.bilateral, &line.bilateral, MIDDLE),
         (words.multilateral, &line.multilateral, ACCENT),
     ];
-    let bars: Vec<Bar> = bars
-        .into_iter()
-        .map(|(label, figure, colour)| Bar {
-            label,
-            figure: figure.clone(),
-            colour,
-        })
-        .collect();
+    let bars = bars.map(|(label, figure, colour)| Bar::new(label, figure, colour));
     let saved = format!("{} {}%", words.saved, grouped(&line.efficiency_percent));
     across(sheet, words, (line.currency.as_str(), &saved), &bars);
 }
@@ -57,14 +58,7 @@ pub fn day(sheet: &mut Sheet, words: &Words, line: &DayLine) {
         (words.you_owe, &line.you_owe, OWED_BY),
         (words.net, &line.net, INK),
     ];
-    let bars: Vec<Bar> = bars
-        .into_iter()
-        .map(|(label, figure, colour)| Bar {
-            label,
-            figure: figure.clone(),
-            colour,
-        })
-        .collect();
+    let bars = bars.map(|(label, figure, colour)| Bar::new(label, figure, colour));
     across(sheet, words, (line.currency.as_str(), ""), &bars);
 }
 
