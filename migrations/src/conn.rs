@@ -282,7 +282,7 @@ mod tests {
                 assert_eq!(sqlite, postgres);
             )*};
         }
-        twins!("0001_ledger" "0002_payments");
+        twins!("0001_ledger" "0002_payments" "0004_revisions");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 mod paying;
 
-pub use paying::{bank_account, payment, running_position};
+pub use paying::{bank_account, payment, running_position, taken_out};
 
 diesel::table! {
     partner (id) {

@@ -193,6 +193,13 @@ pub enum Change {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         bank_statement: Option<String>,
     },
+    /// A partner hasn't paid for a window, or can't be paid: it is taken out of it, and the payments of the others are made anew. Its debts and claims there stay between it and them.
+    Default {
+        /// Who.
+        partner: PartnerId,
+        /// The window.
+        business_date: Date,
+    },
     /// Where a party is paid, or pays into.
     Account(AccountTerms),
     /// The network's first people, its calendar and how it stands; made once, and signed by all of them at once.
@@ -246,6 +253,7 @@ mod tests {
             r#"{"bonus":{"funded_percent":"50","percent":"15","programme":"BANK","to_programme":"MILES","valid_from":"2026-01-01T00:00:00Z","valid_until":"2026-02-01T00:00:00Z"}}"#,
             r#"{"account":{"account":"0123","bank":"HSBCHKHH","currency":"HKD","holder":"A Ltd","partner":"a"}}"#,
             r#"{"confirm":{"bank_statement":"00","payments":[{"amount":"8.25","currency":"HKD","paid_on":"2026-11-23","reference":"RF66261121HKD0004"}]}}"#,
+            r#"{"default":{"business_date":"2026-11-21","partner":"a"}}"#,
             r#"{"programme":{"code":"YUU","currency":"HKD","custody":"external","issuer":"a","scale":0}}"#,
         ] {
             let text = format!(r#"{{"change":{change},"id":"c-1","proposed_at":"2026-01-01T00:00:00Z","reason":"why","salt":"{salt}"}}"#);

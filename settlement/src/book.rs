@@ -13,7 +13,8 @@ use crate::netting::{self, NetPositions, NettingError, Obligation};
 use crate::payments;
 use crate::statement::{
     BreakageLine, DirectPayments, Direction, Line, NetLine, NetPosition, NetResult, PairLine, Payment, PaymentLine, ReductionLine,
-    RunningLine, SETTLEMENT_FORMAT, SETTLEMENT_FORMAT_1, STATEMENT_FORMAT, STATEMENT_FORMAT_2, Settlement, SettlementPair, Statement,
+    RunningLine, SETTLEMENT_FORMAT, SETTLEMENT_FORMAT_1, STATEMENT_FORMAT, STATEMENT_FORMAT_2, STATEMENT_FORMAT_4, Settlement,
+    SettlementPair, Statement,
 };
 
 /// Everything that a window's statements are made of.
@@ -42,6 +43,14 @@ pub struct Paying {
     pub running: Vec<Running>,
     /// The accounts of all parties.
     pub accounts: BTreeMap<(PartnerId, Currency), BankAccount>,
+}
+
+impl Paying {
+    /// Whether something was taken out of the partner's earlier windows since the one before.
+    fn is_revised(&self, partner: &PartnerId) -> bool {
+        let mut own = self.running.iter().filter(|running| running.partner == *partner);
+        own.any(|running| running.revised != Money::ZERO)
+    }
 }
 
 /// The money postings of one kind, agreement, direction and price.
@@ -129,7 +138,11 @@ impl Book {
         let mut reduction = self.reduction(&nets);
         reduction.retain(|r| own.contains_key(&(r.currency, partner.clone())));
         let paying = self.paying.as_ref();
-        let format = paying.map_or(STATEMENT_FORMAT_2, |_| STATEMENT_FORMAT);
+        let format = match paying {
+            None => STATEMENT_FORMAT_2,
+            Some(paying) if paying.is_revised(partner) => STATEMENT_FORMAT_4,
+            Some(_) => STATEMENT_FORMAT,
+        };
         Ok(Statement {
             format: format.into(),
             partner: partner.clone(),
@@ -255,26 +268,9 @@ impl Book {
 
     /// How a partner's net positions are paid; a payment's reference has its place among all.
     fn payment_lines(&self, paying: &Paying, partner: &PartnerId, nets: &NetPositions) -> Result<Vec<PaymentLine>, NettingError> {
-        let line = |due: Due| {
-            let result = result(due.amount.0.into());
-            let account = |of: PartnerId| paying.accounts.get(&(of, due.currency)).cloned();
-            let (own, clearing) = (account(due.partner.clone()), account(PartnerId::clearing()));
-            let (from, to) = match result {
-                NetResult::Pays => (own, clearing),
-                _ => (clearing, own),
-            };
-            PaymentLine {
-                reference: due.reference,
-                currency: due.currency,
-                amount: whole(i128::from(due.amount.0).abs(), due.currency),
-                result,
-                value_date: due.value_date,
-                from,
-                to,
-            }
-        };
         let all = dues::dues(self.business_date, paying.value_date, nets)?.into_iter();
-        Ok(all.filter(|due| due.partner == *partner).map(line).collect())
+        let own = all.filter(|due| due.partner == *partner);
+        Ok(own.map(|due| payment_line(due, &paying.accounts)).collect())
     }
 
     fn running_lines(&self, paying: &Paying, partner: &PartnerId) -> Vec<RunningLine> {
@@ -287,12 +283,14 @@ impl Book {
             });
             own.sum::<i128>()
         };
+        let is_revised = paying.is_revised(partner);
         let line = |running: &Running| {
             let money = |money: Money| whole(money.0.into(), running.currency);
             RunningLine {
                 currency: running.currency,
                 opening: money(running.opening),
                 confirmed: money(running.confirmed),
+                revised: is_revised.then(|| money(running.revised)),
                 net: money(running.net),
                 closing: money(running.closing),
                 carried: format_units(carried(running.currency), 6),
@@ -308,23 +306,16 @@ impl Book {
 
     /// One payment for each net position but zero; what is left on the clearing account is the clearinghouse's own.
     fn through_the_account(&self, nets: &NetPositions) -> Result<Vec<Payment>, NettingError> {
-        let clearing = PartnerId::clearing();
         let value_date = self.paying.as_ref().map(|paying| paying.value_date);
-        let payment = |due: Due| {
-            let (payer, payee) = match due.amount.0 < 0 {
-                true => (due.partner, clearing.clone()),
-                false => (clearing.clone(), due.partner),
-            };
-            Payment {
-                payer,
-                payee,
-                currency: due.currency,
-                amount: whole(i128::from(due.amount.0).abs(), due.currency),
-                reference: value_date.map(|_| due.reference),
-                value_date,
-            }
-        };
         let all = dues::dues(self.business_date, value_date.unwrap_or(self.business_date), nets)?;
+        let payment = |due| match (payment(due), value_date) {
+            (payment, Some(_)) => payment,
+            (payment, None) => Payment {
+                reference: None,
+                value_date: None,
+                ..payment
+            },
+        };
         Ok(all.into_iter().map(payment).collect())
     }
 
@@ -337,6 +328,42 @@ impl Book {
             efficiency_percent: format_units(r.efficiency(), 2),
         };
         netting::reductions(&self.obligations, nets).into_iter().map(line).collect()
+    }
+}
+
+/// A payment through the clearing account as the partner sees it, with the accounts that are in force.
+pub fn payment_line(due: Due, accounts: &BTreeMap<(PartnerId, Currency), BankAccount>) -> PaymentLine {
+    let result = result(due.amount.0.into());
+    let account = |of: PartnerId| accounts.get(&(of, due.currency)).cloned();
+    let (own, clearing) = (account(due.partner.clone()), account(PartnerId::clearing()));
+    let (from, to) = match result {
+        NetResult::Pays => (own, clearing),
+        _ => (clearing, own),
+    };
+    PaymentLine {
+        reference: due.reference,
+        currency: due.currency,
+        amount: whole(i128::from(due.amount.0).abs(), due.currency),
+        result,
+        value_date: due.value_date,
+        from,
+        to,
+    }
+}
+
+/// The same as the operator sees it.
+pub fn payment(due: Due) -> Payment {
+    let (payer, payee) = match due.is_paid_in() {
+        true => (due.partner, PartnerId::clearing()),
+        false => (PartnerId::clearing(), due.partner),
+    };
+    Payment {
+        payer,
+        payee,
+        currency: due.currency,
+        amount: whole(i128::from(due.amount.0).abs(), due.currency),
+        reference: Some(due.reference),
+        value_date: Some(due.value_date),
     }
 }
 

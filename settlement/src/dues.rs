@@ -26,9 +26,16 @@ pub struct Due {
     pub value_date: Date,
     /// That it was made; nothing while it is open.
     pub confirmed: Option<Confirmed>,
+    /// The hash of the document that has put another in its place: it isn't paid any more.
+    pub replaced_by: Option<String>,
 }
 
 impl Due {
+    /// Whether it is still to be made.
+    pub fn is_open(&self) -> bool {
+        self.confirmed.is_none() && self.replaced_by.is_none()
+    }
+
     /// Whether the partner pays; else it receives.
     pub fn is_paid_in(&self) -> bool {
         self.amount.0 < 0
@@ -56,7 +63,7 @@ pub struct Confirmed {
     pub by: String,
 }
 
-/// What a partner is to pay (below zero) or to receive over all windows up to one: `opening + confirmed + net == closing`.
+/// What a partner is to pay (below zero) or to receive over all windows up to one: `opening + confirmed + revised + net == closing`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Running {
     /// Whose.
@@ -67,6 +74,8 @@ pub struct Running {
     pub opening: Money,
     /// What payments have done to it since.
     pub confirmed: Money,
+    /// What was taken out of earlier windows since.
+    pub revised: Money,
     /// What the window adds.
     pub net: Money,
     /// What is open then.
@@ -90,24 +99,32 @@ pub fn dues(business_date: Date, value_date: Date, nets: &NetPositions) -> Resul
             amount: fits(*net, partner, *currency)?,
             value_date,
             confirmed: None,
+            replaced_by: None,
         })
     };
     paid.map(due).collect()
 }
 
-/// Where every partner stands once a window is netted: `before` is with what the window before closed, `open` what of it isn't confirmed yet. Whoever has nothing, and had nothing, isn't in it.
-pub fn running(before: &NetPositions, open: &NetPositions, nets: &NetPositions) -> Result<Vec<Running>, NettingError> {
-    let keys: BTreeSet<_> = before.keys().chain(open.keys()).chain(nets.keys()).collect();
+/// Where every partner stands once a window is netted: `before` is with what the window before closed, `open` what of it isn't confirmed yet, and `revised` what was taken out since.
+/// Whoever has nothing, and had nothing, isn't in it.
+pub fn running(
+    before: &NetPositions,
+    open: &NetPositions,
+    revised: &NetPositions,
+    nets: &NetPositions,
+) -> Result<Vec<Running>, NettingError> {
+    let keys: BTreeSet<_> = before.keys().chain(open.keys()).chain(revised.keys()).chain(nets.keys()).collect();
     let of = |sums: &NetPositions, key: &(Currency, PartnerId)| sums.get(key).copied().unwrap_or(0);
     let line = |key: &(Currency, PartnerId)| {
         let (currency, partner) = key;
         let money = |sum| fits(sum, partner, *currency);
-        let (opening, left, net) = (of(before, key), of(open, key), of(nets, key));
+        let (opening, left, revised, net) = (of(before, key), of(open, key), of(revised, key), of(nets, key));
         Ok(Running {
             partner: partner.clone(),
             currency: *currency,
             opening: money(opening)?,
-            confirmed: money(left - opening)?,
+            confirmed: money(left - opening - revised)?,
+            revised: money(revised)?,
             net: money(net)?,
             closing: money(left + net)?,
         })
@@ -116,7 +133,8 @@ pub fn running(before: &NetPositions, open: &NetPositions, nets: &NetPositions) 
     partners.map(line).collect()
 }
 
-fn fits(sum: i128, partner: &PartnerId, currency: Currency) -> Result<Money, NettingError> {
+/// The sum as money.
+pub fn fits(sum: i128, partner: &PartnerId, currency: Currency) -> Result<Money, NettingError> {
     i64::try_from(sum).map(Money).map_err(|_| NettingError::Payment {
         partner: partner.clone(),
         currency,
@@ -173,6 +191,7 @@ mod tests {
         let lines = running(
             &before,
             &sums(&[("dot", -20_000)]),
+            &sums(&[]),
             &sums(&[("ann", -10_000), ("clearing", 3), ("eve", 10_000)]),
         )
         .expect("fits");
@@ -203,7 +222,7 @@ mod tests {
                 let mut left = NetPositions::new();
                 open.iter()
                     .for_each(|due| *left.entry((due.currency, due.partner.clone())).or_default() += i128::from(due.amount.0));
-                let lines = running(&closed, &left, &nets).expect("fits");
+                let lines = running(&closed, &left, &sums(&[]), &nets).expect("fits");
                 open.extend(dues(date, date, &nets).expect("fits"));
                 for line in &lines {
                     let (all, key) = (

@@ -27,6 +27,8 @@ mod preflight;
 mod queue;
 mod reached;
 pub mod render;
+mod revise;
+mod revision;
 mod run;
 mod settle;
 pub mod statement;
@@ -41,6 +43,8 @@ pub use netting::NettingError;
 pub use period::{Period, PeriodError, PeriodStatement};
 pub use preflight::preflight;
 pub use queue::{Balances, BalancesError, MAX_BALANCES, balances, queue};
+pub use revise::{Outcome, default_locked, may_default, may_pay_by_statement, revisions};
+pub use revision::Moved;
 pub use run::{
     Format, Payments, advise, advised, advised_dates, close_due, keep, kept, mark_advised, net, open_first, open_window, over, pending,
     settlement, statement, statements,

@@ -21,9 +21,9 @@ pub enum RenderError {
     Workbook(#[from] rust_xlsxwriter::XlsxError),
 }
 
-/// The columns of a statement's CSV, in order; before format 3 those of [`SINCE_3`] aren't there. A row leaves those empty that its section doesn't have. A column with figures belongs to one section, so
+/// The columns of a statement's CSV, in order; before format 3 those of [`SINCE_3`] aren't there, and before format 4 that of [`SINCE_4`]. A row leaves those empty that its section doesn't have. A column with figures belongs to one section, so
 /// that its sum counts nothing twice.
-pub const CSV_COLUMNS: [&str; 37] = [
+pub const CSV_COLUMNS: [&str; 38] = [
     "format",
     "section",
     "business_date",
@@ -61,9 +61,12 @@ pub const CSV_COLUMNS: [&str; 37] = [
     "running_confirmed",
     "running_closing",
     "running_carried",
+    "running_revised",
 ];
 /// The place of the first column that came with format 3.
 pub const SINCE_3: usize = 27;
+/// The place of the column that came with format 4.
+pub const SINCE_4: usize = 37;
 /// Without it spreadsheets take UTF-8 for something else.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
@@ -84,8 +87,10 @@ pub fn to_csv(statement: &Statement) -> Result<Vec<u8>, RenderError> {
 
 /// Statements as one table, one after the other below one header: that of the newest format among them.
 pub fn to_csv_of(statements: &[Statement]) -> Result<Vec<u8>, RenderError> {
+    let mut running = statements.iter().flat_map(|statement| statement.running_position.iter().flatten());
     let (columns, before) = match statements.iter().any(|statement| statement.payments.is_some()) {
-        true => (&CSV_COLUMNS[..], BYTE_ORDER_MARK),
+        true if running.any(|line| line.revised.is_some()) => (&CSV_COLUMNS[..], BYTE_ORDER_MARK),
+        true => (&CSV_COLUMNS[..SINCE_4], BYTE_ORDER_MARK),
         false => (&CSV_COLUMNS[..SINCE_3], &b""[..]),
     };
     let mut writer = csv::Writer::from_writer(before.to_vec());
@@ -187,6 +192,7 @@ fn write_rows(writer: &mut csv::Writer<Vec<u8>>, statement: &Statement, columns:
             ("running_confirmed", &line.confirmed),
             ("running_closing", &line.closing),
             ("running_carried", &line.carried),
+            ("running_revised", line.revised.as_deref().unwrap_or_default()),
         ];
         write("running_position", &cells)?;
     }

@@ -16,8 +16,8 @@ use crate::period::Period;
 use crate::reached::reached;
 use crate::settle::{NOTHING_DUE, settle_locked};
 use crate::statement::{Settlement, Statement};
-use crate::store::{self, Advised, Mark, NamedBytes, Pace, State, Window};
-use crate::{dues, files, netting, render};
+use crate::store::{self, Advised, FIRST_RUN, Mark, NamedBytes, Pace, State, Window};
+use crate::{dues, files, netting, render, revision};
 
 /// The name of the file with the operator's view; no partner may have this id.
 const SETTLEMENT: &str = "settlement";
@@ -148,8 +148,9 @@ pub fn net(conn: &mut Conn, date: Date, now: Timestamp, pace: Pace, payments: Pa
 fn write_payments(conn: &mut Conn, date: Date, nets: &NetPositions) -> Result<Date, SettlementError> {
     let (value_date, _) = store::calendars(conn)?.next(date)?;
     let (before, open) = (store::closed_before(conn, date)?, store::open_before(conn, date)?);
-    store::insert_running(conn, date, &dues::running(&before, &open, nets)?)?;
-    store::insert_dues(conn, &dues::dues(date, value_date, nets)?)?;
+    let revised = revision::effects(&store::count_taken(conn, date)?);
+    store::insert_running(conn, date, &dues::running(&before, &open, &revised, nets)?)?;
+    store::insert_dues(conn, &dues::dues(date, value_date, nets)?, FIRST_RUN)?;
     Ok(value_date)
 }
 

@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use migrations::Conn;
-use partner_sdk::banking::{Paid, PaymentReference};
+use partner_sdk::banking::Paid;
+use partner_sdk::{Currency, PartnerId};
 
 use crate::dues::{Confirmed, Due};
 use crate::error::SettlementError;
@@ -29,13 +30,13 @@ pub fn settle_locked(conn: &mut Conn, date: Date, now: Timestamp, by: &str) -> R
     may_settle(conn, date)?;
     // As the entry has it, by which it is done again.
     let now = store::time(conn, now)?;
-    let (made, open): (Vec<Due>, Vec<Due>) = store::dues_of(conn, date)?.into_iter().partition(|due| due.confirmed.is_some());
-    for due in &open {
+    let all = store::dues_of(conn, date)?;
+    for due in all.iter().filter(|due| due.is_open()) {
         let (paid_on, by) = (None, by.to_owned());
         store::confirm(conn, &due.reference, &Confirmed { paid_on, at: now, by })?;
     }
-    let made: BTreeSet<_> = made.iter().map(|due| (&due.partner, due.currency)).collect();
-    store::reduce_exposures(conn, date, |partner, currency| !made.contains(&(partner, currency)))?;
+    let made = have_paid(&all);
+    store::reduce_exposures(conn, date, |partner, currency| !made.contains(&(partner.clone(), currency)))?;
     close(conn, date, now, by)
 }
 
@@ -59,6 +60,9 @@ fn may_confirm_one(conn: &mut Conn, paid: &Paid, now: Timestamp) -> Result<Due, 
     if due.confirmed.is_some() {
         return Err(SettlementError::Confirmed(reference()));
     }
+    if due.replaced_by.is_some() {
+        return Err(SettlementError::Replaced(reference()));
+    }
     let amount = paid.amount.to_units(6).ok();
     if paid.currency != due.currency || amount.map(i64::unsigned_abs) != Some(due.amount.0.unsigned_abs()) {
         return Err(SettlementError::OtherAmount {
@@ -80,27 +84,45 @@ fn may_confirm_one(conn: &mut Conn, paid: &Paid, now: Timestamp) -> Result<Due, 
 
 /// Notes that payments were made, and returns the windows that are settled by it; for a transaction that has locked the ledger. What a partner owed for a window in a currency counts against its caps no more.
 pub fn confirm_locked(conn: &mut Conn, payments: &[Paid], now: Timestamp, by: &str) -> Result<Vec<Date>, SettlementError> {
-    let mut windows: BTreeMap<Date, BTreeSet<PaymentReference>> = BTreeMap::new();
+    let mut windows: BTreeMap<Date, Vec<(Due, Date)>> = BTreeMap::new();
     for (due, paid) in may_confirm(conn, payments, now)?.into_iter().zip(payments) {
-        let (paid_on, by) = (Some(paid.paid_on), by.to_owned());
-        store::confirm(conn, &due.reference, &Confirmed { paid_on, at: now, by })?;
-        windows.entry(due.business_date).or_default().insert(due.reference);
+        windows.entry(due.business_date).or_default().push((due, paid.paid_on));
     }
     let mut settled = vec![];
-    for (date, confirmed) in windows {
-        let all = store::dues_of(conn, date)?;
-        let of = |due: &Due| (due.partner.clone(), due.currency);
-        let now_paid: BTreeSet<_> = all.iter().filter(|due| confirmed.contains(&due.reference)).map(of).collect();
-        store::reduce_exposures(conn, date, |partner, currency| now_paid.contains(&(partner.clone(), currency)))?;
-        if all.iter().all(|due| due.confirmed.is_some()) {
-            let pay: BTreeSet<_> = all.iter().map(of).collect();
-            // Whoever came out even has nothing to pay, and may have owed a part of a cent.
-            store::reduce_exposures(conn, date, |partner, currency| !pay.contains(&(partner.clone(), currency)))?;
-            close(conn, date, now, by)?;
+    for (date, made) in windows {
+        // Whoever has paid before, and now the rest that a revision made, doesn't count any more already.
+        let before = have_paid(&store::dues_of(conn, date)?);
+        for (due, paid_on) in &made {
+            let (paid_on, by) = (Some(*paid_on), by.to_owned());
+            store::confirm(conn, &due.reference, &Confirmed { paid_on, at: now, by })?;
+        }
+        let now_paid: BTreeSet<_> = made.iter().map(|(due, _)| (due.partner.clone(), due.currency)).collect();
+        let counts = |key: &_| now_paid.contains(key) && !before.contains(key);
+        store::reduce_exposures(conn, date, |partner, currency| counts(&(partner.clone(), currency)))?;
+        if close_if_paid(conn, date, now, by)? {
             settled.push(date);
         }
     }
     Ok(settled)
+}
+
+/// Settles a window of which no payment is open any more, and says whether it did; for a transaction that has locked the ledger.
+pub fn close_if_paid(conn: &mut Conn, date: Date, now: Timestamp, by: &str) -> Result<bool, SettlementError> {
+    let all = store::dues_of(conn, date)?;
+    if all.iter().any(Due::is_open) {
+        return Ok(false);
+    }
+    // Whoever came out even has nothing to pay, and may have owed a part of a cent; and whoever was taken out owes outside of the window.
+    let paid = have_paid(&all);
+    store::reduce_exposures(conn, date, |partner, currency| !paid.contains(&(partner.clone(), currency)))?;
+    close(conn, date, now, by)?;
+    Ok(true)
+}
+
+/// Who has paid or was paid in which currency: that counts against net debit caps no more.
+fn have_paid(dues: &[Due]) -> BTreeSet<(PartnerId, Currency)> {
+    let made = dues.iter().filter(|due| due.confirmed.is_some());
+    made.map(|due| (due.partner.clone(), due.currency)).collect()
 }
 
 fn close(conn: &mut Conn, date: Date, now: Timestamp, by: &str) -> Result<(), SettlementError> {

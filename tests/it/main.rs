@@ -17,6 +17,7 @@ mod corners;
 mod crash;
 mod custody;
 mod cycles;
+mod defaults;
 mod desk;
 mod downloads;
 mod edge;

@@ -37,6 +37,9 @@ impl Export {
     pub fn run(self) -> anyhow::Result<()> {
         let (_, mut conn) = open(&self.at.config)?;
         let (period, partner) = (self.period, self.partner);
+        if let (Form::Pain001, Some(date)) = (self.form, period.day()) {
+            settlement::may_pay_by_statement(&mut conn, &partner, date)?;
+        }
         let files = settlement::statements(&mut conn, &partner, period)?;
         let none = || format!("cannot make {} of {partner} for {period}", self.form.as_str());
         let bytes = Statements::new(partner.clone(), period, &files)

@@ -71,13 +71,14 @@ impl Payments {
             return Ok(());
         }
         let all = i128::try_from(found.len())?;
-        let open = i128::try_from(found.iter().filter(|due| due.confirmed.is_none()).count())?;
+        let open = i128::try_from(found.iter().filter(|due| due.is_open()).count())?;
         Ok(say!("{}, {open} not confirmed", counted(all, "payment"))?)
     }
 }
 
 fn as_line(due: &Due) -> String {
     let state = match &due.confirmed {
+        None if due.replaced_by.is_some() => "replaced".to_owned(),
         None => "open".to_owned(),
         Some(confirmed) => {
             let on = confirmed.paid_on.map_or_else(String::new, |date| format!(" paid on {date},"));
@@ -109,6 +110,7 @@ fn as_json(due: &Due) -> serde_json::Value {
         "paid_on": confirmed.and_then(|confirmed| confirmed.paid_on),
         "confirmed_at": confirmed.map(|confirmed| confirmed.at),
         "change": confirmed.map(|confirmed| &confirmed.by),
+        "replaced_by": due.replaced_by,
     })
 }
 

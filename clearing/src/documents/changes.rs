@@ -11,8 +11,8 @@ use partner_sdk::{Amount, Code, MemberNumber, PartnerId, Points, Problem, Progra
 
 use super::rights::Role;
 use super::{
-    Countersigner, Done, Fault, add, by_person, calendars, decide, digest, fact, find, fresh, not_in_state, open, people, publication,
-    record, refused, settled, step, tell,
+    Countersigner, Done, Fault, add, by_person, calendars, decide, defaults, digest, fact, find, fresh, not_in_state, open, people,
+    publication, record, refused, settled, step, tell,
 };
 use ledger::AccountKey;
 use ledger::directory::Directory;
@@ -271,6 +271,7 @@ fn check(conn: &mut Conn, directory: &Directory, change: &Change, now: Timestamp
         Change::TakeBack { published } => publication::take_back(directory, published, now).map(drop),
         Change::Settle { business_date } => settled::check(conn, *business_date),
         Change::Confirm { payments, bank_statement } => settled::check_payments(conn, payments, bank_statement.as_deref(), now),
+        Change::Default { partner, business_date } => defaults::check(conn, directory, partner, *business_date),
         Change::Account(terms) => settled::check_account(directory, terms),
         Change::Found { .. } => refused(Code::FourEyes, "change", "the network is founded, which is done once"),
         Change::Person(terms) => people::check(conn, directory, terms),
@@ -418,6 +419,7 @@ fn take_effect(conn: &mut Conn, directory: &mut Directory, change: &Change, hash
         Change::TakeBack { published } => take_back(conn, directory, published, hash, now)?,
         Change::Settle { business_date } => settled::take_effect(conn, *business_date, hash, now)?,
         Change::Confirm { payments, .. } => settled::confirm(conn, payments, hash, now)?,
+        Change::Default { partner, business_date } => defaults::take_effect(conn, partner, *business_date, hash, now)?,
         Change::Account(terms) => settled::set_account(conn, terms, hash, now)?,
         Change::Found { .. } => return Err(Code::Internal.into()),
         Change::Person(terms) => people::come(conn, terms, hash, now)?,

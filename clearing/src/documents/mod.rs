@@ -16,6 +16,7 @@
 pub mod agreements;
 mod calendars;
 pub mod changes;
+mod defaults;
 pub mod people;
 pub mod publication;
 pub mod rights;

@@ -22,7 +22,8 @@ pub fn take_effect(conn: &mut Conn, date: Date, hash: &str, now: Timestamp) -> D
     Ok(tell_settled(conn, date, hash, now)?)
 }
 
-fn tell_settled(conn: &mut Conn, date: Date, hash: &str, now: Timestamp) -> Result<(), DbError> {
+/// Tells the parties of a window that it is settled.
+pub fn tell_settled(conn: &mut Conn, date: Date, hash: &str, now: Timestamp) -> Result<(), DbError> {
     let parties = settlement::parties(conn, date)?;
     let whom: Vec<&str> = parties.iter().map(String::as_str).collect();
     tell(conn, now, &whom, "window.settled", &date.to_string(), &[fact("change", hash)])
@@ -70,7 +71,7 @@ pub fn confirm(conn: &mut Conn, payments: &[Paid], hash: &str, now: Timestamp) -
 }
 
 /// What an event says of a payment.
-fn told(due: &Due) -> Vec<(String, String)> {
+pub fn told(due: &Due) -> Vec<(String, String)> {
     vec![
         fact("window", due.business_date.to_string()),
         fact("currency", due.currency.as_str()),
@@ -134,13 +135,16 @@ pub fn set_account(conn: &mut Conn, terms: &AccountTerms, hash: &str, now: Times
     Ok(tell(conn, now, &[whom], "account.set", terms.partner.as_str(), &facts)?)
 }
 
-fn fault(error: SettlementError, field: &str) -> Fault {
+/// What is wrong with a change, where it isn't the database.
+pub fn fault(error: SettlementError, field: &str) -> Fault {
     let code = match &error {
-        SettlementError::Settled(_) | SettlementError::Confirmed(_) => Code::AlreadySettled,
+        SettlementError::Settled(_) | SettlementError::Confirmed(_) | SettlementError::Replaced(_) => Code::AlreadySettled,
         SettlementError::OtherAmount { .. } => Code::BadAmount,
-        SettlementError::Unknown(_) | SettlementError::NotYet { .. } | SettlementError::NoPayment(_) | SettlementError::PaidWhen { .. } => {
-            Code::BadTerms
-        }
+        SettlementError::Unknown(_)
+        | SettlementError::NotYet { .. }
+        | SettlementError::NoPayment(_)
+        | SettlementError::NothingOpen { .. }
+        | SettlementError::PaidWhen { .. } => Code::BadTerms,
         _ => return Fault::Db(DbError::Corrupt(error.to_string())),
     };
     Problem::new(code, error.to_string()).at(Some(field)).into()

@@ -175,6 +175,15 @@ const RULES: &[(&str, &str)] = &[
          AND (o.party_a = p.debtor AND o.party_b = p.creditor OR o.party_a = p.creditor AND o.party_b = p.debtor))",
     ),
     (
+        "the payments of a window, but for those with others in their place, are its nets less what was taken out",
+        "SELECT x.partner AS subject, COALESCE(y.sum, '0') AS books, x.sum AS postings FROM (SELECT business_date, currency, partner, WIDE[micros] AS sum FROM ( \
+         SELECT business_date, currency, party_a AS partner, -net AS micros FROM obligation UNION ALL SELECT business_date, currency, party_b, net FROM obligation \
+         UNION ALL SELECT business_date, currency, debtor, micros FROM taken_out UNION ALL SELECT business_date, currency, creditor, -micros FROM taken_out) n \
+         WHERE partner <> 'clearing' GROUP BY business_date, currency, partner) x JOIN settlement_window w ON w.business_date = x.business_date AND w.value_date IS NOT NULL \
+         LEFT JOIN (SELECT business_date, currency, partner, WIDE[micros] AS sum FROM payment WHERE replaced_by IS NULL GROUP BY business_date, currency, partner) y \
+         ON y.business_date = x.business_date AND y.currency = x.currency AND y.partner = x.partner WHERE x.sum <> COALESCE(y.sum, '0')",
+    ),
+    (
         "what a pair pays and carries on is what it owes and was carried",
         "SELECT party_a AS subject, net + carried_out AS books, a_owes - b_owes + carried_in AS postings FROM obligation \
          WHERE net + carried_out <> a_owes - b_owes + carried_in",
@@ -198,8 +207,8 @@ const RULES: &[(&str, &str)] = &[
         "the exposures of a currency, with what confirmed payments took out of them, sum to what is owed to the clearinghouse",
         "SELECT e.currency AS subject, e.sum AS books, COALESCE(c.sum, '0') AS postings FROM (SELECT currency, WIDE[micros] AS sum FROM ( \
          SELECT currency, micros FROM exposure UNION ALL SELECT p.currency, CASE WHEN y.partner = p.debtor THEN p.micros ELSE -p.micros END FROM position p \
-         JOIN settlement_window w ON w.business_date = p.business_date AND w.state <> 'settled' JOIN payment y ON y.business_date = p.business_date AND y.currency = p.currency \
-         AND y.confirmed_at IS NOT NULL AND (y.partner = p.debtor OR y.partner = p.creditor) AND p.debtor <> p.creditor) x GROUP BY currency) e \
+         JOIN settlement_window w ON w.business_date = p.business_date AND w.state <> 'settled' JOIN (SELECT DISTINCT business_date, partner, currency FROM payment WHERE confirmed_at IS NOT NULL) y \
+         ON y.business_date = p.business_date AND y.currency = p.currency AND (y.partner = p.debtor OR y.partner = p.creditor) AND p.debtor <> p.creditor) x GROUP BY currency) e \
          LEFT JOIN (SELECT p.currency AS currency, WIDE[CASE WHEN p.creditor = 'clearing' THEN p.micros ELSE -p.micros END] AS sum FROM position p \
          JOIN settlement_window w ON w.business_date = p.business_date AND w.state <> 'settled' WHERE (p.creditor = 'clearing') <> (p.debtor = 'clearing') \
          GROUP BY p.currency) c ON c.currency = e.currency WHERE e.sum <> COALESCE(c.sum, '0')",

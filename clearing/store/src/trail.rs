@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use diesel::prelude::*;
 use jiff::civil::Date;
-use migrations::schema::{agreement, bank_account, calendar, payment, rate, settlement_window, signing_key, tls_key};
+use migrations::schema::{agreement, bank_account, calendar, payment, rate, settlement_window, signing_key, taken_out, tls_key};
 use migrations::{Conn, DbError, each_backend};
 use partner_sdk::agreement::Terms;
 use partner_sdk::banking::AccountTerms;
@@ -93,6 +93,7 @@ pub fn check(conn: &mut Conn, kid: &KeyId, clearing: &VerifyingKey) -> Result<Ve
     findings.extend(unsigned_accounts(conn, &changed.accounts, sandbox)?);
     if !sandbox {
         findings.extend(unsigned_payments(conn, &changed)?);
+        findings.extend(unsigned_revisions(conn, &changed.defaults)?);
     }
     Ok(findings)
 }
@@ -106,6 +107,8 @@ struct Changed {
     /// First date and canonical terms.
     calendars: HashMap<String, (String, String)>,
     settled: HashMap<String, String>,
+    /// The windows of which somebody was taken out.
+    defaults: HashMap<String, String>,
     /// References of payments.
     confirmed: HashMap<String, HashSet<String>>,
     accounts: HashMap<String, AccountTerms>,
@@ -126,6 +129,7 @@ impl Changed {
             Change::Calendar(terms) => drop(self.calendars.insert(hash, calendar(terms.first_date, &terms.calendar()))),
             Change::Found { calendar: first, .. } => drop(self.calendars.insert(hash, calendar(BEGINNING, &first))),
             Change::Settle { business_date } => drop(self.settled.insert(hash, business_date.to_string())),
+            Change::Default { business_date, .. } => drop(self.defaults.insert(hash, business_date.to_string())),
             Change::Confirm { payments, .. } => {
                 let references = payments.into_iter().map(|paid| paid.reference.into());
                 self.confirmed.insert(hash, references.collect());
@@ -213,10 +217,42 @@ fn unsigned_payments(conn: &mut Conn, signed: &Changed) -> Result<Vec<String>, D
         let has_payments = payment::table.filter(payment::business_date.eq(&date)).select(payment::reference);
         let is_signed = match by.as_str() {
             NOTHING_DUE => is_paid_one_by_one && each_backend!(conn, |c| has_payments.first::<String>(c).optional())?.is_none(),
-            _ => signed.settled.get(&by) == Some(&date) || parts.contains(&(date.clone(), by)),
+            _ => {
+                let whole = [&signed.settled, &signed.defaults].map(|of| of.get(&by));
+                whole.contains(&Some(&date)) || parts.contains(&(date.clone(), by))
+            }
         };
         if !is_signed {
             findings.push(format!("window {date} is settled, and no signed document says so"));
+        }
+    }
+    Ok(findings)
+}
+
+/// What was taken out of windows, and payments in whose place others are, without two people's word.
+fn unsigned_revisions(conn: &mut Conn, signed: &HashMap<String, String>) -> Result<Vec<String>, DbError> {
+    let taken = taken_out::table.select((taken_out::business_date, taken_out::document));
+    let replaced = payment::table
+        .filter(payment::replaced_by.is_not_null())
+        .select((payment::business_date, payment::replaced_by.assume_not_null()));
+    let made = payment::table
+        .filter(payment::run.gt(1))
+        .select((payment::business_date, payment::reference));
+    let mut rows: Vec<(String, String)> = each_backend!(conn, |c| taken.load(c))?;
+    let revised: HashSet<String> = rows.iter().map(|(date, _)| date.clone()).collect();
+    rows.extend(each_backend!(conn, |c| replaced.load::<(String, String)>(c))?);
+    rows.retain(|(date, document)| signed.get(document) != Some(date));
+    rows.sort();
+    rows.dedup();
+    let unsigned = rows
+        .into_iter()
+        .map(|(date, _)| format!("window {date} is revised, and no signed document says so"));
+    let mut findings: Vec<String> = unsigned.collect();
+    for (date, reference) in each_backend!(conn, |c| made.load::<(String, String)>(c))? {
+        if !revised.contains(&date) {
+            findings.push(format!(
+                "payment {reference} is of a revision of window {date}, and nothing was taken out of it"
+            ));
         }
     }
     Ok(findings)

@@ -11,6 +11,8 @@ diesel::table! {
         paid_on -> Nullable<Text>,
         confirmed_at -> Nullable<BigInt>,
         confirmed_by -> Nullable<Text>,
+        run -> BigInt,
+        replaced_by -> Nullable<Text>,
     }
 }
 
@@ -23,6 +25,20 @@ diesel::table! {
         confirmed -> BigInt,
         net -> BigInt,
         closing -> BigInt,
+        revised -> BigInt,
+    }
+}
+
+diesel::table! {
+    taken_out (business_date, run, debtor, creditor, currency) {
+        business_date -> Text,
+        run -> BigInt,
+        debtor -> Text,
+        creditor -> Text,
+        currency -> Text,
+        micros -> BigInt,
+        document -> Text,
+        counted_in -> Nullable<Text>,
     }
 }
 

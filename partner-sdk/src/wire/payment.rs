@@ -41,6 +41,9 @@ pub struct PaymentState {
     /// The hash of the change by which they did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub change: Option<String>,
+    /// The hash of the change that has put another payment in its place, or none: this one isn't made any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaced_by: Option<String>,
 }
 
 /// The answer of `GET /v1/payments`.

@@ -87,6 +87,11 @@ fn paid(booking: &Booking, due: &Due) -> Result<Paid, String> {
     if due.confirmed.is_some() {
         return Err(format!("{reference} is confirmed already"));
     }
+    if due.replaced_by.is_some() {
+        return Err(format!(
+            "{reference} isn't paid any more: the window was revised, and another payment is in its place"
+        ));
+    }
     if booking.reversal {
         return Err(format!("it takes back {reference}"));
     }

@@ -30,6 +30,7 @@ fn due(reference: &PaymentReference) -> Result<Option<Due>, Infallible> {
             at: "2026-11-23T01:00:00Z".parse().expect("a time"),
             by: "a document".into(),
         }),
+        replaced_by: None,
     }))
 }
 

@@ -1,6 +1,6 @@
 //! A partner's account with the clearinghouse as banks state accounts: ISO 20022 camt.053.001.08, a statement for each currency. <https://www.iso20022.org/iso-20022-message-definitions>
 //!
-//! The account is the running position: it opens with what was open, takes what each window adds and what confirmed payments take away, and closes with what is open then. Credit is what the partner receives.
+//! The account is the running position: it opens with what was open, takes what each window adds, what confirmed payments take away and what was taken out of earlier windows, and closes with what is open then. Credit is what the partner receives.
 
 use jiff::civil::Date;
 use partner_sdk::jws::sha256_hex;
@@ -75,6 +75,11 @@ fn statement(xml: &mut Xml, of: &PeriodStatement, running: &RunningLine, name: &
                     text,
                 )
             });
+        }
+        for amount in day.revised.iter().filter(|amount| !is_zero(amount)) {
+            let text = "taken out of earlier windows";
+            let name = format!("R{date}{currency}");
+            xml.within("Ntry", |xml| entry(xml, (running, day), (&name, "REVISION"), amount, |_| {}, text));
         }
         if !is_zero(&day.net) {
             let pairs = |xml: &mut Xml| {

@@ -105,8 +105,16 @@ const BREAKAGE: [&str; 8] = [
     "price",
     "value",
 ];
-const RUNNING: [&str; 6] = ["currency", "opening", "confirmed", "net", "closing", "carried"];
-const DAYS: [&str; 6] = ["currency", "business_date", "you_owe", "you_are_owed", "net", "confirmed"];
+const RUNNING: [&str; 7] = ["currency", "opening", "confirmed", "revised", "net", "closing", "carried"];
+const DAYS: [&str; 7] = [
+    "currency",
+    "business_date",
+    "you_owe",
+    "you_are_owed",
+    "net",
+    "confirmed",
+    "revised",
+];
 const NETWORK: [&str; 5] = ["currency", "gross", "bilateral", "multilateral", "efficiency_percent"];
 
 /// A row for each of a section's entries.
@@ -191,10 +199,15 @@ fn breakage(of: &PeriodStatement) -> Rows<'_> {
 
 fn running(of: &PeriodStatement) -> Rows<'_> {
     rows(&of.running_position, |line| {
-        let figures = [&line.opening, &line.confirmed, &line.net, &line.closing, &line.carried];
-        let mut row = vec![Text(line.currency.as_str())];
-        row.extend(figures.map(|figure| Number(figure)));
-        row
+        vec![
+            Text(line.currency.as_str()),
+            Number(&line.opening),
+            Number(&line.confirmed),
+            line.revised.as_deref().map_or(Text(""), Number),
+            Number(&line.net),
+            Number(&line.closing),
+            Number(&line.carried),
+        ]
     })
 }
 
@@ -207,6 +220,7 @@ fn days(of: &PeriodStatement) -> Rows<'_> {
             Number(&day.you_are_owed),
             Number(&day.net),
             day.confirmed.as_deref().map_or(Text(""), Number),
+            day.revised.as_deref().map_or(Text(""), Number),
         ]
     })
 }

@@ -73,4 +73,7 @@ pub struct DayLine {
     /// What payments that were confirmed since the window before did to the running position; nothing of windows without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmed: Option<String>,
+    /// What was taken out of earlier windows since the window before; only where something was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revised: Option<String>,
 }

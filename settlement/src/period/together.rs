@@ -80,6 +80,7 @@ struct Pair {
 struct Running {
     opening: String,
     confirmed: Sum,
+    revised: Option<Sum>,
     net: Sum,
     closing: String,
     carried: String,
@@ -142,11 +143,15 @@ impl Together {
             let running = self.running.entry(line.currency).or_insert_with(|| Running {
                 opening: line.opening.clone(),
                 confirmed: Sum::default(),
+                revised: None,
                 net: Sum::default(),
                 closing: String::new(),
                 carried: String::new(),
             });
             running.confirmed.add(&line.confirmed)?;
+            if let Some(revised) = &line.revised {
+                running.revised.get_or_insert_default().add(revised)?;
+            }
             running.net.add(&line.net)?;
             (running.closing, running.carried) = (line.closing.clone(), line.carried.clone());
         }
@@ -215,10 +220,10 @@ impl Together {
 
     /// What a statement says of its day: all pairs together, and what was confirmed.
     fn add_day(&mut self, statement: &Statement) -> Result<(), PeriodError> {
-        let mut days: BTreeMap<Currency, ([Sum; 3], Option<String>)> = BTreeMap::new();
+        let mut days: BTreeMap<Currency, ([Sum; 3], [Option<String>; 2])> = BTreeMap::new();
         let nothing = |currency: Currency| {
             let whole = Sum::zero(currency.minor_digits());
-            ([Sum::zero(6), Sum::zero(6), whole], None)
+            ([Sum::zero(6), Sum::zero(6), whole], [None, None])
         };
         for line in &statement.obligations {
             let (sums, _) = days.entry(line.currency).or_insert_with(|| nothing(line.currency));
@@ -227,17 +232,21 @@ impl Together {
             }
         }
         for line in statement.running_position.iter().flatten() {
-            days.entry(line.currency).or_insert_with(|| nothing(line.currency)).1 = Some(line.confirmed.clone());
+            let (_, since) = days.entry(line.currency).or_insert_with(|| nothing(line.currency));
+            *since = [Some(line.confirmed.clone()), line.revised.clone()];
         }
-        self.days
-            .extend(days.into_iter().map(|(currency, ([owe, owed, net], confirmed))| DayLine {
-                business_date: statement.business_date,
-                currency,
-                you_owe: owe.text(),
-                you_are_owed: owed.text(),
-                net: net.text(),
-                confirmed,
-            }));
+        self.days.extend(
+            days.into_iter()
+                .map(|(currency, ([owe, owed, net], [confirmed, revised]))| DayLine {
+                    business_date: statement.business_date,
+                    currency,
+                    you_owe: owe.text(),
+                    you_are_owed: owed.text(),
+                    net: net.text(),
+                    confirmed,
+                    revised,
+                }),
+        );
         Ok(())
     }
 
@@ -341,6 +350,7 @@ fn as_running((currency, running): (Currency, Running)) -> RunningLine {
         currency,
         opening: running.opening,
         confirmed: running.confirmed.text(),
+        revised: running.revised.map(|sum| sum.text()),
         net: running.net.text(),
         closing: running.closing,
         carried: running.carried,

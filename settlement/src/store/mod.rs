@@ -9,6 +9,7 @@ mod files;
 mod listed;
 mod pairs;
 mod payments;
+mod revisions;
 mod windows;
 
 pub use accounts::{Accounts, accounts, put_account};
@@ -22,6 +23,7 @@ pub use listed::{Listed, listed};
 pub use pairs::{add_exposure, add_position};
 pub use pairs::{carried_over, insert_obligations, obligations, parties, positions, reduce_exposures};
 pub use payments::{Wanted, closed_before, confirm, due, dues, dues_of, insert_dues, insert_running, open_before, running_of};
+pub use revisions::{FIRST_RUN, count_taken, replace, take_out, taken_of};
 pub use windows::{
     ENTRY as WINDOW, Mark, State, Window, any_due, first_open, insert_open, is_empty, is_sandbox, mark, not_before, time, unnetted_before,
     window, windows_in,

@@ -25,13 +25,15 @@ struct DueRow {
     paid_on: Option<String>,
     confirmed_at: Option<i64>,
     confirmed_by: Option<String>,
+    run: i64,
+    replaced_by: Option<String>,
 }
 
 /// How many columns a payment has.
-const COLUMNS: usize = 9;
+const COLUMNS: usize = 11;
 
 impl DueRow {
-    fn new(due: &Due) -> Self {
+    fn new(due: &Due, run: i64) -> Self {
         let confirmed = due.confirmed.as_ref();
         Self {
             reference: due.reference.to_string(),
@@ -43,6 +45,8 @@ impl DueRow {
             paid_on: confirmed.and_then(|confirmed| confirmed.paid_on).map(|date| date.to_string()),
             confirmed_at: confirmed.map(|confirmed| confirmed.at.as_microsecond()),
             confirmed_by: confirmed.map(|confirmed| confirmed.by.clone()),
+            run,
+            replaced_by: due.replaced_by.clone(),
         }
     }
 
@@ -63,6 +67,7 @@ impl DueRow {
             amount: Money(self.micros),
             value_date: date(&self.value_date)?,
             confirmed: self.confirmed_at.map(confirmed).transpose()?,
+            replaced_by: self.replaced_by,
         })
     }
 }
@@ -71,10 +76,10 @@ fn currency(code: &str) -> Result<Currency, DbError> {
     read("a currency", Currency::new(code))
 }
 
-/// Writes a window's payments.
-pub fn insert_dues(conn: &mut Conn, dues: &[Due]) -> Result<(), DbError> {
+/// Writes payments that a run of a window has made; the first is the night's.
+pub fn insert_dues(conn: &mut Conn, dues: &[Due], run: i64) -> Result<(), DbError> {
     for chunk in dues.chunks(conn.bind_limit() / COLUMNS) {
-        let rows: Vec<DueRow> = chunk.iter().map(DueRow::new).collect();
+        let rows: Vec<DueRow> = chunk.iter().map(|due| DueRow::new(due, run)).collect();
         each_backend!(conn, |c| diesel::insert_into(p::table).values(&rows).execute(c))?;
     }
     Ok(())
@@ -89,7 +94,7 @@ pub struct Wanted {
     pub from: Option<Date>,
     /// And up to this one.
     pub until: Option<Date>,
-    /// Confirmed, or open.
+    /// Confirmed, or open: not confirmed, and none in its place.
     pub confirmed: Option<bool>,
 }
 
@@ -108,7 +113,7 @@ pub fn dues(conn: &mut Conn, wanted: &Wanted, limit: i64) -> Result<Vec<Due>, Db
         }
         query = match wanted.confirmed {
             Some(true) => query.filter(p::confirmed_at.is_not_null()),
-            Some(false) => query.filter(p::confirmed_at.is_null()),
+            Some(false) => query.filter(p::confirmed_at.is_null()).filter(p::replaced_by.is_null()),
             None => query,
         };
         query.order((p::business_date.desc(), p::reference)).limit(limit).load(c)
@@ -136,7 +141,8 @@ pub fn due(conn: &mut Conn, reference: &PaymentReference) -> Result<Option<Due>,
 
 /// Notes that an open payment was made.
 pub fn confirm(conn: &mut Conn, reference: &PaymentReference, confirmed: &Confirmed) -> Result<(), DbError> {
-    let open = p::table.find(reference.as_str()).filter(p::confirmed_at.is_null());
+    let open = p::table.find(reference.as_str());
+    let open = open.filter(p::confirmed_at.is_null()).filter(p::replaced_by.is_null());
     let made = (
         p::paid_on.eq(confirmed.paid_on.map(|date| date.to_string())),
         p::confirmed_at.eq(confirmed.at.as_microsecond()),
@@ -152,6 +158,7 @@ pub fn confirm(conn: &mut Conn, reference: &PaymentReference, confirmed: &Confir
 pub fn open_before(conn: &mut Conn, date: Date) -> Result<NetPositions, DbError> {
     let open = p::table
         .filter(p::confirmed_at.is_null())
+        .filter(p::replaced_by.is_null())
         .filter(p::business_date.lt(date.to_string()))
         .select((p::partner, p::currency, p::micros));
     let mut sums = NetPositions::new();
@@ -161,18 +168,19 @@ pub fn open_before(conn: &mut Conn, date: Date) -> Result<NetPositions, DbError>
     Ok(sums)
 }
 
-type RunningRow = (String, String, String, i64, i64, i64, i64);
+type RunningRow = (String, String, String, i64, i64, i64, i64, i64);
 
 /// Where partners stood with a window, in the order of currencies and partners.
 pub fn running_of(conn: &mut Conn, date: Date) -> Result<Vec<Running>, DbError> {
     let query = r::table.filter(r::business_date.eq(date.to_string()));
     let rows = each_backend!(conn, |c| query.load::<RunningRow>(c))?;
-    let line = |(_, partner, code, opening, confirmed, net, closing): RunningRow| {
+    let line = |(_, partner, code, opening, confirmed, net, closing, revised): RunningRow| {
         Ok(Running {
             partner: party(&partner)?,
             currency: currency(&code)?,
             opening: Money(opening),
             confirmed: Money(confirmed),
+            revised: Money(revised),
             net: Money(net),
             closing: Money(closing),
         })
@@ -205,9 +213,10 @@ pub fn insert_running(conn: &mut Conn, date: Date, lines: &[Running]) -> Result<
             r::confirmed.eq(line.confirmed.0),
             r::net.eq(line.net.0),
             r::closing.eq(line.closing.0),
+            r::revised.eq(line.revised.0),
         )
     };
-    for chunk in lines.chunks(conn.bind_limit() / 7) {
+    for chunk in lines.chunks(conn.bind_limit() / 8) {
         let rows: Vec<_> = chunk.iter().map(row).collect();
         each_backend!(conn, |c| diesel::insert_into(r::table).values(&rows).execute(c))?;
     }

@@ -171,6 +171,11 @@ pub fn cases(method: &str, path: &'static str, by: &Caller, names: &Names) -> Ve
         }
         ("GET", "/v1/prepaid") => vec![case(path, Answer::Own(200), "cafe")],
         ("GET", "/v1/statements/{period}") => vec![at("")],
+        ("GET", "/v1/statements/{period}/revisions") => vec![Case {
+            // Nothing was revised, for anybody; that each sees its own alone, the defaults show.
+            owner: None,
+            ..at("revisions")
+        }],
         ("GET", "/v1/statements/{period}/{form}") => {
             // Whoever pays nothing has no payment file, and whoever has no position no account; and no address names another's.
             let mut asked: Vec<Case> = ["csv", "xlsx", "pdf", "hledger", "sha256"].map(at).into();

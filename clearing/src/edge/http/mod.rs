@@ -96,6 +96,7 @@ pub static ROUTES: &[Route] = &[
     get("/v1/exchanges/{sender}/{id}", Access::Party, || web::to(exchanges::fetch)),
     get("/v1/statements", Access::Own, || web::to(statements::list)),
     get("/v1/statements/{period}", Access::Own, || web::to(statements::json)),
+    get("/v1/statements/{period}/revisions", Access::Own, || web::to(statements::revisions)),
     get("/v1/statements/{period}/{form}", Access::Own, || web::to(statements::export)),
     get("/v1/payments", Access::Own, || web::to(payments::list)),
     get("/v1/keys", Access::Own, || web::to(keys::list)),

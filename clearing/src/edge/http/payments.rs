@@ -55,5 +55,6 @@ fn payment(due: Due) -> PaymentState {
         paid_on: confirmed.and_then(|confirmed| confirmed.paid_on),
         confirmed_at: confirmed.map(|confirmed| confirmed.at),
         change: confirmed.map(|confirmed| confirmed.by.clone()),
+        replaced_by: due.replaced_by,
     }
 }

@@ -72,6 +72,9 @@ impl From<SettlementError> for Failure {
         if let SettlementError::TooLong = error {
             return Problem::new(Code::BadValue, error.to_string()).at(Some("period")).into();
         }
+        if let SettlementError::Revised { .. } = error {
+            return Problem::new(Code::NotFound, error.to_string()).into();
+        }
         tracing::error!(error = crate::telemetry::chain(&error), "reading a statement failed");
         Self::new(Code::Internal)
     }
@@ -118,7 +121,12 @@ async fn made(partner: PartnerId, period: Period, form: Form, state: &State) -> 
     let turn = tokio::time::timeout(PATIENCE, MAKING.acquire()).await;
     let turn = turn.ok().and_then(Result::ok).ok_or_else(|| Failure::new(Code::Overloaded))?;
     let of = partner.clone();
-    let read = move |conn: &mut Conn| Ok((settlement::statements(conn, &of, period)?, own, turn));
+    let read = move |conn: &mut Conn| {
+        if let (Form::Pain001, Some(date)) = (form, period.day()) {
+            settlement::may_pay_by_statement(conn, &of, date)?;
+        }
+        Ok((settlement::statements(conn, &of, period)?, own, turn))
+    };
     let (files, own, turn) = on_database(state, read).await?;
     shares::read();
     let make = move || {
@@ -129,6 +137,32 @@ async fn made(partner: PartnerId, period: Period, form: Form, state: &State) -> 
     };
     let made = web::block(make).await.map_err(|_| Failure::new(Code::Internal))?;
     made.map_err(not_made)
+}
+
+/// `GET /v1/statements/{date}/revisions`: what was changed about the payments of one of the caller's windows after its statement, the oldest first, each to the byte as it is kept.
+pub async fn revisions(request: HttpRequest, date: web::Path<String>, state: web::Data<State>) -> Result<HttpResponse, Failure> {
+    let (partner, _) = caller(&request, &state)?;
+    Params::none(&request)?;
+    let period: Period = date.parse().map_err(|error: PeriodError| not_a_period(&error))?;
+    let Some(date) = period.day() else {
+        return Err(Problem::new(Code::BadValue, "revisions are asked for by a date such as 2026-11-21")
+            .at(Some("period"))
+            .into());
+    };
+    let found = on_database(&state, move |conn| {
+        conn.snapshot(|conn| {
+            let has_one = settlement::advised(conn, date, &partner, Format::Json)?.is_some();
+            Ok((has_one, settlement::revisions(conn, date, &partner)?))
+        })
+    });
+    let (has_one, revisions) = found.await?;
+    if !has_one {
+        return Err(none_there().into());
+    }
+    let all: Vec<&str> = revisions.iter().map(|revision| revision.text.trim_end()).collect();
+    Ok(HttpResponse::Ok()
+        .content_type("application/json")
+        .body(format!("{{\"revisions\":[{}]}}\n", all.join(","))))
 }
 
 /// The form in which a day's statement is kept, if this is one.

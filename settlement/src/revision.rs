@@ -1,0 +1,268 @@
+//! A window's payments made anew after its statements, since a part of its debts is paid otherwise, or not at all. Pure.
+//!
+//! What is taken out is taken out of pairs: both sides lose the same, so what is left still sums to zero, and of all others' payments none changes. What was paid already counts: only the rest is paid anew.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::civil::Date;
+use partner_sdk::banking::PaymentReference;
+use partner_sdk::{Currency, Money, PartnerId};
+
+use crate::dues::{Due, fits};
+use crate::netting::{NetPositions, NettingError, Obligation};
+
+/// A debt between two, or a part of it, that no payment of the window moves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TakenOut {
+    /// Who owes it.
+    pub debtor: PartnerId,
+    /// Whom.
+    pub creditor: PartnerId,
+    /// Of the amount.
+    pub currency: Currency,
+    /// Above zero, a whole number of minor units.
+    pub amount: Money,
+}
+
+/// What a revision changes for a partner in a currency. Amounts are positive where it receives: `before + taken_out == after`, and `after - paid` is open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moved {
+    /// Whom it concerns.
+    pub partner: PartnerId,
+    /// Of all amounts.
+    pub currency: Currency,
+    /// Its net position before.
+    pub before: i128,
+    /// What is taken out of it.
+    pub taken_out: i128,
+    /// What it has paid (below zero) or was paid of the window.
+    pub paid: i128,
+    /// Its open payment, which isn't paid any more.
+    pub replaced: Option<PaymentReference>,
+    /// The payment in its place; nothing where nothing is open, and for the clearinghouse itself.
+    pub due: Option<Due>,
+}
+
+impl Moved {
+    /// Its net position after.
+    pub fn after(&self) -> i128 {
+        self.before + self.taken_out
+    }
+}
+
+/// What takings out do to net positions, by currency and partner.
+pub fn effects<'a>(taken: impl IntoIterator<Item = &'a TakenOut>) -> NetPositions {
+    let mut effects = NetPositions::new();
+    for one in taken {
+        *effects.entry((one.currency, one.debtor.clone())).or_default() += i128::from(one.amount.0);
+        *effects.entry((one.currency, one.creditor.clone())).or_default() -= i128::from(one.amount.0);
+    }
+    effects
+}
+
+/// All that a partner owes and is owed in some currencies, less what was taken out before: a partner in default is taken out whole, debts and claims.
+pub fn all_of(
+    partner: &PartnerId,
+    currencies: &BTreeSet<Currency>,
+    obligations: &[Obligation],
+    before: &[TakenOut],
+) -> Result<Vec<TakenOut>, NettingError> {
+    // By currency and counterparty; positive: the partner owes.
+    let mut owes: BTreeMap<(Currency, &PartnerId), i128> = BTreeMap::new();
+    for o in obligations {
+        let net = i128::from(o.net.0);
+        if o.party_a == *partner {
+            *owes.entry((o.currency, &o.party_b)).or_default() += net;
+        } else if o.party_b == *partner {
+            *owes.entry((o.currency, &o.party_a)).or_default() -= net;
+        }
+    }
+    for one in before {
+        if one.debtor == *partner {
+            *owes.entry((one.currency, &one.creditor)).or_default() -= i128::from(one.amount.0);
+        } else if one.creditor == *partner {
+            *owes.entry((one.currency, &one.debtor)).or_default() += i128::from(one.amount.0);
+        }
+    }
+    let open = owes
+        .into_iter()
+        .filter(|((currency, _), net)| *net != 0 && currencies.contains(currency));
+    let taken = |((currency, other), net): ((Currency, &PartnerId), i128)| {
+        let (debtor, creditor) = if net > 0 { (partner, other) } else { (other, partner) };
+        Ok(TakenOut {
+            debtor: debtor.clone(),
+            creditor: creditor.clone(),
+            currency,
+            amount: fits(net.abs(), partner, currency)?,
+        })
+    };
+    open.map(taken).collect()
+}
+
+/// What changes for everybody whose net changes, in the order of currencies and partners. `nets` are those before, `dues` all payments of the window so far; new ones get the places after theirs.
+pub fn moved(
+    nets: &NetPositions,
+    dues: &[Due],
+    taken: &[TakenOut],
+    (business_date, value_date): (Date, Date),
+) -> Result<Vec<Moved>, NettingError> {
+    let mut places: BTreeMap<Currency, usize> = BTreeMap::new();
+    for due in dues {
+        *places.entry(due.currency).or_default() += 1;
+    }
+    let moved = |((currency, partner), taken_out): ((Currency, PartnerId), i128)| {
+        let before = nets.get(&(currency, partner.clone())).copied().unwrap_or(0);
+        let own = || dues.iter().filter(|due| due.partner == partner && due.currency == currency);
+        let paid = own()
+            .filter(|due| due.confirmed.is_some())
+            .map(|due| i128::from(due.amount.0))
+            .sum();
+        let open = before + taken_out - paid;
+        let due = (open != 0 && partner != PartnerId::clearing()).then(|| {
+            let place = places.entry(currency).or_default();
+            *place += 1;
+            Ok(Due {
+                reference: PaymentReference::new(business_date, currency, *place),
+                business_date,
+                partner: partner.clone(),
+                currency,
+                amount: fits(open, &partner, currency)?,
+                value_date,
+                confirmed: None,
+                replaced_by: None,
+            })
+        });
+        Ok(Moved {
+            before,
+            taken_out,
+            paid,
+            replaced: own().find(|due| due.is_open()).map(|due| due.reference.clone()),
+            due: due.transpose()?,
+            partner,
+            currency,
+        })
+    };
+    let all = effects(taken).into_iter().filter(|(_, effect)| *effect != 0);
+    all.map(moved).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dues::{Confirmed, dues};
+    use crate::netting::{Position, net_positions, obligations};
+    use crate::testing::{Lcg, hkd, partner};
+
+    fn day(text: &str) -> Date {
+        text.parse().expect(text)
+    }
+
+    const DAYS: [&str; 2] = ["2026-11-20", "2026-11-23"];
+
+    /// What a network owes among itself, on one day; some owe the clearinghouse.
+    fn random_day(random: &mut Lcg) -> Vec<Position> {
+        let ids = ["ann", "ben", "clearing", "dot", "eve", "fay"];
+        let mut positions = vec![];
+        for debtor in ids.iter().filter(|id| **id != "clearing") {
+            for creditor in ids.iter().filter(|id| *id != debtor) {
+                if random.below(3) > 0 {
+                    let amount = Money(i64::try_from(random.below(5_000_000)).expect("small"));
+                    positions.push(Position {
+                        debtor: partner(debtor),
+                        creditor: partner(creditor),
+                        currency: hkd(),
+                        amount,
+                    });
+                }
+            }
+        }
+        positions
+    }
+
+    /// Whoever is taken out after any payments were made: those who are left pay what a netting of their debts among themselves alone would have them pay, and what each pays in all is that.
+    #[test]
+    fn the_rest_pays_what_it_owes_among_itself() {
+        let (date, value_date) = (day(DAYS[0]), day(DAYS[1]));
+        for seed in 1..=2_000 {
+            let mut random = Lcg(seed);
+            let positions = random_day(&mut random);
+            let all = obligations(&positions, &[]).expect("nets");
+            let nets = net_positions(&all).expect("zero");
+            let mut paying = dues(date, date, &nets).expect("fits");
+            let gone = *random.pick(&["ann", "ben", "dot", "eve", "fay"]);
+            for due in &mut paying {
+                if due.partner != partner(gone) && random.below(2) == 0 {
+                    due.confirmed = Some(Confirmed {
+                        paid_on: None,
+                        at: jiff::Timestamp::UNIX_EPOCH,
+                        by: "doc".into(),
+                    });
+                }
+            }
+            let taken = all_of(&partner(gone), &BTreeSet::from([hkd()]), &all, &[]).expect("fits");
+            let moved = moved(&nets, &paying, &taken, (date, value_date)).expect("fits");
+            let among: Vec<Obligation> = all
+                .iter()
+                .filter(|o| o.party_a != partner(gone) && o.party_b != partner(gone))
+                .cloned()
+                .collect();
+            let expected = net_positions(&among).expect("zero");
+            for id in ["ann", "ben", "clearing", "dot", "eve", "fay"].map(partner) {
+                let line = moved.iter().find(|line| line.partner == id);
+                let key = (hkd(), id.clone());
+                let net = expected.get(&key).copied().unwrap_or(0);
+                let after = line.map_or_else(|| nets.get(&key).copied().unwrap_or(0), Moved::after);
+                assert_eq!(after, net, "seed {seed}: {id}");
+                if id == PartnerId::clearing() {
+                    continue;
+                }
+                let mut total: i128 = 0;
+                for due in paying.iter().filter(|due| due.partner == id) {
+                    let stays = line.is_none_or(|line| line.replaced.as_ref() != Some(&due.reference));
+                    total += if stays { i128::from(due.amount.0) } else { 0 };
+                }
+                total += line.and_then(|line| line.due.as_ref()).map_or(0, |due| i128::from(due.amount.0));
+                assert_eq!(total, net, "seed {seed}: {id} pays in all");
+            }
+            let references: BTreeSet<_> = paying
+                .iter()
+                .chain(moved.iter().filter_map(|line| line.due.as_ref()))
+                .map(|due| &due.reference)
+                .collect();
+            let new = moved.iter().filter(|line| line.due.is_some()).count();
+            assert_eq!(references.len(), paying.len() + new, "seed {seed}: a reference is one payment's");
+            assert!(
+                moved
+                    .iter()
+                    .filter_map(|line| line.due.as_ref())
+                    .all(|due| due.value_date == value_date)
+            );
+        }
+    }
+
+    #[test]
+    fn what_was_taken_out_before_is_not_taken_again() {
+        let owes = |debtor: &str, creditor: &str, amount| Position {
+            debtor: partner(debtor),
+            creditor: partner(creditor),
+            currency: hkd(),
+            amount: Money(amount),
+        };
+        let all = obligations(&[owes("ann", "ben", 900_000), owes("dot", "ann", 500_000)], &[]).expect("nets");
+        let before = TakenOut {
+            debtor: partner("ann"),
+            creditor: partner("ben"),
+            currency: hkd(),
+            amount: Money(300_000),
+        };
+        let taken = all_of(&partner("ann"), &BTreeSet::from([hkd()]), &all, std::slice::from_ref(&before)).expect("fits");
+        let shown: Vec<_> = taken
+            .iter()
+            .map(|one| format!("{} {} {}", one.debtor, one.creditor, one.amount.0))
+            .collect();
+        assert_eq!(shown, ["ann ben 600000", "dot ann 500000"]);
+        let again: Vec<TakenOut> = taken.into_iter().chain([before]).collect();
+        assert_eq!(all_of(&partner("ann"), &BTreeSet::from([hkd()]), &all, &again).expect("fits"), []);
+        assert_eq!(all_of(&partner("ben"), &BTreeSet::new(), &all, &[]).expect("fits"), []);
+    }
+}

@@ -1,0 +1,78 @@
+//! What was taken out of windows after their statements.
+
+use diesel::prelude::*;
+use jiff::civil::Date;
+use migrations::schema::{payment as p, taken_out as t};
+use migrations::{Conn, DbError, each_backend};
+use partner_sdk::banking::PaymentReference;
+use partner_sdk::{Currency, Money};
+
+use super::{party, read};
+use crate::revision::TakenOut;
+
+/// The run of the night. What documents revise has the numbers after it.
+pub const FIRST_RUN: i64 = 1;
+
+type Row = (String, String, String, i64);
+
+fn taken((debtor, creditor, currency, micros): Row) -> Result<TakenOut, DbError> {
+    Ok(TakenOut {
+        debtor: party(&debtor)?,
+        creditor: party(&creditor)?,
+        currency: read("a currency", Currency::new(&currency))?,
+        amount: Money(micros),
+    })
+}
+
+/// What was taken out of a window so far, in no particular order, and the run that did so last.
+pub fn taken_of(conn: &mut Conn, date: Date) -> Result<(Vec<TakenOut>, i64), DbError> {
+    let date = date.to_string();
+    let of = || t::table.filter(t::business_date.eq(&date));
+    let rows = of().select((t::debtor, t::creditor, t::currency, t::micros));
+    let rows = each_backend!(conn, |c| rows.load::<Row>(c))?;
+    let last = of().select(diesel::dsl::max(t::run));
+    let last: Option<i64> = each_backend!(conn, |c| last.first(c))?;
+    let all = rows.into_iter().map(taken).collect::<Result<_, _>>()?;
+    Ok((all, last.unwrap_or(FIRST_RUN)))
+}
+
+/// Takes it out of a window, by a document.
+pub fn take_out(conn: &mut Conn, date: Date, run: i64, all: &[TakenOut], document: &str) -> Result<(), DbError> {
+    let row = |one: &TakenOut| {
+        (
+            t::business_date.eq(date.to_string()),
+            t::run.eq(run),
+            t::debtor.eq(one.debtor.to_string()),
+            t::creditor.eq(one.creditor.to_string()),
+            t::currency.eq(one.currency.to_string()),
+            t::micros.eq(one.amount.0),
+            t::document.eq(document.to_owned()),
+        )
+    };
+    for chunk in all.chunks(conn.bind_limit() / 7) {
+        let rows: Vec<_> = chunk.iter().map(row).collect();
+        each_backend!(conn, |c| diesel::insert_into(t::table).values(&rows).execute(c))?;
+    }
+    Ok(())
+}
+
+/// What was taken out of windows and stands in no running position yet; from now on it stands in those of `date`.
+pub fn count_taken(conn: &mut Conn, date: Date) -> Result<Vec<TakenOut>, DbError> {
+    let new = t::table.filter(t::counted_in.is_null());
+    let rows = new.select((t::debtor, t::creditor, t::currency, t::micros));
+    let rows = each_backend!(conn, |c| rows.load::<Row>(c))?;
+    let date = date.to_string();
+    each_backend!(conn, |c| diesel::update(new).set(t::counted_in.eq(&date)).execute(c))?;
+    rows.into_iter().map(taken).collect()
+}
+
+/// Notes that an open payment isn't paid any more.
+pub fn replace(conn: &mut Conn, reference: &PaymentReference, document: &str) -> Result<(), DbError> {
+    let open = p::table.find(reference.as_str());
+    let open = open.filter(p::confirmed_at.is_null()).filter(p::replaced_by.is_null());
+    let by = p::replaced_by.eq(document);
+    match each_backend!(conn, |c| diesel::update(open).set(by).execute(c))? {
+        1 => Ok(()),
+        _ => Err(DbError::Corrupt(format!("{reference} isn't an open payment"))),
+    }
+}

@@ -1,0 +1,320 @@
+//! A partner that doesn't pay is taken out of a window, and the others pay what is left.
+
+use jiff::civil::Date;
+use partner_sdk::banking::Paid;
+use partner_sdk::change::{Change, Status};
+use partner_sdk::wire::PaymentState;
+use partner_sdk::{Amount, Code};
+use settlement::Due;
+use tests::office::{Office, code_of};
+use tests::{Backend, World, burn, earn, execute, on_both};
+
+on_both!(
+    the_rest_pays_what_is_left,
+    who_was_paid_too_much_pays_it_back,
+    positions_run_on_over_a_default,
+    whoever_paid_or_posts_is_not_in_default,
+    a_revision_without_a_document_is_found,
+);
+
+const POOL: &str = include_str!("networks/pool.toml");
+
+/// A day on which Wellcome (11.00) and Hang Seng (22.00) owe the pool, and the pool owes Ikea (19.20).
+fn trade(world: &mut World) -> Date {
+    world.post("wellcome", earn("YUU", "m1", "2000")).expect("accepted");
+    world.post("hangseng", earn("YUU", "m1", "4000")).expect("accepted");
+    world.post("ikea", burn("YUU", "m1", "4000")).expect("accepted");
+    world.close().business_date
+}
+
+fn dues(world: &World, date: Date) -> Vec<Due> {
+    settlement::dues_of(&mut world.sandbox.database().expect("a connection"), date).expect("payments")
+}
+
+/// What is open for a window: who, and how much; below zero it pays.
+fn open(world: &World, date: Date) -> Vec<String> {
+    let open = dues(world, date).into_iter().filter(Due::is_open);
+    let mut shown: Vec<String> = open
+        .map(|due| format!("{} {}", due.partner, due.amount.display(due.currency)))
+        .collect();
+    shown.sort();
+    shown
+}
+
+/// The bank has booked a partner's open payment.
+fn pays(world: &World, office: &Office, date: Date, partner: &str) {
+    let all = dues(world, date);
+    let due = all
+        .iter()
+        .find(|due| due.partner.as_str() == partner && due.is_open())
+        .expect("open");
+    let paid = Paid {
+        reference: due.reference.clone(),
+        currency: due.currency,
+        amount: Amount::from_units(due.amount.0.abs(), 6).expect("an amount"),
+        paid_on: date,
+    };
+    let change = Change::Confirm {
+        payments: vec![paid],
+        bank_statement: None,
+    };
+    office.change(&world.sandbox, change).expect("confirmed");
+}
+
+fn suspend(world: &World, office: &Office, partner: &str) {
+    let change = Change::Status {
+        partner: partner.parse().expect("an id"),
+        status: Status::Suspended,
+    };
+    office.change(&world.sandbox, change).expect("suspended");
+}
+
+fn default(partner: &str, business_date: Date) -> Change {
+    Change::Default {
+        partner: partner.parse().expect("an id"),
+        business_date,
+    }
+}
+
+fn get(world: &World, partner: &str, path: &str) -> serde_json::Value {
+    world.runtime.block_on(world.client(partner).get(path)).expect(path)
+}
+
+fn revisions(world: &World, partner: &str, date: Date) -> serde_json::Value {
+    get(world, partner, &format!("/v1/statements/{date}/revisions"))["revisions"].clone()
+}
+
+fn owes(world: &World, partner: &str) -> String {
+    let positions = get(world, partner, "/v1/positions");
+    positions["net"][0]["owes"].as_str().unwrap_or("nothing").to_owned()
+}
+
+fn state(world: &World, date: Date) -> settlement::State {
+    let window = settlement::window(&mut world.sandbox.database().expect("a connection"), date);
+    window.expect("reads").expect("there").state
+}
+
+fn the_rest_pays_what_is_left(backend: Backend) {
+    let mut world = World::new(backend, POOL);
+    let office = Office::found(&world.sandbox);
+    let date = trade(&mut world);
+    let first = world.statement(&date.to_string(), "pool");
+    pays(&world, &office, date, "wellcome");
+    suspend(&world, &office, "hangseng");
+    let document = office.change(&world.sandbox, default("hangseng", date)).expect("taken out");
+    // Of the pool's 13.80 to receive 22.00 are gone: it pays 8.20, with which and Wellcome's 11.00 Ikea has its 19.20.
+    assert_eq!(open(&world, date), ["ikea 19.20", "pool -8.20"]);
+    let pool = &revisions(&world, "pool", date)[0];
+    assert_eq!(pool["format"], "points-revision/1");
+    assert_eq!(
+        (&pool["run"], &pool["cause"], &pool["defaulted"]),
+        (&2.into(), &"default".into(), &"hangseng".into())
+    );
+    assert_eq!(pool["change"], *document.hash);
+    assert_eq!(
+        pool["taken_out"],
+        serde_json::json!([{"counterparty": "hangseng", "currency": "HKD", "amount": "22.00"}])
+    );
+    assert_eq!(
+        pool["net"],
+        serde_json::json!([{"currency": "HKD", "before": "13.80", "taken_out": "-22.00", "after": "-8.20", "paid": "0.00", "open": "-8.20"}])
+    );
+    // What was replaced is shown as such, and the new payment is the one that the revision names.
+    let all: Vec<PaymentState> = world
+        .runtime
+        .block_on(world.client("pool").payments((Date::MIN, Date::MAX), false))
+        .expect("payments");
+    let replaced: Vec<&PaymentState> = all.iter().filter(|payment| payment.replaced_by.is_some()).collect();
+    assert_eq!(replaced.len(), 1, "{all:?}");
+    assert_eq!(pool["replaced"], serde_json::json!([replaced[0].reference]));
+    let new = all.iter().find(|payment| payment.replaced_by.is_none()).expect("the new one");
+    assert_eq!(pool["payments"][0]["reference"], serde_json::json!(new.reference));
+    assert_eq!((&*new.amount, new.value_date > date), ("8.20", true));
+    // Hang Seng hears that what it owes stays between it and the pool; Ikea is none the worse, and the statements are as they were.
+    let hangseng = &revisions(&world, "hangseng", date)[0];
+    assert_eq!(
+        (&hangseng["taken_out"][0]["amount"], &hangseng["payments"]),
+        (&"-22.00".into(), &serde_json::json!([]))
+    );
+    assert_eq!(revisions(&world, "ikea", date), serde_json::json!([]));
+    assert_eq!(world.statement(&date.to_string(), "pool"), first);
+    let told = world
+        .runtime
+        .block_on(world.client("pool").events(0, std::time::Duration::ZERO))
+        .expect("events");
+    let told: Vec<&str> = told.iter().map(|event| event.kind.as_str()).collect();
+    assert!(
+        told.ends_with(&["statement.revised", "payment.replaced", "payment.due"]),
+        "{told:?}"
+    );
+    let payment_file = world
+        .runtime
+        .block_on(world.client("pool").get_text(&format!("/v1/statements/{date}/pain001")));
+    assert!(
+        format!("{payment_file:?}").contains("revised after its statement"),
+        "{payment_file:?}"
+    );
+    pays(&world, &office, date, "ikea");
+    assert_eq!(state(&world, date), settlement::State::Advised);
+    pays(&world, &office, date, "pool");
+    assert_eq!(state(&world, date), settlement::State::Settled);
+    for partner in ["wellcome", "ikea", "pool"] {
+        assert_eq!(owes(&world, partner), "0.000000", "{partner}");
+    }
+}
+
+fn who_was_paid_too_much_pays_it_back(backend: Backend) {
+    let mut world = World::new(backend, POOL);
+    let office = Office::found(&world.sandbox);
+    let date = trade(&mut world);
+    pays(&world, &office, date, "pool");
+    let after = owes(&world, "pool");
+    suspend(&world, &office, "hangseng");
+    office.change(&world.sandbox, default("hangseng", date)).expect("taken out");
+    assert_eq!(open(&world, date), ["ikea 19.20", "pool -22.00", "wellcome -11.00"]);
+    let net = revisions(&world, "pool", date)[0]["net"][0].clone();
+    assert_eq!([&net["after"], &net["paid"], &net["open"]], ["-8.20", "13.80", "-22.00"]);
+    for partner in ["pool", "ikea"] {
+        pays(&world, &office, date, partner);
+    }
+    // Its window counted against its caps no more, and doesn't count off a second time.
+    assert_eq!(owes(&world, "pool"), after);
+    // A second one is taken out: whoever paid stays, and what is left is made anew, under further references.
+    suspend(&world, &office, "wellcome");
+    office.change(&world.sandbox, default("wellcome", date)).expect("taken out");
+    assert_eq!(open(&world, date), ["pool -11.00"]);
+    assert_eq!(revisions(&world, "pool", date).as_array().map(Vec::len), Some(2));
+    let all = dues(&world, date);
+    let references: std::collections::BTreeSet<_> = all.iter().map(|due| &due.reference).collect();
+    assert_eq!((references.len(), all.len()), (6, 6));
+    pays(&world, &office, date, "pool");
+    assert_eq!(state(&world, date), settlement::State::Settled);
+}
+
+fn positions_run_on_over_a_default(backend: Backend) {
+    let mut world = World::new(backend, POOL);
+    let office = Office::found(&world.sandbox);
+    let first = trade(&mut world);
+    world.close();
+    suspend(&world, &office, "hangseng");
+    office.change(&world.sandbox, default("hangseng", first)).expect("taken out");
+    pays(&world, &office, first, "pool");
+    let third = world.close().business_date;
+    let line = |partner: &str| {
+        let statement = world.statement(&third.to_string(), partner);
+        let lines = statement.running_position.as_deref().expect("one").to_vec();
+        let shown = lines.iter().map(|line| {
+            let revised = line.revised.as_deref().unwrap_or("-");
+            format!("{} {} {revised} {} {}", line.opening, line.confirmed, line.net, line.closing)
+        });
+        (statement.format, shown.collect::<Vec<_>>().join("; "))
+    };
+    assert_eq!(line("pool"), ("points-statement/4".into(), "13.80 8.20 -22.00 0.00 0.00".into()));
+    assert_eq!(
+        line("hangseng"),
+        ("points-statement/4".into(), "-22.00 0.00 22.00 0.00 0.00".into())
+    );
+    assert_eq!(line("ikea"), ("points-statement/3".into(), "19.20 0.00 - 0.00 19.20".into()));
+    // In a form for programs too: opening and entries make the closing.
+    let camt = world
+        .runtime
+        .block_on(world.client("pool").get_text(&format!("/v1/statements/{third}/camt053")))
+        .expect("a file");
+    assert!(camt.contains("<Cd>REVISION</Cd>"), "{camt}");
+    let csv = world
+        .runtime
+        .block_on(world.client("pool").get_text(&format!("/v1/statements/{third}/csv")))
+        .expect("a file");
+    assert!(
+        csv.lines()
+            .next()
+            .is_some_and(|head| head.ends_with("running_carried,running_revised")),
+        "{csv}"
+    );
+    let fourth = world.close().business_date;
+    assert_eq!(world.statement(&fourth.to_string(), "pool").format, "points-statement/3");
+}
+
+fn whoever_paid_or_posts_is_not_in_default(backend: Backend) {
+    let mut world = World::new(backend, POOL);
+    let office = Office::found(&world.sandbox);
+    let date = trade(&mut world);
+    let code = |partner: &str, date| code_of(office.propose(&world.sandbox, &office.first, default(partner, date))).err();
+    assert_eq!(code("hangseng", date), Some(Code::BadTerms), "active");
+    assert_eq!(code("nobody", date), Some(Code::BadTerms), "unknown");
+    suspend(&world, &office, "hangseng");
+    assert_eq!(
+        code("hangseng", date.tomorrow().expect("a day")),
+        Some(Code::BadTerms),
+        "open window"
+    );
+    let twice =
+        [&office.first, &office.second].map(|key| office.propose(&world.sandbox, key, default("hangseng", date)).expect("proposed"));
+    assert_eq!(
+        code_of(office.approve_change(&world.sandbox, &office.first, &twice[0])).err(),
+        Some(Code::FourEyes)
+    );
+    office.approve_change(&world.sandbox, &office.second, &twice[0]).expect("approved");
+    assert_eq!(
+        code_of(office.approve_change(&world.sandbox, &office.first, &twice[1])).err(),
+        Some(Code::BadTerms),
+        "it is out already"
+    );
+    pays(&world, &office, date, "wellcome");
+    suspend(&world, &office, "wellcome");
+    assert_eq!(code("wellcome", date), Some(Code::BadTerms), "it has paid");
+    // What isn't made any more isn't confirmed.
+    let old = dues(&world, date)
+        .into_iter()
+        .find(|due| due.partner.as_str() == "hangseng")
+        .expect("one");
+    let confirm = Change::Confirm {
+        payments: vec![Paid {
+            reference: old.reference.clone(),
+            currency: old.currency,
+            amount: Amount::from_units(old.amount.0.abs(), 6).expect("an amount"),
+            paid_on: date,
+        }],
+        bank_statement: None,
+    };
+    assert_eq!(
+        code_of(office.propose(&world.sandbox, &office.first, confirm)).err(),
+        Some(Code::AlreadySettled)
+    );
+    office
+        .change(&world.sandbox, Change::Settle { business_date: date })
+        .expect("settled");
+    assert_eq!(code("hangseng", date), Some(Code::AlreadySettled));
+    assert!(
+        dues(&world, date)
+            .iter()
+            .all(|due| due.confirmed.is_some() != due.replaced_by.is_some())
+    );
+}
+
+fn a_revision_without_a_document_is_found(backend: Backend) {
+    let mut world = World::new(backend, POOL);
+    let office = Office::found(&world.sandbox);
+    let date = trade(&mut world);
+    suspend(&world, &office, "hangseng");
+    office.change(&world.sandbox, default("hangseng", date)).expect("taken out");
+    let mut conn = world.sandbox.database().expect("a connection");
+    execute(&mut conn, "UPDATE head SET sandbox = FALSE");
+    let trail = |world: &World| {
+        let findings = world.check_trail().into_iter();
+        findings.filter(|finding| finding.contains("revis")).collect::<Vec<_>>()
+    };
+    assert_eq!(trail(&world), [""; 0]);
+    execute(&mut conn, "UPDATE taken_out SET document = 'x' || document");
+    assert_eq!(trail(&world), [format!("window {date} is revised, and no signed document says so")]);
+    execute(
+        &mut conn,
+        "UPDATE taken_out SET document = substr(document, 2), micros = micros + 10000",
+    );
+    execute(&mut conn, "UPDATE head SET sandbox = TRUE");
+    let findings = world.findings();
+    for start in ["taken_out: ", "the payments of a window"] {
+        assert!(findings.iter().any(|finding| finding.contains(start)), "{start}: {findings:?}");
+    }
+    execute(&mut conn, "UPDATE taken_out SET micros = micros - 10000");
+}
