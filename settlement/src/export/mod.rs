@@ -5,6 +5,7 @@ mod error;
 mod journal;
 mod pain;
 mod pdf;
+pub(crate) mod sheet;
 mod xlsx;
 mod xml;
 

@@ -139,6 +139,6 @@ fn figures_that_a_double_does_not_hold_stay_text() {
         ("1000000000000000", None),
         ("9223372036854.775807", None),
     ] {
-        assert_eq!(xlsx::exact(figure), exact, "{figure}");
+        assert_eq!(sheet::exact(figure), exact, "{figure}");
     }
 }

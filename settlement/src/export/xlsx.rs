@@ -2,32 +2,13 @@
 
 use partner_sdk::banking::BankAccount;
 use partner_sdk::{Currency, PartnerId};
-use rust_xlsxwriter::{DocProperties, ExcelDateTime, Format, FormatAlign, Workbook, Worksheet, XlsxError};
+use rust_xlsxwriter::{DocProperties, Workbook};
 
+use super::sheet::{Cell, Rows, date_time, sheet};
 use crate::period::PeriodStatement;
 use crate::render::{RenderError, paid, result, signed};
 use crate::statement::{Line, PaymentLine};
-
-/// Excel counts in doubles, which hold this many decimal digits: longer figures stand as text, so that none is rounded.
-const EXACT: usize = 15;
-/// No column is wider, in characters' pixels.
-const WIDEST: u32 = 420;
-/// As `set_paper_size` counts.
-const A4: u8 = 9;
-
-/// A cell.
-enum Cell<'a> {
-    Text(&'a str),
-    /// A figure as the statement writes it.
-    Number(&'a str),
-    Count(i64),
-    Date(jiff::civil::Date),
-}
-
 use Cell::{Count, Date, Number, Text};
-
-/// A sheet's rows, below a header.
-type Rows<'a> = Vec<Vec<Cell<'a>>>;
 
 /// The workbook's bytes: the same for the same statement.
 pub fn workbook(of: &PeriodStatement) -> Result<Vec<u8>, RenderError> {
@@ -238,80 +219,4 @@ fn windows(of: &PeriodStatement) -> Rows<'_> {
     rows(&of.windows, |window| {
         vec![Date(window.business_date), Text(&window.format), Text(&window.sha256)]
     })
-}
-
-/// A sheet with its header frozen and filters on it; empty sections have their header, so that every workbook has the same sheets.
-fn sheet(workbook: &mut Workbook, name: &str, columns: &[&str], rows: Rows<'_>) -> Result<(), XlsxError> {
-    let sheet = workbook.add_worksheet().set_name(name)?;
-    let header = Format::new().set_bold().set_align(FormatAlign::Top);
-    for (column, title) in (0..).zip(columns) {
-        sheet.write_string_with_format(0, column, *title, &header)?;
-    }
-    for (row, cells) in (1..).zip(&rows) {
-        for (column, cell) in (0..).zip(cells) {
-            write(sheet, (row, column), cell)?;
-        }
-    }
-    sheet
-        .set_freeze_panes(1, 0)?
-        .set_repeat_rows(0, 0)?
-        .set_landscape()
-        .set_paper_size(A4);
-    if let (Ok(last), Ok(right)) = (u32::try_from(rows.len()), u16::try_from(columns.len() - 1)) {
-        sheet.autofilter(0, 0, last, right)?;
-    }
-    sheet.set_autofit_max_width(WIDEST).autofit();
-    Ok(())
-}
-
-fn write(sheet: &mut Worksheet, (row, column): (u32, u16), cell: &Cell<'_>) -> Result<(), XlsxError> {
-    match cell {
-        // An empty cell is none.
-        Text("") => {}
-        Text(text) => {
-            sheet.write_string(row, column, *text)?;
-        }
-        Number(figure) => match exact(figure) {
-            Some(number) => {
-                let decimals = figure.split_once('.').map_or(0, |(_, rest)| rest.len());
-                let zeros = if decimals == 0 {
-                    String::new()
-                } else {
-                    format!(".{}", "0".repeat(decimals))
-                };
-                let format = Format::new().set_num_format(format!("#,##0{zeros}"));
-                sheet.write_number_with_format(row, column, number, &format)?;
-            }
-            None => {
-                sheet.write_string_with_format(row, column, *figure, &Format::new().set_align(FormatAlign::Right))?;
-            }
-        },
-        Count(count) => match u32::try_from(*count) {
-            Ok(count) => {
-                sheet.write_number(row, column, f64::from(count))?;
-            }
-            Err(_) => {
-                sheet.write_string(row, column, count.to_string())?;
-            }
-        },
-        Date(date) => {
-            let format = Format::new().set_num_format("yyyy-mm-dd");
-            sheet.write_datetime_with_format(row, column, date_time(date.to_datetime(jiff::civil::Time::midnight()))?, &format)?;
-        }
-    }
-    Ok(())
-}
-
-/// The figure as a double, where that holds all its digits.
-pub fn exact(figure: &str) -> Option<f64> {
-    let short = match figure.contains('.') {
-        true => figure.trim_end_matches('0'),
-        false => figure,
-    };
-    let digits = short.bytes().filter(u8::is_ascii_digit).skip_while(|b| *b == b'0').count();
-    if digits > EXACT { None } else { figure.parse().ok() }
-}
-
-fn date_time(at: jiff::civil::DateTime) -> Result<ExcelDateTime, XlsxError> {
-    ExcelDateTime::parse_from_str(&at.strftime("%Y-%m-%dT%H:%M:%S").to_string())
 }

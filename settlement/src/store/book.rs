@@ -42,7 +42,7 @@ type GroupRow = (String, Option<i32>, String, String, String, i64, i64, (i64, i6
 const BILLION: i128 = 1_000_000_000;
 
 /// How many sequence numbers are grouped by one query.
-const PIECE: i64 = 4_096;
+pub(super) const PIECE: i64 = 4_096;
 
 /// How much of a processor a long read may take from those who post meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +54,7 @@ pub enum Pace {
 }
 
 impl Pace {
-    fn rest(self, worked: Duration) {
+    pub(super) fn rest(self, worked: Duration) {
         if self == Self::Gentle {
             // There is no event to wait for: whoever posts is to find a processor free, whether somebody does or not. No lock and no transaction is held meanwhile.
             thread::sleep(worked * 3);
@@ -100,7 +100,7 @@ pub fn groups(conn: &mut Conn, date: Date, pace: Pace) -> Result<Vec<Group>, DbE
 }
 
 /// The first sequence number of a window that is no less than `from`.
-fn first_from(conn: &mut Conn, date: Date, from: i64) -> Result<Option<i64>, DbError> {
+pub(super) fn first_from(conn: &mut Conn, date: Date, from: i64) -> Result<Option<i64>, DbError> {
     let query = posting::table
         .filter(posting::business_date.eq(date.to_string()).and(posting::seq.ge(from)))
         .select(min(posting::seq));

@@ -7,18 +7,20 @@ mod entries;
 mod fees;
 mod files;
 mod listed;
+mod lots;
 mod pairs;
 mod payments;
 mod revisions;
 mod windows;
 
 pub use accounts::{Accounts, accounts, put_account};
-pub use book::{EXPIRY, MEMBER, Pace, partners, read_book};
+pub use book::{EXPIRY, MEMBER, Pace, agreements, partners, read_book};
 pub use calendars::{add_calendar, calendars, found_calendar, founding_calendar, next_window};
 pub use entries::{append, random};
 pub use fees::{fees, post_fees};
 pub use files::{Advised, ENTRY as STATEMENTS, NamedBytes, keep_files, kept_between, kept_file, kept_files};
 pub use listed::{Listed, listed};
+pub use lots::{DRAWN_BACK, Issued, Lotted, Moved, each_moved, issued, member_of};
 #[cfg(test)]
 pub use pairs::{add_exposure, add_position};
 pub use pairs::{carried_over, insert_obligations, obligations, parties, positions, reduce_exposures};
