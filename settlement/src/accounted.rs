@@ -43,10 +43,7 @@ pub fn accounting(conn: &mut Conn, asked: &AccountingRequest) -> Result<Accounti
         asked,
         issuer: issuer.as_str(),
         agreements,
-        zone: store::calendars(conn)?
-            .of(closing.business_date)?
-            .time_zone()
-            .map_err(crate::CalendarError::from)?,
+        zone: store::calendars(conn)?.of(closing.business_date)?.time_zone()?,
         windows,
         began: Instant::now(),
     };

@@ -1,6 +1,7 @@
 //! All suites, in one binary.
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that can't go on fails")]
 
+mod accounting;
 mod agreements;
 mod archive;
 mod attack;

@@ -1,5 +1,6 @@
 //! The `clearing` command.
 
+mod accounting;
 mod archive;
 mod at;
 pub mod bench;
@@ -204,6 +205,7 @@ enum Command {
         date: Date,
     },
     Export(export::Export),
+    Accounting(accounting::Accounting),
     Payments(payments::Payments),
     Queue(queue::Queue),
     Confirm(payments::Confirm),
@@ -367,6 +369,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             Ok(say!("{} files of {date} are in {}", files.len(), folder.display())?)
         }
         Command::Export(export) => export.run(),
+        Command::Accounting(accounting) => accounting.run(),
         Command::Payments(payments) => payments.run(),
         Command::Queue(queue) => queue.run(),
         Command::Confirm(confirm) => confirm.run(),

@@ -132,7 +132,7 @@ fn breakage(of: &Accounting) -> Table<'_> {
 
 fn forecast(of: &Accounting) -> Table<'_> {
     let rows = of.forecast.iter().map(|line| {
-        let mut row = vec![Text(&*line.month)];
+        let mut row = vec![Text(line.month.as_str())];
         row.extend([&line.points, &line.expected_redeemed, &line.expected_expired].map(|figure| Number(figure)));
         row
     });

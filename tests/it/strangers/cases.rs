@@ -186,6 +186,20 @@ pub fn cases(method: &str, path: &'static str, by: &Caller, names: &Names) -> Ve
             asked.push(case(format!("/v1/statements/{}/{}.json", by.date, names.sender), not_found, None));
             asked
         }
+        ("GET", "/v1/accounting/{programme}/{period}/{form}") => {
+            let asked = |programme: &str, form| format!("/v1/accounting/{programme}/{}/{form}?estimates=2026-01-01=80", by.date);
+            // A form, a period or an estimate that is none is told to the issuer alone.
+            let unread = [
+                "/v1/accounting/BANK/never/json".to_owned(),
+                asked("BANK", "docx"),
+                asked("NONE", "json"),
+            ];
+            let mut cases: Vec<Case> = ["json", "csv", "xlsx", "hledger"]
+                .map(|form| case(asked("BANK", form), not_found, "bank"))
+                .into();
+            cases.extend(unread.map(|path| case(path, not_found, None)));
+            cases
+        }
         ("GET", "/v1/positions" | "/v1/events" | "/v1/log/entries" | "/v1/exchanges" | "/v1/statements" | "/v1/payments" | "/v1/keys") => {
             vec![case(path, Answer::Own(200), "bank")]
         }

@@ -3,6 +3,7 @@
 //! [`ROUTES`] lists every address of the partners' listener with who may call it, [`ENROLMENT_ROUTES`] and [`HEALTH_ROUTES`] those of the two others. The listeners
 //! serve these lists and nothing else, and a test asks as a stranger at each of them. What an address takes and answers stands at its handler, and in PROTOCOL.md.
 
+mod accounting;
 pub mod documents;
 mod exchanges;
 mod failure;
@@ -98,6 +99,9 @@ pub static ROUTES: &[Route] = &[
     get("/v1/statements/{period}", Access::Own, || web::to(statements::json)),
     get("/v1/statements/{period}/revisions", Access::Own, || web::to(statements::revisions)),
     get("/v1/statements/{period}/{form}", Access::Own, || web::to(statements::export)),
+    get("/v1/accounting/{programme}/{period}/{form}", Access::Party, || {
+        web::to(accounting::data)
+    }),
     get("/v1/payments", Access::Own, || web::to(payments::list)),
     get("/v1/keys", Access::Own, || web::to(keys::list)),
     post("/v1/keys", Access::Party, || web::to(keys::add)),
