@@ -45,6 +45,7 @@ pub fn accounting(conn: &mut Conn, asked: &AccountingRequest) -> Result<Accounti
         agreements,
         zone: store::calendars(conn)?.of(closing.business_date)?.time_zone()?,
         windows,
+        opening: opening_window,
         began: Instant::now(),
     };
     let states = reader.states(conn)?;
@@ -101,6 +102,8 @@ struct Reader<'a> {
     agreements: HashMap<i32, String>,
     zone: TimeZone,
     windows: Vec<Date>,
+    /// The last of them before the period.
+    opening: Option<Date>,
     began: Instant,
 }
 
@@ -118,7 +121,7 @@ impl Reader<'_> {
             if sums.owing.len() > MOST_OWING {
                 return Err(AccountingError::Many(MOST_OWING, "members with a debt"));
             }
-            if *date < self.asked.period.from() {
+            if Some(*date) == self.opening {
                 opening = sums.clone();
             }
         }
@@ -220,7 +223,7 @@ impl Reader<'_> {
                 *left += if moved.to_member { points } else { -points };
                 Ok(())
             })?;
-            if *date < self.asked.period.from() {
+            if Some(*date) == self.opening {
                 opening = lots.clone();
             }
         }

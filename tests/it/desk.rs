@@ -42,6 +42,8 @@ fn what_the_page_for_finance_says_works() {
         "finance/desk/bank-2026-11-20.beancount",
         "assets:points:settlement",
         "1 payment, 0 not confirmed",
+        "miles.xlsx is written",
+        "liabilities:points:deferred",
     ] {
         assert!(said.contains(part), "{part}: {said}");
     }

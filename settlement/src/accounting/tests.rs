@@ -51,9 +51,9 @@ fn made(period: &str, opening: &State, closing: &State, estimates: &str) -> Resu
         scale: 0,
         issuer: "pool".parse().expect("a partner"),
         period,
-        opening_window: None,
+        opening_window: period.from().yesterday().ok(),
         closing_window: period.until(),
-        closing_at: Timestamp::UNIX_EPOCH,
+        closing_at: "2026-07-31T16:00:00Z".parse().expect("an instant"),
     };
     report(&subject, opening, closing, &estimates.parse()?)
 }
@@ -162,6 +162,23 @@ fn what_expires_when_is_told_by_month() {
             ("never", "2000", "2000")
         ]
     );
+}
+
+#[test]
+fn the_documented_data_are_these() {
+    let document = include_str!("../../../docs/STATEMENTS.md");
+    let opening = state([(grocer(), points(1_000, 0, 200, 0))]);
+    let closing = state([(grocer(), points(1_000, 0, 400, 0))]);
+    let of = made("2026-07", &opening, &closing, "2026-01-01=80,2026-07-01=90").expect("data");
+    let json = String::from_utf8(AccountingForm::Json.of(&of).expect("json")).expect("text");
+    assert!(document.contains(&json), "docs/STATEMENTS.md doesn't show this:\n{json}");
+    let journal = String::from_utf8(AccountingForm::Hledger.of(&of).expect("a journal")).expect("text");
+    let entry = journal.split("\n\n").last().expect("an entry");
+    assert!(document.contains(entry), "docs/STATEMENTS.md doesn't show this:\n{entry}");
+    let csv = String::from_utf8(AccountingForm::Csv.of(&of).expect("csv")).expect("text");
+    let columns = csv.lines().next().expect("a header").split(',');
+    let undocumented: Vec<&str> = columns.filter(|column| !document.contains(&format!("`{column}`"))).collect();
+    assert!(undocumented.is_empty(), "docs/STATEMENTS.md doesn't name {undocumented:?}");
 }
 
 #[test]
