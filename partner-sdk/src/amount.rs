@@ -54,6 +54,11 @@ impl Amount {
         i64::try_from(self.0 / step).map_err(|_| AmountError::Overflow)
     }
 
+    /// The value in millionths: below `10^24`, so that sums of any record fit.
+    pub fn millionths(self) -> i128 {
+        self.0
+    }
+
     /// A whole number of units of `10^-decimals`; a negative one has no place on the wire and gives `None`.
     pub fn from_units(units: i64, decimals: u32) -> Option<Self> {
         (units >= 0).then(|| Self(i128::from(units) * 10i128.pow(6 - decimals.min(6))))
