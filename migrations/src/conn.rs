@@ -283,6 +283,7 @@ mod tests {
             )*};
         }
         twins!("0001_ledger" "0002_payments" "0004_revisions");
+        twins!("0001_ledger" "0002_payments" "0003_reconciliation");
     }
 
     #[test]

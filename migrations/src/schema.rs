@@ -2,8 +2,11 @@
 #![allow(missing_docs, reason = "the columns are documented in the SQL")]
 
 mod paying;
+mod reconciling;
 
 pub use paying::{bank_account, payment, running_position, taken_out};
+pub use paying::{bank_account, payment, running_position};
+pub use reconciling::{reconciliation_mapping, reconciliation_resolved};
 
 diesel::table! {
     partner (id) {

@@ -11,13 +11,16 @@ use migrations::{Conn, DbError};
 
 /// The most characters of a value that a finding shows.
 const SHOWN: usize = 100;
-/// What isn't compared: the tree, salts and what was signed are held to the entries themselves; a scratch ledger has no tree, and an archived window's bytes are in a file.
+/// What isn't compared: the tree, salts and what was signed are held to the entries themselves; a scratch ledger has no tree, and an archived window's bytes are in a file; and what
+/// partners keep of their own follows from no entry.
 const LEFT_OUT: &[(&str, &[&str])] = &[
     ("log_tile", &[]),
     ("head", &["tree_size"]),
     ("entry", &["body"]),
     ("message", &["salt", "leads", "bytes"]),
     ("signed_batch", &["bytes"]),
+    ("reconciliation_mapping", &[]),
+    ("reconciliation_resolved", &[]),
 ];
 
 #[derive(QueryableByName)]

@@ -29,6 +29,7 @@ pub mod prepaid;
 mod prepared;
 mod proved;
 pub mod queries;
+pub mod reconciling;
 mod rows;
 mod scratch;
 mod shape;

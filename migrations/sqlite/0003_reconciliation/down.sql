@@ -1,0 +1,2 @@
+DROP TABLE reconciliation_resolved;
+DROP TABLE reconciliation_mapping;
