@@ -55,6 +55,7 @@ mod quote_race;
 mod quotes;
 mod rates;
 mod reasons;
+mod reconciliation;
 mod refusals;
 mod reload;
 mod restore;

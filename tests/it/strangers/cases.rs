@@ -203,6 +203,9 @@ pub fn cases(method: &str, path: &'static str, by: &Caller, names: &Names) -> Ve
         ("GET", "/v1/positions" | "/v1/events" | "/v1/log/entries" | "/v1/exchanges" | "/v1/statements" | "/v1/payments" | "/v1/keys") => {
             vec![case(path, Answer::Own(200), "bank")]
         }
+        (_, "/v1/reconciliations/mappings" | "/v1/reconciliations/{window}" | "/v1/reconciliations/{window}/resolved") => {
+            reconciliations(method, path, by, names)
+        }
         ("POST", "/v1/keys" | "/v1/certificates" | "/v1/revocations") => keys(path, by, names),
         ("POST", "/v1/enrolments") => {
             let (csr, _) = pki::new_request(&names.sender).expect("a request");
@@ -253,6 +256,21 @@ fn agreements(method: &str, path: &str, by: &Caller, names: &Names) -> Vec<Case>
         }
         _ => no_case(method, path),
     }
+}
+
+/// A record of others' messages, and what is kept for it.
+fn reconciliations(method: &str, path: &'static str, by: &Caller, names: &Names) -> Vec<Case> {
+    let of_window = path.replace("{window}", &by.date);
+    let body = match path {
+        "/v1/reconciliations/{window}" => {
+            let record = format!("id\n{}\n{}\n{}\n{}\n", names.earn, names.hold, names.quote, names.exchange);
+            return vec![posted(of_window, record, Answer::Nothing, "bank")];
+        }
+        "/v1/reconciliations/mappings" => r#"{"name": "till", "mapping": {}}"#,
+        _ => r#"{"findings": []}"#,
+    };
+    assert!(["GET", "POST"].contains(&method));
+    vec![posted(of_window, body.to_owned(), Answer::Own(200), None)]
 }
 
 /// Each way to ask for others' messages.

@@ -74,6 +74,9 @@ fn without_receipt(line: &str) -> String {
     match serde_json::from_str(line) {
         Ok(serde_json::Value::Object(mut object)) => {
             object.remove("receipt");
+            // A finding's key is a digest of what was asked.
+            let findings = object.get_mut("findings").and_then(|all| all.as_array_mut());
+            findings.into_iter().flatten().for_each(|one| one["key"] = "".into());
             serde_json::Value::Object(object).to_string()
         }
         _ => line.to_owned(),

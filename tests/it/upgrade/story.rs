@@ -69,6 +69,7 @@ pub fn play(backend: Backend) -> (World, Office) {
     people(&world, &office);
     keys(&mut world);
     own_keys(&mut world, &mut office);
+    reconciled(&world);
     // Points of the 20th expire with the 21st.
     for _ in 0..2 {
         world.close();
@@ -416,6 +417,23 @@ fn keys(world: &mut World) {
             reason: "a new one".parse().expect("a reason"),
         };
         world.runtime.block_on(client.revoke(&revocation.sign(&new))).expect("revoked");
+    }
+}
+
+/// Wellcome keeps which column of its record is what, and is done with a finding.
+fn reconciled(world: &World) {
+    let client = world.client("wellcome");
+    let finding = format!(
+        r#"{{"findings": [{{"key": "{}", "note": "a till without a clock"}}]}}"#,
+        "ab".repeat(16)
+    );
+    for (path, body) in [
+        ("mappings", r#"{"name": "till", "mapping": {"columns": {"id": "Ref"}}}"#.to_owned()),
+        ("2026-11-20/resolved", finding),
+    ] {
+        let path = format!("/v1/reconciliations/{path}");
+        let posted = client.post_unverified(&path, body);
+        world.runtime.block_on(posted).expect("kept");
     }
 }
 

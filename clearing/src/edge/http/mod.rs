@@ -17,6 +17,7 @@ mod posted;
 mod prepaid;
 mod queries;
 mod rates;
+mod reconciliations;
 mod request;
 mod statements;
 mod tlog;
@@ -103,6 +104,19 @@ pub static ROUTES: &[Route] = &[
         web::to(accounting::data)
     }),
     get("/v1/payments", Access::Own, || web::to(payments::list)),
+    get("/v1/reconciliations/mappings", Access::Own, || web::to(reconciliations::mappings)),
+    post("/v1/reconciliations/mappings", Access::Own, || {
+        web::to(reconciliations::keep_mapping)
+    }),
+    post("/v1/reconciliations/{window}", Access::Party, || {
+        web::to(reconciliations::reconcile)
+    }),
+    get("/v1/reconciliations/{window}/resolved", Access::Own, || {
+        web::to(reconciliations::resolved)
+    }),
+    post("/v1/reconciliations/{window}/resolved", Access::Own, || {
+        web::to(reconciliations::resolve)
+    }),
     get("/v1/keys", Access::Own, || web::to(keys::list)),
     post("/v1/keys", Access::Party, || web::to(keys::add)),
     post("/v1/certificates", Access::Party, || web::to(keys::certificate)),

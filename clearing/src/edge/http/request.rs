@@ -87,9 +87,14 @@ fn poster(request: &HttpRequest, state: &State) -> Result<(PartnerId, Arc<Direct
 }
 
 /// Reads a body within its bounds of size (`max` bytes), time and memory. It is never decompressed.
-pub(super) async fn body(request: &HttpRequest, mut payload: web::Payload, max: usize) -> Result<Vec<u8>, Failure> {
+pub(super) async fn body(request: &HttpRequest, payload: web::Payload, max: usize) -> Result<Vec<u8>, Failure> {
     // Whatever takes a body says all there.
     Params::none(request)?;
+    file(request, payload, max).await
+}
+
+/// The same for a body that is a file, which can't say what is wanted of it: the query may.
+pub(super) async fn file(request: &HttpRequest, mut payload: web::Payload, max: usize) -> Result<Vec<u8>, Failure> {
     let mut codings = request.headers().get_all(CONTENT_ENCODING);
     if codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return Err(Failure::new(Code::UnsupportedMedia));
