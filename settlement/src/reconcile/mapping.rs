@@ -150,6 +150,13 @@ impl Mapping {
         if mapping.columns.values().collect::<BTreeSet<_>>().len() < mapping.columns.len() {
             return Err(wrong("a column is named twice"));
         }
+        let format = mapping.time.as_ref().and_then(|time| time.format.as_deref()).unwrap_or_default();
+        if ["z", "Z", "Q", "s"]
+            .iter()
+            .any(|letter| format.contains(&format!("%{letter}")) || format.contains(&format!("%:{letter}")))
+        {
+            return Err(wrong("a format has no zone or offset of its own: `zone` is what times are of"));
+        }
         mapping.zone()?;
         if !mapping.columns.is_empty() {
             enough(|field| mapping.columns.contains_key(&field)).map_err(wrong)?;

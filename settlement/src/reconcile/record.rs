@@ -72,7 +72,7 @@ pub fn read(bytes: &[u8], mapping: &Mapping) -> Result<Vec<Row>, RecordError> {
         rows: vec![],
     };
     let mut sink = |line: u64, cells: &[Cell]| reading.take(line, cells);
-    match bytes.starts_with(b"PK") {
+    match bytes.starts_with(b"PK\x03\x04") {
         true => xlsx::read(bytes, &mut sink)?,
         false => comma::read(bytes, &mut sink)?,
     }

@@ -121,6 +121,7 @@ fn mappings_are_strict() {
         (r#"{"columns": {"points": "P"}}"#, "a record has a column `id`"),
         (r#"{"columns": {"id": "P", "points": "P"}}"#, "named twice"),
         (r#"{"columns": {"id": ""}}"#, "1 to 128"),
+        (r#"{"time": {"zone": "Asia/Hong_Kong", "format": "%F %T %z"}}"#, "no zone or offset"),
         (r#"{"time": {"zone": "Mars/Olympus"}}"#, "Asia/Hong_Kong"),
         (r#"{"kinds": {"SALE": "sale"}}"#, "the kinds are"),
         (r#"{"tolerance_seconds": 86401}"#, "a day"),
@@ -233,6 +234,43 @@ fn findings(record: &str, messages: &[Message], elsewhere: &BTreeMap<String, Els
     (all, matched)
 }
 
+const RECORD: &str = "id,member,points,amount,time\n\
+        same,same,100,1.234567,\n\
+        points,points,90,1.234567,\n\
+        scaled,scaled,1,,\n\
+        rounded,rounded,100,1.23,\n\
+        left,left,60,,\n\
+        no,no,100,,\n\
+        again,again,100,,2026-11-20T08:00:01Z\n\
+        till-7,other,100,,2026-11-20T08:09:00Z\n\
+        sale,sale,100,,2026-11-20T08:00:00Z\n\
+        same,same,100,1.234567,\n\
+        ,without,100,,2026-11-20T08:00:02Z\n\
+        ,without,100,,2026-11-20T08:00:09Z\n\
+        yesterday,x,1,,\n\
+        never,x,1,,2026-11-20T09:00:00Z\n\
+        early,x,1,,2026-11-20T00:59:00Z\n\
+        gone,x,1,,2026-11-21T09:00:00Z\n";
+const EXPECTED: [&str; 17] = [
+    "3 different differs",
+    "4 different scaled",
+    "5 different rounded",
+    "6 different reversed",
+    "7 missing_here rejected",
+    "8 different sent_again",
+    "9 different other_id",
+    "11 doubled id_twice",
+    "13 doubled recorded_twice",
+    "14 missing_here other_window",
+    "15 missing_here never_arrived",
+    "16 missing_here near_cut_off",
+    "17 missing_here outside_window",
+    "#10 doubled sent_twice",
+    "#11 missing_there reversal",
+    "#12 missing_there near_cut_off",
+    "#13 missing_there not_recorded",
+];
+
 #[test]
 fn each_finding_has_its_reason() {
     let at = "2026-11-20T08:00:00Z";
@@ -276,43 +314,7 @@ fn each_finding_has_its_reason() {
             code: None,
         },
     )]);
-    let record = "id,member,points,amount,time\n\
-        same,same,100,1.234567,\n\
-        points,points,90,1.234567,\n\
-        scaled,scaled,1,,\n\
-        rounded,rounded,100,1.23,\n\
-        left,left,60,,\n\
-        no,no,100,,\n\
-        again,again,100,,2026-11-20T08:00:01Z\n\
-        till-7,other,100,,2026-11-20T08:09:00Z\n\
-        sale,sale,100,,2026-11-20T08:00:00Z\n\
-        same,same,100,1.234567,\n\
-        ,without,100,,2026-11-20T08:00:02Z\n\
-        ,without,100,,2026-11-20T08:00:09Z\n\
-        yesterday,x,1,,\n\
-        never,x,1,,2026-11-20T09:00:00Z\n\
-        early,x,1,,2026-11-20T00:59:00Z\n\
-        gone,x,1,,2026-11-21T09:00:00Z\n";
-    let expected = [
-        "3 different differs",
-        "4 different scaled",
-        "5 different rounded",
-        "6 different reversed",
-        "7 missing_here rejected",
-        "8 different sent_again",
-        "9 different other_id",
-        "11 doubled id_twice",
-        "13 doubled recorded_twice",
-        "14 missing_here other_window",
-        "15 missing_here never_arrived",
-        "16 missing_here near_cut_off",
-        "17 missing_here outside_window",
-        "#10 doubled sent_twice",
-        "#11 missing_there reversal",
-        "#12 missing_there near_cut_off",
-        "#13 missing_there not_recorded",
-    ];
-    assert_eq!(findings(record, &messages, &elsewhere), (expected.map(str::to_owned).to_vec(), 3));
+    assert_eq!(findings(RECORD, &messages, &elsewhere), (EXPECTED.map(str::to_owned).to_vec(), 3));
 }
 
 /// Random numbers that a seed gives again.
