@@ -5,7 +5,6 @@ mod paying;
 mod reconciling;
 
 pub use paying::{bank_account, payment, running_position, taken_out};
-pub use paying::{bank_account, payment, running_position};
 pub use reconciling::{reconciliation_mapping, reconciliation_resolved};
 
 diesel::table! {
