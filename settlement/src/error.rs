@@ -73,18 +73,10 @@ pub enum SettlementError {
     /// Another payment is in its place.
     #[error("the payment {0} isn't made any more: its window was revised, and another payment is in its place")]
     Replaced(PaymentReference),
-    /// The payments that a statement names aren't those that are made.
-    #[error(
-        "what {partner} pays for the window of {date} was revised after its statement: pay what its revisions name (GET /v1/statements/{date}/revisions, and `clearing payments --open`)"
-    )]
-    Revised {
-        /// Whose statement.
-        partner: PartnerId,
-        /// The window.
-        date: Date,
-    },
     /// A partner has nothing open in a window, so nothing of it is in default.
-    #[error("{partner} has no open payment for the window of {date}, so there is nothing to take out")]
+    #[error(
+        "{partner} has no open payment for the window of {date} in a currency in which it has neither paid nor was paid, so it can't be taken out"
+    )]
     NothingOpen {
         /// Who.
         partner: PartnerId,

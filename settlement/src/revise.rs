@@ -10,6 +10,7 @@ use partner_sdk::{Currency, PartnerId};
 use crate::book::{payment, payment_line, whole};
 use crate::error::SettlementError;
 use crate::netting::net_positions;
+use crate::period::Period;
 use crate::render;
 use crate::revision::{Moved, TakenOut, all_of, effects, moved};
 use crate::run::open_window;
@@ -30,11 +31,14 @@ pub struct Outcome {
     pub settled: bool,
 }
 
-/// In which currencies a partner can be taken out of a window: those in which a payment of its own is open. An error where there is none, or where the window isn't advised, or is settled.
+/// In which currencies a partner can be taken out of a window: those in which a payment of its own is open, and none was made. An error where there is none, or where the window isn't advised, or is settled.
 pub fn may_default(conn: &mut Conn, partner: &PartnerId, date: Date) -> Result<BTreeSet<Currency>, SettlementError> {
     may_settle(conn, date)?;
     let dues = store::dues_of(conn, date)?;
-    let open = dues.iter().filter(|due| due.partner == *partner && due.is_open());
+    let own = || dues.iter().filter(|due| due.partner == *partner);
+    // What it has paid, or was paid, by an earlier run would have to go back.
+    let made: BTreeSet<Currency> = own().filter(|due| due.confirmed.is_some()).map(|due| due.currency).collect();
+    let open = own().filter(|due| due.is_open() && !made.contains(&due.currency));
     let currencies: BTreeSet<Currency> = open.map(|due| due.currency).collect();
     match currencies.is_empty() {
         true => Err(SettlementError::NothingOpen {
@@ -164,14 +168,11 @@ fn revised_net(line: &Moved) -> RevisedNet {
     }
 }
 
-/// Whether a partner may still pay what its statement of a day names; an error where that was revised.
-pub fn may_pay_by_statement(conn: &mut Conn, partner: &PartnerId, date: Date) -> Result<(), SettlementError> {
-    match revisions(conn, date, partner)?.is_empty() {
-        true => Ok(()),
-        false => Err(SettlementError::Revised {
-            partner: partner.clone(),
-            date,
-        }),
+/// Whether what a partner pays for the window of a period of one day isn't what its statement names any more.
+pub fn is_revised(conn: &mut Conn, partner: &PartnerId, period: Period) -> Result<bool, SettlementError> {
+    match period.day() {
+        Some(date) => Ok(!revisions(conn, date, partner)?.is_empty()),
+        None => Ok(false),
     }
 }
 

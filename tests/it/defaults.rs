@@ -15,6 +15,7 @@ on_both!(
     positions_run_on_over_a_default,
     whoever_paid_or_posts_is_not_in_default,
     a_revision_without_a_document_is_found,
+    nothing_is_left_of_a_window_of_two,
 );
 
 const POOL: &str = include_str!("networks/pool.toml");
@@ -180,6 +181,9 @@ fn who_was_paid_too_much_pays_it_back(backend: Backend) {
     // Its window counted against its caps no more, and doesn't count off a second time.
     assert_eq!(owes(&world, "pool"), after);
     // A second one is taken out: whoever paid stays, and what is left is made anew, under further references.
+    suspend(&world, &office, "pool");
+    let code = |partner: &str| code_of(office.propose(&world.sandbox, &office.first, default(partner, date))).err();
+    assert_eq!(code("pool"), Some(Code::BadTerms), "what it was paid would have to go back");
     suspend(&world, &office, "wellcome");
     office.change(&world.sandbox, default("wellcome", date)).expect("taken out");
     assert_eq!(open(&world, date), ["pool -11.00"]);
@@ -216,6 +220,11 @@ fn positions_run_on_over_a_default(backend: Backend) {
     );
     assert_eq!(line("ikea"), ("points-statement/3".into(), "19.20 0.00 - 0.00 19.20".into()));
     // In a form for programs too: opening and entries make the closing.
+    let sums = world
+        .runtime
+        .block_on(world.client("pool").get_text(&format!("/v1/statements/{first}/sha256")))
+        .expect("a file");
+    assert!(sums.contains("camt053") && !sums.contains("pain001"), "{sums}");
     let camt = world
         .runtime
         .block_on(world.client("pool").get_text(&format!("/v1/statements/{third}/camt053")))
@@ -242,6 +251,12 @@ fn whoever_paid_or_posts_is_not_in_default(backend: Backend) {
     let code = |partner: &str, date| code_of(office.propose(&world.sandbox, &office.first, default(partner, date))).err();
     assert_eq!(code("hangseng", date), Some(Code::BadTerms), "active");
     assert_eq!(code("nobody", date), Some(Code::BadTerms), "unknown");
+    let leaving = Change::Status {
+        partner: "hangseng".parse().expect("an id"),
+        status: Status::Leaving,
+    };
+    office.change(&world.sandbox, leaving).expect("leaving");
+    assert_eq!(code("hangseng", date), Some(Code::BadTerms), "who leaves still posts");
     suspend(&world, &office, "hangseng");
     assert_eq!(
         code("hangseng", date.tomorrow().expect("a day")),
@@ -290,6 +305,24 @@ fn whoever_paid_or_posts_is_not_in_default(backend: Backend) {
             .iter()
             .all(|due| due.confirmed.is_some() != due.replaced_by.is_some())
     );
+}
+
+/// With its only debtor taken out a window has no payment left: it is settled by the default.
+fn nothing_is_left_of_a_window_of_two(backend: Backend) {
+    let mut world = World::new(backend, POOL);
+    let office = Office::found(&world.sandbox);
+    world.post("wellcome", earn("YUU", "m1", "2000")).expect("accepted");
+    let date = world.close().business_date;
+    suspend(&world, &office, "wellcome");
+    let document = office.change(&world.sandbox, default("wellcome", date)).expect("taken out");
+    let mut conn = world.sandbox.database().expect("a connection");
+    let window = settlement::window(&mut conn, date).expect("reads").expect("there");
+    assert_eq!((window.state, window.settled_by), (settlement::State::Settled, Some(document.hash)));
+    assert_eq!((open(&world, date), owes(&world, "pool")), (vec![], "0.000000".to_owned()));
+    execute(&mut conn, "UPDATE head SET sandbox = FALSE");
+    let findings = world.check_trail().into_iter().filter(|finding| finding.contains("window"));
+    assert_eq!(findings.collect::<Vec<_>>(), [""; 0]);
+    execute(&mut conn, "UPDATE head SET sandbox = TRUE");
 }
 
 fn a_revision_without_a_document_is_found(backend: Backend) {

@@ -37,13 +37,11 @@ impl Export {
     pub fn run(self) -> anyhow::Result<()> {
         let (_, mut conn) = open(&self.at.config)?;
         let (period, partner) = (self.period, self.partner);
-        if let (Form::Pain001, Some(date)) = (self.form, period.day()) {
-            settlement::may_pay_by_statement(&mut conn, &partner, date)?;
-        }
+        let revised = settlement::is_revised(&mut conn, &partner, period)?;
         let files = settlement::statements(&mut conn, &partner, period)?;
         let none = || format!("cannot make {} of {partner} for {period}", self.form.as_str());
         let bytes = Statements::new(partner.clone(), period, &files)
-            .and_then(|statements| statements.export(self.form))
+            .and_then(|statements| statements.revised(revised).export(self.form))
             .with_context(none)?;
         match self.out {
             None if !std::io::stdout().is_terminal() => Ok(out::bytes(&bytes)?),

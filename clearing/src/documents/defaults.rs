@@ -16,11 +16,9 @@ pub fn check(conn: &mut Conn, directory: &Directory, partner: &PartnerId, date: 
     let Some(known) = directory.partners.get(partner) else {
         return refused(Code::BadTerms, "partner", format!("there is no partner {partner}"));
     };
-    if known.status == Status::Active {
-        let problem = Problem::new(
-            Code::BadTerms,
-            format!("{partner} is active: whoever is taken out posts nothing more"),
-        );
+    if !matches!(known.status, Status::Suspended | Status::Gone) {
+        let detail = format!("{partner} is {}: whoever is taken out posts nothing more", known.status);
+        let problem = Problem::new(Code::BadTerms, detail);
         let advice = format!("Suspend it first, by a document with [change.status]: partner = \"{partner}\", status = \"suspended\".");
         return Err(problem.at(Some("partner")).advise(advice).into());
     }

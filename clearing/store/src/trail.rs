@@ -1,6 +1,6 @@
 //! The trail of documents, recomputed: whatever is in force is what was signed, by those who had to sign it. Part of `clearing check`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use diesel::prelude::*;
 use jiff::civil::Date;
@@ -107,8 +107,8 @@ struct Changed {
     /// First date and canonical terms.
     calendars: HashMap<String, (String, String)>,
     settled: HashMap<String, String>,
-    /// The windows of which somebody was taken out.
-    defaults: HashMap<String, String>,
+    /// The windows of which somebody was taken out, and who.
+    defaults: HashMap<String, (String, String)>,
     /// References of payments.
     confirmed: HashMap<String, HashSet<String>>,
     accounts: HashMap<String, AccountTerms>,
@@ -129,7 +129,9 @@ impl Changed {
             Change::Calendar(terms) => drop(self.calendars.insert(hash, calendar(terms.first_date, &terms.calendar()))),
             Change::Found { calendar: first, .. } => drop(self.calendars.insert(hash, calendar(BEGINNING, &first))),
             Change::Settle { business_date } => drop(self.settled.insert(hash, business_date.to_string())),
-            Change::Default { business_date, .. } => drop(self.defaults.insert(hash, business_date.to_string())),
+            Change::Default { partner, business_date } => {
+                self.defaults.insert(hash, (business_date.to_string(), partner.to_string()));
+            }
             Change::Confirm { payments, .. } => {
                 let references = payments.into_iter().map(|paid| paid.reference.into());
                 self.confirmed.insert(hash, references.collect());
@@ -218,7 +220,7 @@ fn unsigned_payments(conn: &mut Conn, signed: &Changed) -> Result<Vec<String>, D
         let is_signed = match by.as_str() {
             NOTHING_DUE => is_paid_one_by_one && each_backend!(conn, |c| has_payments.first::<String>(c).optional())?.is_none(),
             _ => {
-                let whole = [&signed.settled, &signed.defaults].map(|of| of.get(&by));
+                let whole = [signed.settled.get(&by), signed.defaults.get(&by).map(|(date, _)| date)];
                 whole.contains(&Some(&date)) || parts.contains(&(date.clone(), by))
             }
         };
@@ -229,25 +231,38 @@ fn unsigned_payments(conn: &mut Conn, signed: &Changed) -> Result<Vec<String>, D
     Ok(findings)
 }
 
-/// What was taken out of windows, and payments in whose place others are, without two people's word.
-fn unsigned_revisions(conn: &mut Conn, signed: &HashMap<String, String>) -> Result<Vec<String>, DbError> {
-    let taken = taken_out::table.select((taken_out::business_date, taken_out::document));
+/// What was taken out of windows, and payments in whose place others are, without two people's word: of whom they said so.
+fn unsigned_revisions(conn: &mut Conn, signed: &HashMap<String, (String, String)>) -> Result<Vec<String>, DbError> {
+    let taken = taken_out::table.select((
+        taken_out::business_date,
+        taken_out::document,
+        taken_out::debtor,
+        taken_out::creditor,
+    ));
     let replaced = payment::table
         .filter(payment::replaced_by.is_not_null())
         .select((payment::business_date, payment::replaced_by.assume_not_null()));
     let made = payment::table
         .filter(payment::run.gt(1))
         .select((payment::business_date, payment::reference));
-    let mut rows: Vec<(String, String)> = each_backend!(conn, |c| taken.load(c))?;
-    let revised: HashSet<String> = rows.iter().map(|(date, _)| date.clone()).collect();
-    rows.extend(each_backend!(conn, |c| replaced.load::<(String, String)>(c))?);
-    rows.retain(|(date, document)| signed.get(document) != Some(date));
-    rows.sort();
-    rows.dedup();
-    let unsigned = rows
-        .into_iter()
-        .map(|(date, _)| format!("window {date} is revised, and no signed document says so"));
-    let mut findings: Vec<String> = unsigned.collect();
+    let taken = each_backend!(conn, |c| taken.load::<(String, String, String, String)>(c))?;
+    let revised: HashSet<&String> = taken.iter().map(|(date, ..)| date).collect();
+    let mut unsigned = BTreeSet::new();
+    for (date, document, debtor, creditor) in &taken {
+        let of = signed.get(document);
+        if !of.is_some_and(|(of, partner)| of == date && (partner == debtor || partner == creditor)) {
+            unsigned.insert(date.clone());
+        }
+    }
+    for (date, document) in each_backend!(conn, |c| replaced.load::<(String, String)>(c))? {
+        if signed.get(&document).is_none_or(|(of, _)| *of != date) {
+            unsigned.insert(date);
+        }
+    }
+    let unsigned = unsigned.into_iter();
+    let mut findings: Vec<String> = unsigned
+        .map(|date| format!("window {date} is revised, and no signed document says so"))
+        .collect();
     for (date, reference) in each_backend!(conn, |c| made.load::<(String, String)>(c))? {
         if !revised.contains(&date) {
             findings.push(format!(

@@ -118,6 +118,7 @@ pub struct Statements {
     /// The bytes that were advised, where the period is a day.
     day: Option<String>,
     together: PeriodStatement,
+    is_revised: bool,
 }
 
 impl Statements {
@@ -138,7 +139,13 @@ impl Statements {
             statements,
             day,
             together,
+            is_revised: false,
         })
+    }
+
+    /// Whether what the partner pays was revised after its statement: then there is no payment file.
+    pub fn revised(self, is_revised: bool) -> Self {
+        Self { is_revised, ..self }
     }
 
     /// What a file of this form is called.
@@ -160,6 +167,7 @@ impl Statements {
             Form::Camt053 => camt::account(&self.together),
             Form::Hledger => Ok(self.journals(journal::Program::Hledger)),
             Form::Beancount => Ok(self.journals(journal::Program::Beancount)),
+            Form::Pain001 if self.is_revised => Err(ExportError::Revised(self.period)),
             Form::Pain001 => {
                 let day = self.period.day().and(self.statements.first());
                 pain::payments(day.ok_or(ExportError::OneDay)?)

@@ -5,7 +5,7 @@ mod statement;
 mod together;
 
 pub use dates::{MOST_DAYS, Period, PeriodError};
-pub use statement::{DayLine, PERIOD_FORMAT, PeriodStatement, WindowLine};
+pub use statement::{DayLine, PERIOD_FORMAT, PERIOD_FORMAT_2, PeriodStatement, WindowLine};
 pub use together::Together;
 
 #[cfg(test)]

@@ -9,12 +9,14 @@ use crate::statement::{BreakageLine, Line, NetLine, PairLine, PaymentLine, Reduc
 
 /// The version of [`PeriodStatement`]'s fields.
 pub const PERIOD_FORMAT: &str = "points-statement-period/1";
+/// The version of those whose running position has `revised`.
+pub const PERIOD_FORMAT_2: &str = "points-statement-period/2";
 
 /// A partner's statements of a period as one. Signed amounts are positive where the partner receives.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PeriodStatement {
-    /// [`PERIOD_FORMAT`].
+    /// [`PERIOD_FORMAT`], or the one after.
     pub format: String,
     /// Whose.
     pub partner: PartnerId,
@@ -73,7 +75,7 @@ pub struct DayLine {
     /// What payments that were confirmed since the window before did to the running position; nothing of windows without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmed: Option<String>,
-    /// What was taken out of earlier windows since the window before; only where something was.
+    /// What was taken out of earlier windows since the window before; only in [`PERIOD_FORMAT_2`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revised: Option<String>,
 }

@@ -7,7 +7,7 @@ use partner_sdk::amount::format_units;
 use partner_sdk::{Currency, PartnerId, ProgrammeCode};
 
 use super::dates::{Period, PeriodError};
-use super::statement::{DayLine, PERIOD_FORMAT, PeriodStatement, WindowLine};
+use super::statement::{DayLine, PERIOD_FORMAT, PERIOD_FORMAT_2, PeriodStatement, WindowLine};
 use crate::netting::Reduction;
 use crate::statement::{BreakageLine, Direction, Line, NetLine, NetResult, PairLine, PaymentLine, ReductionLine, RunningLine, Statement};
 
@@ -254,8 +254,12 @@ impl Together {
     pub fn done(self) -> Option<PeriodStatement> {
         let mut days = self.days;
         days.sort_by_key(|day| (day.currency, day.business_date));
+        let format = match self.running.values().any(|running| running.revised.is_some()) {
+            true => PERIOD_FORMAT_2,
+            false => PERIOD_FORMAT,
+        };
         Some(PeriodStatement {
-            format: PERIOD_FORMAT.to_owned(),
+            format: format.to_owned(),
             partner: self.partner,
             from: self.period.from(),
             until: self.period.until(),

@@ -25,7 +25,7 @@ pub struct Advised {
 /// What `entry` says in the log's entries about statements that are kept.
 pub const ENTRY: &str = "statements";
 
-/// Keeps the files of a window that has none yet, and says in the log what they are; for a transaction that has locked `head`.
+/// Keeps files of a window, which has none of these names yet, and says in the log what they are; for a transaction that has locked `head`.
 pub fn keep_files(conn: &mut Conn, date: Date, files: &[NamedBytes], now: Timestamp) -> Result<(), DbError> {
     let mut rows = vec![];
     let mut list = String::new();

@@ -72,9 +72,6 @@ impl From<SettlementError> for Failure {
         if let SettlementError::TooLong = error {
             return Problem::new(Code::BadValue, error.to_string()).at(Some("period")).into();
         }
-        if let SettlementError::Revised { .. } = error {
-            return Problem::new(Code::NotFound, error.to_string()).into();
-        }
         tracing::error!(error = crate::telemetry::chain(&error), "reading a statement failed");
         Self::new(Code::Internal)
     }
@@ -122,16 +119,14 @@ async fn made(partner: PartnerId, period: Period, form: Form, state: &State) -> 
     let turn = turn.ok().and_then(Result::ok).ok_or_else(|| Failure::new(Code::Overloaded))?;
     let of = partner.clone();
     let read = move |conn: &mut Conn| {
-        if let (Form::Pain001, Some(date)) = (form, period.day()) {
-            settlement::may_pay_by_statement(conn, &of, date)?;
-        }
-        Ok((settlement::statements(conn, &of, period)?, own, turn))
+        let revised = settlement::is_revised(conn, &of, period)?;
+        Ok((settlement::statements(conn, &of, period)?, revised, own, turn))
     };
-    let (files, own, turn) = on_database(state, read).await?;
+    let (files, revised, own, turn) = on_database(state, read).await?;
     shares::read();
     let make = move || {
         let _turns = (own, turn);
-        let statements = Statements::new(partner, period, &files)?;
+        let statements = Statements::new(partner, period, &files)?.revised(revised);
         let bytes = statements.export(form)?;
         Ok::<_, ExportError>((statements.file_name(form), sha256_hex(&bytes), bytes))
     };
