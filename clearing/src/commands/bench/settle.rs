@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use diesel::RunQueryDsl;
 use jiff::ToSpan;
 use serde::Serialize;
 
@@ -63,6 +64,8 @@ pub(super) fn run(options: &Settle) -> anyhow::Result<()> {
     let mut conn = stand.sandbox.database()?;
     // The service has put as many entries into the log's tree as there was time for.
     while store::grow(&mut conn)? {}
+    // A window's rows came within minutes: PostgreSQL doesn't know yet how many there are, and would look them up one by one.
+    migrations::each_backend!(&mut conn, |c| diesel::sql_query("ANALYZE").execute(c))?;
     let findings = store::books::check(&mut conn)?;
     ensure!(findings.is_empty(), "the books don't balance: {findings:?}");
     let report = Report {
