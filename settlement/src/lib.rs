@@ -9,7 +9,7 @@
 //!
 //! Each phase is safe to start twice and to resume after a kill: close, net and settle are one transaction each, and advise writes the same
 //! bytes every time. [`pending`] tells what is left to do, and [`preflight`] what the open window would come to. The core is pure: [`calendar`] says when windows end, [`netting`] makes
-//! obligations of positions, `dues` makes payments of net positions, [`payments`] finds who pays whom where partners pay each other, [`gridlock`] in which order with what they have ([`queue`] asks it about a window), [`book`] makes statements of rows, [`render`] makes bytes of statements, [`period`] adds the statements of several days up, [`accounting`] says what of points' prices is deferred, [`export`] makes of statements what people and programs read, [`bank`] reads what banks say, [`reconcile`] holds a partner's own record against its messages. Only `store` speaks SQL, only `files`
+//! obligations of positions, `dues` makes payments of net positions, [`payments`] finds who pays whom where partners pay each other, [`gridlock`] in which order with what they have ([`queue`] asks it about a window), [`book`] makes statements of rows, [`render`] makes bytes of statements, [`period`] adds the statements of several days up, [`mod@accounting`] says what of points' prices is deferred, [`export`] makes of statements what people and programs read, [`bank`] reads what banks say, [`reconcile`] holds a partner's own record against its messages. Only `store` speaks SQL, only `files`
 //! writes, and no function reads a clock: the time comes from the caller.
 
 mod accounted;
