@@ -100,6 +100,7 @@ pub fn start(config: &Config, clock: Clock, unattended: bool) -> anyhow::Result<
         news: news.clone(),
         failures: failures.clone(),
         troubles: night.troubles.clone(),
+        turns: Default::default(),
         shares: Shares::new(&config.limits, most_connections(), most_waiting()),
     };
     let listeners = Listeners::bind(config)?;

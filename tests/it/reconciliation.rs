@@ -83,7 +83,7 @@ fn a_day(world: &mut World) -> (String, Vec<[String; 7]>) {
     earned(world, "m5", "30");
     earned(world, "m6", "20");
     let refused = world.message("bank", spend());
-    world.send(&refused).expect_err("m7 has nothing");
+    world.send(&refused).expect_err("without an agreement");
     let at = world.now().to_zoned(jiff::tz::TimeZone::get("Asia/Hong_Kong").expect("a zone"));
     let at = at.strftime("%Y-%m-%d %H:%M").to_string();
     let row = |id: &str, kind: &str, member: &str, points: &str| [id, kind, member, points, "", "", at.as_str()].map(str::to_owned);
@@ -103,7 +103,7 @@ fn a_day(world: &mut World) -> (String, Vec<[String; 7]>) {
     (date, rows)
 }
 
-/// What the bank sends for a member that has no points.
+/// What the bank may not: it has no agreement to.
 fn spend() -> Body {
     burn("BANK", "m7", "10")
 }
@@ -152,7 +152,7 @@ fn a_record_is_held_against_a_window(backend: Backend) {
     );
     assert_eq!(
         (&found[2]["code"], &found[3]["other_window"]),
-        (&json!("insufficient_balance"), &json!("2026-11-20"))
+        (&json!("no_agreement"), &json!("2026-11-20"))
     );
     assert_eq!(found[7]["other_line"], 6);
     let earned = first["sums"]

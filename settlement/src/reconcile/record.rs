@@ -175,7 +175,7 @@ fn amount(text: &str, at: &At<'_>) -> Result<Amount, RecordError> {
 }
 
 /// The first so many ids that stand in rows at these places.
-pub fn ids<'a>(rows: &'a [Row], places: impl IntoIterator<Item = usize>, most: usize) -> BTreeSet<&'a str> {
+pub fn ids(rows: &[Row], places: impl IntoIterator<Item = usize>, most: usize) -> BTreeSet<&str> {
     let found = places.into_iter().filter_map(|place| rows[place].id.as_deref());
     found.take(most).collect()
 }

@@ -187,7 +187,7 @@ impl Report {
             matched,
             ..Counts::default()
         };
-        let (mut all, mut same): (Vec<(bool, Found, String)>, BTreeMap<String, usize>) = (vec![], BTreeMap::new());
+        let (mut all, mut same) = (vec![], BTreeMap::<String, usize>::new());
         for one in found {
             *match one.kind {
                 Kind::Different => &mut counts.different,

@@ -39,10 +39,10 @@ fn a_record_is_read_whichever_way_it_is_written() {
         at: Some(time("2026-11-20T02:00:00Z")),
     };
     let comma = "Message ID,Type,Card No,Points,Ccy,Time,Shop\na-1,Earn,4929,12.50,HKD,2026-11-20T10:00:00+08:00,\"Central, 1\"\n";
-    assert_eq!(rows(comma), [expected.clone()]);
+    assert_eq!(rows(comma), std::slice::from_ref(&expected));
     assert_eq!(
         rows(&format!("\u{feff}{}", comma.replace("Central, 1", "x").replace(',', ";"))),
-        [expected.clone()]
+        std::slice::from_ref(&expected)
     );
     let local = Mapping::parse(
         r#"{"columns": {"id": "Beleg", "kind": "Art", "member": "Karte", "points": "Punkte", "currency": "W", "occurred_at": "Wann"},

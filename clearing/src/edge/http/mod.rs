@@ -21,6 +21,7 @@ mod reconciliations;
 mod request;
 mod statements;
 mod tlog;
+mod turns;
 
 use actix_web::http::Method;
 use actix_web::{HttpResponse, web};
@@ -29,6 +30,7 @@ use partner_sdk::Code;
 use failure::Failure;
 pub use failure::problem_text;
 pub use request::State;
+pub use turns::Turns;
 
 /// Who may call an address, and about what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! A partner's own record, held against what it sent in a window.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -16,11 +16,11 @@ use settlement::EXPIRY;
 use settlement::reconcile::{self, Both, Elsewhere, Mapping, Message, RecordError, Report, Resolved};
 use store::posted::{self, Leg, Party, Wanted};
 use store::{current_directory, reconciling};
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::failure::{Failure, too_many};
 use super::params::Params;
 use super::request::{State, caller, file, heard_step, on_database};
+use super::turns::Turn;
 use crate::edge::shares;
 use crate::edge::tls::Peer;
 
@@ -38,41 +38,6 @@ const MOST_MARKED: usize = 1_000;
 const MAX_NOTE: usize = 500;
 /// About what a report takes, in bytes.
 const REPORT: usize = 1024 * 1024;
-
-/// So many are made at once, all partners' together: each takes memory for a window's messages.
-static MAKING: Semaphore = Semaphore::const_new(2);
-/// Whose are being made: one of a partner at a time.
-static OF: Mutex<BTreeSet<PartnerId>> = Mutex::new(BTreeSet::new());
-/// How long one waits for a turn.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// The turn of a partner, until it is dropped.
-struct Turn {
-    partner: PartnerId,
-    _of_all: SemaphorePermit<'static>,
-}
-
-impl Turn {
-    async fn take(partner: &PartnerId) -> Result<Self, Failure> {
-        let of_all = tokio::time::timeout(PATIENCE, MAKING.acquire()).await;
-        let of_all = of_all.ok().and_then(Result::ok).ok_or_else(|| Failure::new(Code::Overloaded))?;
-        let mut of = OF.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        match of.insert(partner.clone()) {
-            true => Ok(Self {
-                partner: partner.clone(),
-                _of_all: of_all,
-            }),
-            false => Err(too_many(Duration::ZERO, "reconciliations")),
-        }
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        let mut of = OF.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        of.remove(&self.partner);
-    }
-}
 
 impl From<RecordError> for Failure {
     fn from(error: RecordError) -> Self {
@@ -107,7 +72,7 @@ pub async fn reconcile(
     if !shares::answer(REPORT).await {
         return Err(too_many(Duration::ZERO, "answers"));
     }
-    let turn = Turn::take(&partner).await?;
+    let turn = state.turns.take(&partner, "reconciliations").await?;
     let (mapping, edges) = start(&state, &partner, window, name).await?;
     let tolerance = mapping.tolerance();
     let (rows, turn) = at_work(turn, move || Ok(reconcile::read(&bytes, &mapping)?)).await?;

@@ -14,6 +14,7 @@ use store::Pool;
 
 use super::failure::{Failure, too_many};
 use super::params::Params;
+use super::turns::Turns;
 use crate::clock::Clock;
 use crate::edge::failures::Failures;
 use crate::edge::shares::{self, Full, SMALL_BODY, Shares};
@@ -56,6 +57,8 @@ pub struct State {
     pub troubles: Troubles,
     /// What partners share.
     pub shares: Shares,
+    /// Turns at holding records against messages.
+    pub turns: Turns,
 }
 
 /// The partner behind the connection's certificate, looked up for each request, and the reference data by which it was. The certificate has to be good now,
