@@ -42,7 +42,7 @@ pub fn read(bytes: &[u8], sink: &mut Sink<'_>) -> Result<(), RecordError> {
             return Err(RecordError::File(why));
         }
         columns.get_or_insert(record.len());
-        let cells: Vec<Cell> = record.iter().map(|cell| Cell::Text(cell.to_owned())).collect();
+        let cells: Vec<Cell> = record.iter().map(Cell::text).collect();
         if !cells.iter().all(Cell::is_empty) {
             sink(line, &cells)?;
         }

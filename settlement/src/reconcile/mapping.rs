@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
+use partner_sdk::text::is_plain;
 use serde::{Deserialize, Serialize};
 
 use super::sheet::{RecordError, shown};
@@ -127,6 +128,22 @@ fn wrong(why: impl Into<String>) -> RecordError {
     RecordError::Mapping(why.into())
 }
 
+/// Whether a format reads a zone, an offset or an instant, whatever flags, widths and colons stand before the letter.
+fn has_zone(format: &str) -> bool {
+    let mut rest = format;
+    while let Some((_, after)) = rest.split_once('%') {
+        let letter = after.trim_start_matches(|c: char| c.is_ascii_digit() || "-_^#:.".contains(c));
+        if letter.starts_with(['z', 'Z', 'Q', 's']) {
+            return true;
+        }
+        // The letter may be a `%` that stands for itself.
+        let mut letters = letter.chars();
+        letters.next();
+        rest = letters.as_str();
+    }
+    false
+}
+
 impl Mapping {
     /// Reads a mapping from JSON.
     pub fn parse(text: &str) -> Result<Self, RecordError> {
@@ -134,9 +151,9 @@ impl Mapping {
         let words = mapping.columns.values().chain(mapping.kinds.keys()).chain(mapping.kinds.values());
         if words
             .chain(mapping.time.iter().filter_map(|time| time.format.as_ref()))
-            .any(|word| word.is_empty() || word.len() > MAX_WORD)
+            .any(|word| word.is_empty() || word.len() > MAX_WORD || !word.chars().all(is_plain))
         {
-            return Err(wrong(format!("names, words and formats have 1 to {MAX_WORD} bytes")));
+            return Err(wrong(format!("names, words and formats are plain and have 1 to {MAX_WORD} bytes")));
         }
         if mapping.kinds.len() > MAX_KINDS {
             return Err(wrong(format!("at most {MAX_KINDS} words for kinds")));
@@ -151,10 +168,7 @@ impl Mapping {
             return Err(wrong("a column is named twice"));
         }
         let format = mapping.time.as_ref().and_then(|time| time.format.as_deref()).unwrap_or_default();
-        if ["z", "Z", "Q", "s"]
-            .iter()
-            .any(|letter| format.contains(&format!("%{letter}")) || format.contains(&format!("%:{letter}")))
-        {
+        if has_zone(format) {
             return Err(wrong("a format has no zone or offset of its own: `zone` is what times are of"));
         }
         mapping.zone()?;
@@ -170,7 +184,9 @@ impl Mapping {
     }
 
     fn zone(&self) -> Result<Option<TimeZone>, RecordError> {
-        let zone = |time: &LocalTime| TimeZone::get(&time.zone).map_err(|_| wrong("`zone` is none, such as Asia/Hong_Kong"));
+        let zone = |time: &LocalTime| {
+            TimeZone::get(&time.zone).map_err(|_| wrong("`zone` is no zone of the IANA database; one is Asia/Hong_Kong"))
+        };
         self.time.as_ref().map(zone).transpose()
     }
 

@@ -8,7 +8,7 @@ const DIGITS: usize = 15;
 /// The largest power of ten that is read.
 const MAX_EXPONENT: i32 = 30;
 
-/// A number as a plain decimal of at most 15 digits: what a file has beyond them comes of how a processor writes it. `None` where it is no number, or a whole one of more digits.
+/// A number as a plain decimal of at most 15 digits: what a file has beyond them comes of how a processor writes it. `None` where it is no number, or has more digits before the point: of these a spreadsheet has made zeros.
 pub fn plain(text: &str) -> Option<String> {
     let (sign, text) = text.strip_prefix('-').map_or(("", text), |rest| ("-", rest));
     let (mantissa, exponent) = match text.split_once(['E', 'e']) {
@@ -31,10 +31,10 @@ pub fn plain(text: &str) -> Option<String> {
     if digits.is_empty() {
         return Some("0".to_owned());
     }
+    if point > i32::try_from(DIGITS).ok()? {
+        return None;
+    }
     if digits.len() > DIGITS {
-        if point > i32::try_from(DIGITS).ok()? {
-            return None;
-        }
         let up = digits.as_bytes()[DIGITS] >= b'5';
         let kept: u64 = digits[..DIGITS].parse().ok()?;
         digits = (kept + u64::from(up)).to_string();
@@ -87,6 +87,8 @@ mod tests {
             ("1E-3", "0.001"),
             ("1.2500000000000001E-2", "0.0125"),
             ("1.5E+3", "1500"),
+            ("4.92910000000123E+14", "492910000000123"),
+            ("492910000000120", "492910000000120"),
             ("700", "700"),
             ("0.00", "0"),
             ("-5", "-5"),
@@ -103,6 +105,9 @@ mod tests {
             "1.2.3",
             "1E99",
             "4929100000001234",
+            "4929100000001230",
+            "4.92910000000123E+15",
+            "1E+15",
             "+5",
             "NaN",
             "1E-99999999999",

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use partner_sdk::text::is_plain;
 use partner_sdk::{Amount, Currency};
 
 use super::mapping::{Field, KINDS, Mapping, Times};
@@ -86,7 +87,7 @@ impl Reading<'_> {
     fn take(&mut self, line: u64, cells: &[Cell]) -> Result<(), RecordError> {
         if self.header.is_empty() {
             let name = |cell: &Cell| match cell {
-                Cell::Text(text) => text.trim().to_owned(),
+                Cell::Text(text) => text.to_string(),
                 Cell::Number { text, .. } => text.clone(),
                 Cell::Formula => String::new(),
             };
@@ -156,7 +157,7 @@ impl Reading<'_> {
 
 fn text(cell: &Cell, at: &At<'_>) -> Result<String, RecordError> {
     match cell {
-        Cell::Text(text) => Ok(text.trim().to_owned()),
+        Cell::Text(text) => Ok(text.to_string()),
         Cell::Number { text, .. } => number::plain(text)
             .ok_or_else(|| at.wrong("a number of more than 15 digits, of which a spreadsheet loses some: keep it as text")),
         Cell::Formula => Err(at.wrong("a formula; save the values alone")),
@@ -164,7 +165,7 @@ fn text(cell: &Cell, at: &At<'_>) -> Result<String, RecordError> {
 }
 
 fn word(text: String, at: &At<'_>) -> Result<Box<str>, RecordError> {
-    match text.len() > MAX_WORD || text.chars().any(char::is_control) {
+    match text.len() > MAX_WORD || !text.chars().all(is_plain) {
         true => Err(at.wrong(format!("longer than {MAX_WORD} bytes, or not plain"))),
         false => Ok(text.into()),
     }

@@ -19,8 +19,10 @@ use crate::render::{self, RenderError};
 const FORMAT: &str = "points-reconciliation/1";
 /// The most findings that a report lists: those that are resolved come last. The rest is counted.
 pub const MAX_FINDINGS: usize = 1_000;
+/// The most sums that a report lists: those that the ledger has come first. The rest is counted.
+const MAX_SUMS: usize = 1_000;
 
-const COLUMNS: [&str; 25] = [
+const COLUMNS: [&str; 27] = [
     "finding",
     "reason",
     "likely",
@@ -42,8 +44,10 @@ const COLUMNS: [&str; 25] = [
     "ledger_id",
     "ledger_kind",
     "ledger_member",
+    "ledger_programme",
     "ledger_points",
     "ledger_amount",
+    "ledger_currency",
     "ledger_time",
     "resolved",
 ];
@@ -175,6 +179,8 @@ pub struct Report {
     ledger_messages: usize,
     counts: Counts,
     sums: Vec<Sum>,
+    /// Sums that aren't listed.
+    sums_not_listed: usize,
     findings: Vec<Shown>,
     /// Findings that aren't listed.
     not_listed: usize,
@@ -206,13 +212,15 @@ impl Report {
         all.sort_by_key(|(is_resolved, ..)| *is_resolved);
         let not_listed = all.len().saturating_sub(MAX_FINDINGS);
         all.truncate(MAX_FINDINGS);
+        let (sums, sums_not_listed) = sums(both);
         Self {
             format: FORMAT,
             window,
             record_rows: both.rows.len(),
             ledger_messages: both.messages.iter().filter(|message| message.code.is_none()).count(),
             counts,
-            sums: sums(both),
+            sums,
+            sums_not_listed,
             findings: all
                 .into_iter()
                 .map(|(_, one, key)| shown(both, one, resolved.get(&key), key))
@@ -226,9 +234,15 @@ impl Report {
         Ok(serde_json::to_vec(self)?)
     }
 
-    /// The findings as CSV; no cell becomes a formula.
+    /// The findings as CSV; no cell becomes a formula. Where there are more of them, a last row says how many.
     pub fn csv(&self) -> Result<Vec<u8>, RenderError> {
-        render::table(&COLUMNS, self.findings.iter().map(cells))
+        let more = (self.not_listed > 0).then(|| {
+            let mut row = vec![Cow::from(""); COLUMNS.len()];
+            row[0] = "not_listed".into();
+            row[2] = format!("{} more findings aren't listed: resolve some of these first.", self.not_listed).into();
+            row
+        });
+        render::table(&COLUMNS, self.findings.iter().map(cells).chain(more))
     }
 }
 
@@ -312,9 +326,8 @@ fn cells(one: &Shown) -> Vec<Cow<'_, str>> {
         text(one.other_window).unwrap_or_default().into(),
         fields.join(" ").into(),
     ];
-    let [id, kind, member, _, points, amount, _, time] = side(one.ledger.as_ref());
     cells.extend(side(one.record.as_ref()).map(Cow::from));
-    cells.extend([id, kind, member, points, amount, time].map(Cow::from));
+    cells.extend(side(one.ledger.as_ref()).map(Cow::from));
     cells.push(one.resolved.as_ref().map_or("", |resolved| resolved.note.as_str()).into());
     cells
 }
@@ -322,7 +335,8 @@ fn cells(one: &Shown) -> Vec<Cow<'_, str>> {
 /// What of one kind, programme and currency comes together: how many, points and money in millionths.
 type Added = [(usize, i128, i128); 2];
 
-fn sums(both: &Both<'_>) -> Vec<Sum> {
+/// The sums that are listed, and how many aren't.
+fn sums(both: &Both<'_>) -> (Vec<Sum>, usize) {
     let mut sums: BTreeMap<[String; 3], Added> = BTreeMap::new();
     let millionths = |amount: Option<Amount>| amount.map_or(0, Amount::millionths);
     let mut add = |side: usize, key: [Option<String>; 3], points: Option<Amount>, amount: Option<Amount>| {
@@ -352,5 +366,8 @@ fn sums(both: &Both<'_>) -> Vec<Sum> {
         ledger_points: format_units(ledger.1, 6),
         ledger_amount: format_units(ledger.2, 6),
     };
-    sums.into_iter().map(sum).collect()
+    let mut all: Vec<_> = sums.into_iter().collect();
+    all.sort_by_key(|(_, [_, (messages, ..)])| *messages == 0);
+    let not_listed = all.len().saturating_sub(MAX_SUMS);
+    (all.into_iter().take(MAX_SUMS).map(sum).collect(), not_listed)
 }

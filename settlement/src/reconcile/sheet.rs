@@ -1,5 +1,7 @@
 //! What a file of a partner's is read into, cell by cell, whichever its form.
 
+use std::rc::Rc;
+
 /// The largest file, in bytes.
 pub const MAX_FILE: usize = 4 * 1024 * 1024;
 /// The most rows below the header.
@@ -46,8 +48,8 @@ pub enum RecordError {
 /// One cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cell {
-    /// Text, as it stands.
-    Text(String),
+    /// Text without blanks at its ends. Cells of a workbook may share one.
+    Text(Rc<str>),
     /// A number of a spreadsheet.
     Number {
         /// As its file has it: decimal or with an exponent.
@@ -60,9 +62,14 @@ pub enum Cell {
 }
 
 impl Cell {
+    /// One with a text.
+    pub fn text(text: &str) -> Self {
+        Self::Text(text.trim().into())
+    }
+
     /// Whether nothing stands in it.
     pub fn is_empty(&self) -> bool {
-        matches!(self, Self::Text(text) if text.trim().is_empty())
+        matches!(self, Self::Text(text) if text.is_empty())
     }
 }
 

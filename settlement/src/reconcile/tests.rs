@@ -122,23 +122,43 @@ fn mappings_are_strict() {
         (r#"{"columns": {"id": "P", "points": "P"}}"#, "named twice"),
         (r#"{"columns": {"id": ""}}"#, "1 to 128"),
         (r#"{"time": {"zone": "Asia/Hong_Kong", "format": "%F %T %z"}}"#, "no zone or offset"),
-        (r#"{"time": {"zone": "Mars/Olympus"}}"#, "Asia/Hong_Kong"),
+        (r#"{"time": {"zone": "Mars/Olympus"}}"#, "no zone of the IANA database"),
+        (r#"{"columns": {"id": "a\u202eb"}}"#, "plain"),
+        (r#"{"kinds": {"a\u0000": "earn"}}"#, "plain"),
         (r#"{"kinds": {"SALE": "sale"}}"#, "the kinds are"),
         (r#"{"tolerance_seconds": 86401}"#, "a day"),
     ] {
         let error = Mapping::parse(text).expect_err("refused").to_string();
         assert!(error.contains(why), "{text}: {error}");
     }
+    let format = |format: &str| Mapping::parse(&format!(r#"{{"time": {{"zone": "Asia/Hong_Kong", "format": "{format}"}}}}"#));
+    for zone in ["%::z", "%-z", "%10s", "%_10s", "%:::z", "%%%z", "%:Q", "%Z", "%0:z"] {
+        let error = format(&format!("%F %T {zone}")).expect_err(zone).to_string();
+        assert!(error.contains("no zone or offset"), "{zone}: {error}");
+    }
+    for none in ["%F %T", "%F %%z", "%d.%m.%y %H:%M:%S%.f", "%-d/%-m/%Y %I:%M %p zsQ"] {
+        format(none).expect(none);
+    }
     let named = Mapping::parse(r#"{"columns": {"id": "Beleg"}}"#).expect("a mapping");
     assert!(refused(b"id\na\n", &named).contains("there is no column `Beleg`; the header has `id`"));
 }
 
-/// A workbook of these parts.
+/// A workbook whose sheet is of these pieces.
 fn parts(sheet: &mut dyn Iterator<Item = String>) -> Vec<u8> {
+    parts_with("<sst/>", sheet)
+}
+
+/// The same, with texts that cells share.
+fn parts_with(texts: &str, sheet: &mut dyn Iterator<Item = String>) -> Vec<u8> {
     let mut zip = ZipWriter::new(Cursor::new(vec![]));
     let book = "<workbook xmlns:r='r'><sheets><sheet name='a' sheetId='1' r:id='x'/></sheets></workbook>";
     let rels = "<Relationships><Relationship Id='x' Target='worksheets/sheet1.xml'/></Relationships>";
-    for (name, text) in [("xl/workbook.xml", book), ("xl/_rels/workbook.xml.rels", rels)] {
+    let parts = [
+        ("xl/workbook.xml", book),
+        ("xl/_rels/workbook.xml.rels", rels),
+        ("xl/sharedStrings.xml", texts),
+    ];
+    for (name, text) in parts {
         zip.start_file(name, SimpleFileOptions::default()).expect("a part");
         zip.write_all(text.as_bytes()).expect("written");
     }
@@ -166,7 +186,7 @@ fn a_hostile_workbook_is_refused_within_bounds() {
     assert_eq!(read(&sheet(&good), &none).expect("a record")[0].points, Some(amount("2")));
     let digits = good.replace("<v>2</v>", "<v>4929100000001234</v>");
     assert!(said(&sheet(&digits)).contains("keep it as text"));
-    let long = good.replace("<v>a</v>", &format!("<v>{}</v>", "a".repeat(10_000_000)));
+    let long = good.replace("<v>a</v>", &format!("<v>{}</v>", "a".repeat(100_000)));
     assert!(said(&sheet(&long)).contains("longer than 32767 bytes"));
     let shared = good.replace("t='str'", "t='s'");
     assert!(said(&sheet(&shared)).contains("a text that isn't there"));
@@ -182,7 +202,7 @@ fn a_hostile_workbook_is_refused_within_bounds() {
         .chain((0..1000).map(|_| row.clone()));
     assert!(said(&parts(&mut million)).contains("more than 200000 rows"));
     // A hundred thousandth of what it unpacks to, none of it a row.
-    let zeros = " ".repeat(1024 * 1024);
+    let zeros = " ".repeat(1024 * 1000);
     let mut bomb = ["<worksheet>".to_owned()]
         .into_iter()
         .chain((0..100).map(|_| format!("{zeros}<a/>")));
@@ -191,6 +211,65 @@ fn a_hostile_workbook_is_refused_within_bounds() {
         bomb.len() < 200_000 && said(&bomb).contains("unpacks to more than 64 MiB"),
         "{}",
         said(&bomb)
+    );
+}
+
+#[test]
+fn cells_that_share_a_long_text_or_are_blank_cost_little() {
+    let none = Mapping::default();
+    let begun = std::time::Instant::now();
+    let blank = format!("<sst><si><t>{}</t></si></sst>", " ".repeat(32_767));
+    let cells = |row: &str, times: usize| {
+        let (row, begin) = (row.to_owned(), "<worksheet><sheetData>".to_owned());
+        parts_with(&blank, &mut [begin].into_iter().chain((0..times).map(|_| row.clone())))
+    };
+    let shared = format!("<row>{}</row>", "<c t='s'><v>0</v></c>".repeat(1_000));
+    let many = cells(&shared, 3_001);
+    assert!(many.len() < MAX_FILE && refused(&many, &none).contains("more than 3000000 cells"));
+    let coloured = format!("<row>{}</row>", "<c/>".repeat(16_385));
+    assert!(refused(&cells(&coloured, 1), &none).contains("more than 16384 cells"));
+    let rows = "<row/>".repeat(1_024);
+    assert!(refused(&cells(&rows, 1_025), &none).contains("more than 1048576 rows"));
+    let tag = format!("<row a='{}'/>", " ".repeat(2_000_000));
+    assert!(refused(&cells(&tag, 1), &none).contains("longer than 1 MiB"));
+    // Copying the text for each cell would take minutes.
+    assert!(begun.elapsed().as_secs() < 20, "{:?}", begun.elapsed());
+    // What is blank in the texts is blank in the cells, and ends are cut.
+    let texts = "<sst><si><t> id </t></si><si><t>  </t></si><si><t> a-1 </t></si></sst>";
+    let few = "<worksheet><sheetData><row><c t='s'><v>0</v></c></row><row><c t='s'><v>1</v></c></row><row><c t='s'><v>2</v></c></row></sheetData></worksheet>";
+    let rows = read(&parts_with(texts, &mut [few.to_owned()].into_iter()), &none).expect("a record");
+    assert_eq!(rows.iter().map(|row| row.id.as_deref()).collect::<Vec<_>>(), [Some("a-1")]);
+}
+
+/// The report of a record in a window without messages, as JSON and as CSV.
+fn alone(record: &str) -> (serde_json::Value, String) {
+    let (rows, elsewhere) = (rows(record), BTreeMap::new());
+    let both = Both {
+        rows: &rows,
+        messages: &[],
+        elsewhere: &elsewhere,
+        window: (None, time("2026-11-20T16:00:00Z")),
+        tolerance: 600,
+    };
+    let found = find(&both, &pairs(&rows, &[], 600).expect("few"));
+    let report = Report::new("2026-11-20".parse().expect("a date"), &both, found, &BTreeMap::new());
+    let json = serde_json::from_slice(&report.json().expect("JSON")).expect("JSON");
+    (json, String::from_utf8(report.csv().expect("CSV")).expect("text"))
+}
+
+#[test]
+fn what_is_not_listed_is_counted() {
+    let lines = |n: usize| (0..n).map(|n| format!("a{n},p{n}\n")).collect::<String>();
+    let (json, csv) = alone(&format!("id,programme\n{}", lines(1_000)));
+    assert_eq!((&json["not_listed"], &json["sums_not_listed"]), (&0.into(), &0.into()));
+    assert!(csv.lines().count() == 1_001 && !csv.contains("not_listed"));
+    let (json, csv) = alone(&format!("id,programme\n{}", lines(1_234)));
+    assert_eq!((&json["not_listed"], &json["sums_not_listed"]), (&234.into(), &234.into()));
+    assert_eq!(json["sums"].as_array().map(Vec::len), Some(1_000));
+    let last = csv.lines().last().expect("a row");
+    assert!(
+        csv.lines().count() == 1_002 && last.starts_with("not_listed,,234 more findings"),
+        "{last}"
     );
 }
 

@@ -1,6 +1,7 @@
 //! A record as a workbook (ECMA-376, .xlsx): its first sheet, read within bounds. What a file unpacks to is counted while it is unpacked, whatever it says of itself.
 
 use std::io::{BufReader, Cursor, Read};
+use std::rc::Rc;
 
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
@@ -17,6 +18,12 @@ const MAX_TEXT: usize = 32 * 1024 * 1024;
 const MAX_PARTS: usize = 2_000;
 /// How deep elements may stand in each other.
 const DEPTH: usize = 64;
+/// The longest element's tag or text, in bytes.
+const MAX_PIECE: u64 = 1024 * 1024;
+/// The most rows and cells of a sheet, and cells of a row, empty ones too: coloured cells are there without a text. A sheet has no more rows and columns.
+const MAX_SHEET_ROWS: u32 = 1_048_576;
+const MAX_CELLS: u32 = 3_000_000;
+const MAX_ROW_CELLS: u32 = 16_384;
 
 type Zip<'a> = ZipArchive<Cursor<&'a [u8]>>;
 
@@ -28,10 +35,11 @@ fn not_xml(error: impl std::fmt::Display) -> RecordError {
     bad(format!("the workbook's XML: {error}"))
 }
 
-/// Counts what is unpacked, and ends in an error where that is too much.
+/// Counts what is unpacked, and ends in an error where that is too much, of all or of one piece.
 struct Bounded<'a, R> {
     inner: R,
     left: &'a mut u64,
+    piece: u64,
 }
 
 impl<R: Read> Read for Bounded<'_, R> {
@@ -41,7 +49,11 @@ impl<R: Read> Read for Bounded<'_, R> {
             .left
             .checked_sub(read as u64)
             .ok_or_else(|| std::io::Error::other("it unpacks to more than 64 MiB"))?;
-        Ok(read)
+        self.piece += read as u64;
+        match self.piece > MAX_PIECE {
+            true => Err(std::io::Error::other("a tag or text is longer than 1 MiB")),
+            false => Ok(read),
+        }
     }
 }
 
@@ -53,11 +65,17 @@ fn walk(
     see: &mut dyn FnMut(&Event<'_>) -> Result<(), RecordError>,
 ) -> Result<(), RecordError> {
     let file = zip.by_name(part).map_err(|_| bad(format!("it is no workbook: it has no {part}")))?;
-    let mut reader = Reader::from_reader(BufReader::new(Bounded { inner: file, left }));
+    let file = Bounded {
+        inner: file,
+        left,
+        piece: 0,
+    };
+    let mut reader = Reader::from_reader(BufReader::new(file));
     reader.config_mut().expand_empty_elements = true;
     let (mut room, mut depth) = (vec![], 0usize);
     loop {
         room.clear();
+        reader.get_mut().get_mut().piece = 0;
         let event = reader.read_event_into(&mut room).map_err(not_xml)?;
         match &event {
             Event::Start(_) if depth >= DEPTH => return Err(bad(format!("elements stand more than {DEPTH} deep"))),
@@ -130,10 +148,10 @@ fn first_sheet(zip: &mut Zip<'_>, left: &mut u64) -> Result<(String, bool), Reco
     })
 }
 
-/// The texts that cells name by number; none where the workbook has none.
-fn texts(zip: &mut Zip<'_>, left: &mut u64) -> Result<Vec<Box<str>>, RecordError> {
+/// The texts that cells name by number, without blanks at their ends; none where the workbook has none.
+fn texts(zip: &mut Zip<'_>, left: &mut u64) -> Result<Vec<Rc<str>>, RecordError> {
     const PART: &str = "xl/sharedStrings.xml";
-    let (mut texts, mut now, mut is_text, mut phonetic, mut all): (Vec<Box<str>>, _, _, _, _) = (vec![], String::new(), false, false, 0);
+    let (mut texts, mut now, mut is_text, mut phonetic, mut all): (Vec<Rc<str>>, _, _, _, _) = (vec![], String::new(), false, false, 0);
     if zip.index_for_name(PART).is_none() {
         return Ok(texts);
     }
@@ -151,7 +169,7 @@ fn texts(zip: &mut Zip<'_>, left: &mut u64) -> Result<Vec<Box<str>>, RecordError
                     if texts.len() >= MAX_TEXTS || all > MAX_TEXT {
                         return Err(bad("the workbook has too many or too long texts"));
                     }
-                    texts.push(now.as_str().into());
+                    texts.push(now.trim().into());
                 }
                 "rPh" => phonetic = false,
                 "t" => is_text = false,
@@ -183,19 +201,19 @@ struct Open {
 }
 
 impl Open {
-    fn cell(self, texts: &[Box<str>], since_1904: bool) -> Result<Cell, RecordError> {
+    fn cell(self, texts: &[Rc<str>], since_1904: bool) -> Result<Cell, RecordError> {
         Ok(match self.kind.as_str() {
             _ if self.is_formula => Cell::Formula,
             "s" => {
                 let text = self.value.trim().parse::<usize>().ok().and_then(|place| texts.get(place));
-                Cell::Text(text.ok_or_else(|| bad("a cell names a text that isn't there"))?.to_string())
+                Cell::Text(text.ok_or_else(|| bad("a cell names a text that isn't there"))?.clone())
             }
             "" | "n" if !self.value.trim().is_empty() => Cell::Number {
                 text: self.value.trim().to_owned(),
                 since_1904,
             },
-            "b" => Cell::Text(if self.value.trim() == "1" { "TRUE" } else { "FALSE" }.to_owned()),
-            _ => Cell::Text(self.value),
+            "b" => Cell::text(if self.value.trim() == "1" { "TRUE" } else { "FALSE" }),
+            _ => Cell::text(&self.value),
         })
     }
 }
@@ -205,6 +223,9 @@ impl Open {
 struct Place {
     since_1904: bool,
     line: u64,
+    rows_seen: u32,
+    cells_seen: u32,
+    of_row: u32,
     cells: Vec<Cell>,
     open: Option<Open>,
     is_value: bool,
@@ -212,15 +233,20 @@ struct Place {
 }
 
 impl Place {
-    fn see(&mut self, event: &Event<'_>, texts: &[Box<str>], sink: &mut Sink<'_>) -> Result<(), RecordError> {
+    fn see(&mut self, event: &Event<'_>, texts: &[Rc<str>], sink: &mut Sink<'_>) -> Result<(), RecordError> {
         match event {
             Event::Start(start) => match start.local_name().as_ref() {
                 "row" => {
+                    (self.rows_seen, self.of_row) = (self.rows_seen + 1, 0);
+                    if self.rows_seen > MAX_SHEET_ROWS {
+                        return Err(bad(format!("its sheet has more than {MAX_SHEET_ROWS} rows, empty ones too")));
+                    }
                     let said = attribute(start, "r")?.and_then(|number| number.parse().ok());
                     self.line = said.unwrap_or(self.line.saturating_add(1));
                     self.cells.clear();
                 }
                 "c" => {
+                    self.count_cell()?;
                     let said = attribute(start, "r")?;
                     self.at = said.and_then(|name| column(&name)).unwrap_or(self.cells.len());
                     self.open = Some(Open {
@@ -244,7 +270,20 @@ impl Place {
         Ok(())
     }
 
-    fn close(&mut self, texts: &[Box<str>]) -> Result<(), RecordError> {
+    fn count_cell(&mut self) -> Result<(), RecordError> {
+        (self.cells_seen, self.of_row) = (self.cells_seen + 1, self.of_row + 1);
+        let all = "delete the columns and rows that you don't need, or send the record as CSV";
+        match () {
+            () if self.of_row > MAX_ROW_CELLS => Err(bad(format!(
+                "line {} has more than {MAX_ROW_CELLS} cells, empty ones too",
+                self.line
+            ))),
+            () if self.cells_seen > MAX_CELLS => Err(bad(format!("its sheet has more than {MAX_CELLS} cells, empty ones too: {all}"))),
+            () => Ok(()),
+        }
+    }
+
+    fn close(&mut self, texts: &[Rc<str>]) -> Result<(), RecordError> {
         let Some(open) = self.open.take() else { return Ok(()) };
         let cell = open.cell(texts, self.since_1904)?;
         // Cells that are only coloured may stand anywhere.
@@ -257,7 +296,7 @@ impl Place {
         if self.at < self.cells.len() {
             return Err(bad(format!("line {} has its cells out of order", self.line)));
         }
-        self.cells.resize(self.at, Cell::Text(String::new()));
+        self.cells.resize(self.at, Cell::text(""));
         self.cells.push(cell);
         Ok(())
     }
