@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::prelude::*;
+use diesel::upsert::excluded;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use ledger::timestamp;
@@ -14,8 +15,9 @@ use super::rows::read;
 
 /// The most mappings of a partner.
 pub const MAX_MAPPINGS: i64 = 32;
-/// The most findings of a window that a partner has resolved.
-pub const MAX_RESOLVED: i64 = 20_000;
+/// The most findings that a partner has resolved: of a window, and of all.
+pub const MAX_RESOLVED: i64 = 1_000;
+const MAX_OF_ALL: i64 = 50_000;
 /// Ids that one query looks for.
 const AT_ONCE: usize = 500;
 
@@ -44,8 +46,11 @@ pub fn keep_mapping(conn: &mut Conn, partner: &str, name: &str, mapping: &str, n
             m::mapping.eq(mapping),
             m::saved_at.eq(now.as_microsecond()),
         );
-        each_backend!(conn, |c| diesel::delete(m::table.find((partner, name))).execute(c))?;
-        each_backend!(conn, |c| diesel::insert_into(m::table).values(row).execute(c))?;
+        each_backend!(conn, |c| {
+            let conflict = diesel::insert_into(m::table).values(row).on_conflict((m::partner, m::name));
+            let set = (m::mapping.eq(excluded(m::mapping)), m::saved_at.eq(excluded(m::saved_at)));
+            conflict.do_update().set(set).execute(c)
+        })?;
         Ok(true)
     })
 }
@@ -66,57 +71,111 @@ pub fn resolved(conn: &mut Conn, partner: &str, window: Date) -> Result<BTreeMap
     Ok(rows.into_iter().map(one).collect())
 }
 
-/// Marks findings as resolved with their notes, or, without a note, as open again; whether there was room for all. `by` is the SHA-256 of the certificate's public key.
+/// Marks findings as resolved with their notes, or, without a note, as open again; where there isn't room for all it marks none and says of what there are too many. `by` is the SHA-256 of the certificate's public key.
 pub fn resolve(
     conn: &mut Conn,
     (partner, window): (&str, Date),
     findings: &[(String, Option<String>)],
     (now, by): (Timestamp, &str),
-) -> Result<bool, DbError> {
+) -> Result<Option<Full>, DbError> {
     let window = window.to_string();
     // In the order of keys, so that two at once wait for each other in one order.
     let findings: BTreeMap<&str, Option<&str>> = findings.iter().map(|(key, note)| (key.as_str(), note.as_deref())).collect();
+    let findings: Vec<_> = findings.into_iter().collect();
     conn.transaction(|conn| {
-        for (key, note) in &findings {
-            each_backend!(conn, |c| diesel::delete(r::table.find((partner, &window, key))).execute(c))?;
-            let Some(note) = note else { continue };
-            let row = (
-                r::partner.eq(partner),
-                r::business_date.eq(&window),
-                r::finding.eq(key),
-                r::note.eq(note),
-                r::resolved_at.eq(now.as_microsecond()),
-                r::resolved_by.eq(by),
-            );
-            each_backend!(conn, |c| diesel::insert_into(r::table).values(row).execute(c))?;
+        for same in findings.chunk_by(|(_, one), (_, next)| one.is_some() == next.is_some()) {
+            for some in same.chunks(AT_ONCE) {
+                mark(conn, (partner, &window), some, (now, by))?;
+            }
         }
-        let all = r::table.filter(r::partner.eq(partner)).filter(r::business_date.eq(&window)).count();
-        match each_backend!(conn, |c| all.get_result::<i64>(c))? > MAX_RESOLVED {
-            true => Err(Full::Full),
-            false => Ok(true),
+        let all = r::table.filter(r::partner.eq(partner)).count();
+        let of_window = all.filter(r::business_date.eq(&window));
+        if each_backend!(conn, |c| of_window.get_result::<i64>(c))? > MAX_RESOLVED {
+            return Err(NotMarked::Full(Full::OfWindow));
+        }
+        match each_backend!(conn, |c| all.get_result::<i64>(c))? > MAX_OF_ALL {
+            true => Err(NotMarked::Full(Full::OfAll)),
+            false => Ok(None),
         }
     })
-    .or_else(|full| match full {
-        Full::Full => Ok(false),
-        Full::Db(error) => Err(error),
+    .or_else(|why| match why {
+        NotMarked::Full(full) => Ok(Some(full)),
+        NotMarked::Db(error) => Err(error),
     })
 }
 
+/// Marks findings that all have notes, or all have none.
+fn mark(
+    conn: &mut Conn,
+    (partner, window): (&str, &str),
+    same: &[(&str, Option<&str>)],
+    (now, by): (Timestamp, &str),
+) -> Result<(), DbError> {
+    let row = |(key, note): &(&'_ str, Option<&'_ str>)| {
+        Some((
+            r::partner.eq(partner.to_owned()),
+            r::business_date.eq(window.to_owned()),
+            r::finding.eq((*key).to_owned()),
+            r::note.eq((*note)?.to_owned()),
+            r::resolved_at.eq(now.as_microsecond()),
+            r::resolved_by.eq(by.to_owned()),
+        ))
+    };
+    let rows: Vec<_> = same.iter().filter_map(row).collect();
+    if rows.is_empty() {
+        let keys: Vec<&str> = same.iter().map(|(key, _)| *key).collect();
+        let open = r::table.filter(r::partner.eq(partner)).filter(r::business_date.eq(window));
+        each_backend!(conn, |c| diesel::delete(open.filter(r::finding.eq_any(keys))).execute(c))?;
+        return Ok(());
+    }
+    each_backend!(conn, |c| {
+        let insert = diesel::insert_into(r::table).values(rows);
+        let conflict = insert.on_conflict((r::partner, r::business_date, r::finding)).do_update();
+        conflict
+            .set((
+                r::note.eq(excluded(r::note)),
+                r::resolved_at.eq(excluded(r::resolved_at)),
+                r::resolved_by.eq(excluded(r::resolved_by)),
+            ))
+            .execute(c)
+    })?;
+    Ok(())
+}
+
+/// Of what there are too many findings that are resolved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Full {
+    /// Of one window.
+    OfWindow,
+    /// Of all windows of the partner.
+    OfAll,
+}
+
+impl Full {
+    /// What is kept at most, in words.
+    pub fn text(self) -> String {
+        match self {
+            Self::OfWindow => format!("at most {MAX_RESOLVED} findings of a window are kept as resolved"),
+            Self::OfAll => format!("at most {MAX_OF_ALL} findings of yours are kept as resolved, of all windows together"),
+        }
+    }
+}
+
 /// Why findings aren't marked.
-enum Full {
+enum NotMarked {
     /// There are too many.
-    Full,
+    Full(Full),
     /// The database.
     Db(DbError),
 }
 
-impl From<DbError> for Full {
+impl From<DbError> for NotMarked {
     fn from(error: DbError) -> Self {
         Self::Db(error)
     }
 }
 
-impl From<diesel::result::Error> for Full {
+impl From<diesel::result::Error> for NotMarked {
     fn from(error: diesel::result::Error) -> Self {
         Self::Db(error.into())
     }

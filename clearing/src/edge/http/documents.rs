@@ -12,7 +12,7 @@ use partner_sdk::{Code, PartnerId, Problem};
 
 use super::failure::Failure;
 use super::params::Params;
-use super::request::{State, caller, heard_step, on_database};
+use super::request::{DOCUMENTS, State, caller, heard_step, on_database};
 use crate::documents::{Done, Fault, agreements};
 use crate::edge::shares;
 use ledger::directory::{Directory, Numbered};
@@ -72,7 +72,7 @@ async fn step(
     state: &State,
     step: impl FnOnce(&mut migrations::Conn, Timestamp, &PartnerId, &str) -> Done<Document> + Send + 'static,
 ) -> Result<HttpResponse, Failure> {
-    let (partner, _, text) = heard_step(request, payload, state, MAX_DOCUMENT_BYTES + 1).await?;
+    let (partner, _, text) = heard_step(request, payload, state, MAX_DOCUMENT_BYTES + 1, DOCUMENTS).await?;
     let now = state.clock.now();
     let (document, directory, newest) = on_database(state, move |conn| {
         let document = step(conn, now, &partner, text.trim_end())?;

@@ -14,7 +14,7 @@ use partner_sdk::{Code, KeyId, PartnerId, Problem};
 
 use super::failure::Failure;
 use super::params::Params;
-use super::request::{State, body, caller, heard_step, on_database};
+use super::request::{DOCUMENTS, State, body, caller, heard_step, on_database};
 use crate::office::install;
 use crate::office::pki::{self, PkiError};
 use crate::posting::verify::Refused;
@@ -114,7 +114,7 @@ pub async fn list(request: HttpRequest, state: web::Data<State>) -> Result<HttpR
 
 /// `POST /v1/keys`: a further signing key, with a proof by that key itself; or the end of one.
 pub async fn add(request: HttpRequest, payload: web::Payload, state: web::Data<State>) -> Result<HttpResponse, Failure> {
-    let (partner, directory, text) = heard_step(&request, payload, &state, MAX_BODY).await?;
+    let (partner, directory, text) = heard_step(&request, payload, &state, MAX_BODY, DOCUMENTS).await?;
     let now = state.clock.now();
     let (new, kid) = signed(&text, TYP_KEY, (&partner, &directory, now), NewKey::parse, |new| &new.issued)?;
     let key = public_key(&new.public_key)?;
@@ -161,7 +161,7 @@ fn prove(new: &NewKey, partner: &PartnerId, key: &VerifyingKey) -> Result<(), Fa
 
 /// `POST /v1/certificates`: a certificate for a further TLS key, or a new one for a key that is registered.
 pub async fn certificate(request: HttpRequest, payload: web::Payload, state: web::Data<State>) -> Result<HttpResponse, Failure> {
-    let (partner, directory, text) = heard_step(&request, payload, &state, MAX_BODY).await?;
+    let (partner, directory, text) = heard_step(&request, payload, &state, MAX_BODY, DOCUMENTS).await?;
     let now = state.clock.now();
     let (new, kid) = signed(&text, TYP_CERTIFICATE, (&partner, &directory, now), NewCertificate::parse, |new| {
         &new.issued
@@ -181,7 +181,7 @@ pub async fn certificate(request: HttpRequest, payload: web::Payload, state: web
 
 /// `POST /v1/revocations`: the end of one of the caller's keys, at once and for good.
 pub async fn revoke(request: HttpRequest, payload: web::Payload, state: web::Data<State>) -> Result<HttpResponse, Failure> {
-    let (partner, directory, text) = heard_step(&request, payload, &state, MAX_BODY).await?;
+    let (partner, directory, text) = heard_step(&request, payload, &state, MAX_BODY, DOCUMENTS).await?;
     let now = state.clock.now();
     let caller = (&partner, &*directory, now);
     let (revocation, kid) = signed(&text, TYP_REVOCATION, caller, Revocation::parse, |revocation| &revocation.issued)?;

@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use actix_web::http::header::CONTENT_DISPOSITION;
 use actix_web::{HttpRequest, HttpResponse, web};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use ledger::directory::Directory;
 use ledger::{Posted, timestamp};
+use partner_sdk::text::is_plain;
 use partner_sdk::wire::PostedQuery;
 use partner_sdk::{Amount, Code, Currency, PartnerId, Problem};
 use serde::{Deserialize, Serialize};
@@ -34,8 +36,10 @@ const MOST_ELSEWHERE: usize = 10_000;
 /// The largest body that isn't a record: a mapping, or findings.
 const MAX_JSON: usize = 256 * 1024;
 /// The most findings that are marked at once, and the longest note in bytes.
-const MOST_MARKED: usize = 1_000;
+const MOST_MARKED: usize = 100;
 const MAX_NOTE: usize = 500;
+/// What mappings and marks are told of where there are too many in too little time.
+const STEPS: &str = "mappings and marks of findings";
 /// About what a report takes, in bytes.
 const REPORT: usize = 1024 * 1024;
 
@@ -66,6 +70,7 @@ pub async fn reconcile(
         Some(_) => return Err(Problem::new(Code::BadValue, "`form` is json or csv").at(Some("form")).into()),
     };
     let name = params.text("mapping").map(str::to_owned);
+    name.as_deref().map_or(Ok(()), |name| mapping_name(name, "mapping"))?;
     let bytes = file(&request, payload, reconcile::MAX_FILE).await?;
     // The partner may have gone while its body came.
     let (_, directory) = caller(&request, &state)?;
@@ -101,8 +106,13 @@ pub async fn reconcile(
     .await?;
     drop(turn);
     shares::answered(report.len());
+    let mut response = HttpResponse::Ok();
+    if is_csv {
+        let name = format!("attachment; filename=\"reconciliation-{window}.csv\"");
+        response.insert_header((CONTENT_DISPOSITION, name));
+    }
     let media = if is_csv { "text/csv; charset=utf-8" } else { "application/json" };
-    Ok(HttpResponse::Ok().content_type(media).body(report))
+    Ok(response.content_type(media).body(report))
 }
 
 fn date(text: &str) -> Result<Date, Failure> {
@@ -155,7 +165,10 @@ async fn start(state: &State, partner: &PartnerId, window: Date, name: Option<St
 /// The messages that a partner sent in a window, page by page: between pages neither a connection nor a transaction is held, and three quarters of the time is rest.
 async fn messages(state: &State, partner: &PartnerId, directory: Arc<Directory>, window: Date) -> Result<Vec<Message>, Failure> {
     let (mut all, mut after, started) = (vec![], 0, Instant::now());
-    while started.elapsed() < LONGEST {
+    loop {
+        if started.elapsed() >= LONGEST {
+            return Err(too_long());
+        }
         let (directory, of) = (directory.clone(), partner.clone());
         let found = on_database(state, move |conn| {
             let began = Instant::now();
@@ -167,18 +180,24 @@ async fn messages(state: &State, partner: &PartnerId, directory: Arc<Directory>,
         let (more, next) = found.ok_or_else(no_window)?;
         all.extend(more);
         if all.len() > MOST_MESSAGES {
-            break;
+            return Err(too_many_messages());
         }
         let Some(next) = next else { return Ok(all) };
         after = next;
         tokio::time::sleep(worked * 3).await;
     }
-    Err(Problem::new(
-        Code::BadValue,
-        "the window has more messages than a record can be held against: 200,000 of yours, or as many as are looked through in two minutes",
-    )
-    .at(Some("window"))
-    .into())
+}
+
+fn too_many_messages() -> Failure {
+    let detail = format!("you sent more than {MOST_MESSAGES} messages in this window, which is more than a record is held against");
+    let advice = "Take the window's messages as CSV (GET /v1/messages/csv) and compare them on your side.";
+    Problem::new(Code::BadValue, detail).at(Some("window")).advise(advice).into()
+}
+
+fn too_long() -> Failure {
+    let detail = format!("the window's messages couldn't be looked through in {} seconds", LONGEST.as_secs());
+    let advice = "Send the same record again later, when the service has less to do.";
+    Problem::new(Code::Overloaded, detail).advise(advice).into()
 }
 
 type Page = (Vec<Message>, Option<i64>);
@@ -292,14 +311,9 @@ async fn listed(state: &State, partner: PartnerId) -> Result<HttpResponse, Failu
 
 /// `POST /v1/reconciliations/mappings`: keeps a mapping under its name; answers all.
 pub async fn keep_mapping(request: HttpRequest, payload: web::Payload, state: web::Data<State>) -> Result<HttpResponse, Failure> {
-    let (partner, _, text) = heard_step(&request, payload, &state, MAX_JSON).await?;
+    let (partner, _, text) = heard_step(&request, payload, &state, MAX_JSON, STEPS).await?;
     let named: Named = serde_json::from_str(&text).map_err(|error| bad_json(&error))?;
-    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    if named.name.is_empty() || named.name.len() > 32 || !named.name.bytes().all(plain) {
-        return Err(Problem::new(Code::BadValue, "a mapping's name has 1 to 32 of a-z, 0-9 and -")
-            .at(Some("name"))
-            .into());
-    }
+    mapping_name(&named.name, "name")?;
     let mapping = Mapping::parse(named.mapping.get())?;
     let text = serde_json::to_string(&mapping).map_err(|_| Failure::new(Code::Internal))?;
     let (of, now) = (partner.to_string(), state.clock.now());
@@ -313,6 +327,16 @@ pub async fn keep_mapping(request: HttpRequest, payload: web::Payload, state: we
                 .at(Some("name"))
                 .into(),
         ),
+    }
+}
+
+fn mapping_name(name: &str, field: &str) -> Result<(), Failure> {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    match (1..=32).contains(&name.len()) && name.bytes().all(plain) {
+        true => Ok(()),
+        false => Err(Problem::new(Code::BadValue, "a mapping's name has 1 to 32 of a-z, 0-9 and -")
+            .at(Some(field))
+            .into()),
     }
 }
 
@@ -368,11 +392,11 @@ pub async fn resolve(
     payload: web::Payload,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Failure> {
-    let (partner, _, text) = heard_step(&request, payload, &state, MAX_JSON).await?;
+    let (partner, _, text) = heard_step(&request, payload, &state, MAX_JSON, STEPS).await?;
     let window = date(&window)?;
     let AllMarked { findings } = serde_json::from_str(&text).map_err(|error| bad_json(&error))?;
     let is_key = |key: &str| key.len() == 32 && key.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    let is_note = |note: &String| !note.is_empty() && note.len() <= MAX_NOTE && !note.chars().any(char::is_control);
+    let is_note = |note: &String| !note.is_empty() && note.len() <= MAX_NOTE && note.chars().all(is_plain);
     let fine = findings.len() <= MOST_MARKED && findings.iter().all(|one| is_key(&one.key) && one.note.as_ref().is_none_or(is_note));
     if !fine {
         let takes = format!(
@@ -388,10 +412,10 @@ pub async fn resolve(
         Ok(reconciling::resolve(conn, (&of, window), &findings, (now, &by))?)
     });
     match kept.await? {
-        true => all_resolved(&state, partner, window).await,
-        false => {
-            let most = format!("at most {} findings of a window are kept as resolved", reconciling::MAX_RESOLVED);
-            Err(Problem::new(Code::BadValue, most).at(Some("findings")).into())
+        None => all_resolved(&state, partner, window).await,
+        Some(full) => {
+            let advice = "Open some again that you needn't see any more, by their keys without a note.";
+            Err(Problem::new(Code::BadValue, full.text()).at(Some("findings")).advise(advice).into())
         }
     }
 }

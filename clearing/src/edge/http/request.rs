@@ -166,14 +166,18 @@ pub(super) async fn heard(
     Ok((partner, directory, text))
 }
 
-/// The body of a partner's step with a document, a key or a certificate, as [`heard`].
+/// What most steps are with.
+pub(super) const DOCUMENTS: &str = "steps with documents, keys and certificates";
+
+/// The body of a partner's step, e.g. with a document, as [`heard`]; `what` such steps are.
 pub(super) async fn heard_step(
     request: &HttpRequest,
     payload: web::Payload,
     state: &State,
     max: usize,
+    what: &str,
 ) -> Result<(PartnerId, Arc<Directory>, String), Failure> {
-    shares::step().map_err(|wait| too_many(wait, "steps with documents, keys and certificates"))?;
+    shares::step().map_err(|wait| too_many(wait, what))?;
     heard(request, payload, state, max).await
 }
 
