@@ -15,19 +15,25 @@ on_both!(
     a_record_is_held_against_a_window,
     what_cannot_be_read_is_refused_with_its_reason,
     mappings_and_notes_are_ones_own,
+    what_is_resolved_is_bounded_and_may_be_marked_by_two_at_once,
 );
 
 /// What a file posted to an address is answered: status and body.
 fn upload(world: &World, partner: &str, path: &str, file: &[u8]) -> (u16, String) {
+    let answer = answer(world, partner, path, file);
+    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+    (status, answer.split_once("\r\n\r\n").map_or("", |(_, body)| body).to_owned())
+}
+
+/// The whole answer, with its head.
+fn answer(world: &World, partner: &str, path: &str, file: &[u8]) -> String {
     let party = &world.sandbox.parties[&partner.parse().expect("a partner")];
     let mut raw = Raw::connect(&world.sandbox.base().expect("it runs"), &party.identity, 1).expect("a connection");
     let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", file.len());
     raw.write(head.as_bytes()).expect("sent");
     // What is refused by its length isn't read to the end.
     let _ = raw.write(file);
-    let answer = raw.read();
-    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-    (status, answer.split_once("\r\n\r\n").map_or("", |(_, body)| body).to_owned())
+    raw.read()
 }
 
 fn report(world: &World, path: &str, file: &[u8]) -> Value {
@@ -174,6 +180,9 @@ fn a_record_is_held_against_a_window(backend: Backend) {
     assert_eq!(report(&world, &by_name, &workbook.save_to_buffer().expect("a workbook")), first);
     let (status, table) = upload(&world, "bank", &format!("{by_name}&form=csv"), csv.as_bytes());
     assert!(status == 200 && table.lines().count() == FOUND.len() + 1, "{table}");
+    assert!(table.contains("ledger_programme") && !table.contains("not_listed"), "{table}");
+    let whole = answer(&world, "bank", &format!("{by_name}&form=csv"), csv.as_bytes()).to_lowercase();
+    assert!(whole.contains(&format!("filename=\"reconciliation-{date}.csv\"")), "{whole}");
     resolved_stays_so(&world, &address, &csv, &first);
 }
 
@@ -229,6 +238,9 @@ fn what_cannot_be_read_is_refused_with_its_reason(backend: Backend) {
         ("/v1/reconciliations/today".to_owned(), 422),
         (format!("{address}?form=pdf"), 422),
         (format!("{address}?from=1"), 400),
+        (format!("{address}?mapping=%00"), 422),
+        (format!("{address}?mapping=Till"), 422),
+        (format!("{address}?mapping="), 422),
     ] {
         assert_eq!(upload(&world, "bank", &path, b"id\na\n").0, status, "{path}");
     }
@@ -268,6 +280,8 @@ fn mappings_and_notes_are_ones_own(backend: Backend) {
     for body in [
         json!({"findings": [{"key": "short", "note": "x"}]}),
         json!({"findings": [{"key": key, "note": "\n"}]}),
+        json!({"findings": [{"key": key, "note": "a\u{202e}b"}]}),
+        json!({"findings": vec![json!({"key": key, "note": "x"}); 101]}),
     ] {
         assert_eq!(
             post(&world, "bank", &format!("{address}/resolved"), &body),
@@ -278,4 +292,49 @@ fn mappings_and_notes_are_ones_own(backend: Backend) {
         post(&world, "bank", "/v1/reconciliations/2020-01-01/resolved", &note),
         Err("not_found".to_owned())
     );
+}
+
+fn what_is_resolved_is_bounded_and_may_be_marked_by_two_at_once(backend: Backend) {
+    let mut world = World::new(backend, NETWORK);
+    world.post("bank", earn("BANK", "m1", "1")).expect("accepted");
+    let date = world.close().business_date.to_string();
+    let address = format!("/v1/reconciliations/{date}/resolved");
+    let some = |from: u32, note: Option<&str>| {
+        let one = |n: u32| match note {
+            Some(note) => json!({"key": format!("{n:032x}"), "note": note}),
+            None => json!({"key": format!("{n:032x}")}),
+        };
+        json!({"findings": (from..from + 100).map(one).collect::<Vec<_>>()})
+    };
+    let count = |answer: &Value| answer["resolved"].as_object().map(serde_json::Map::len);
+    // Four at once mark the same, and keep the same mapping: all are done.
+    let client = world.client("bank");
+    let at_once = |path: &str, body: &Value| {
+        let sent = (0..4).map(|_| client.post_unverified(path, body.to_string()));
+        let answers = world.runtime.block_on(futures_util::future::join_all(sent));
+        assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    };
+    for round in 0..3 {
+        at_once(&address, &some(round * 50, Some("by four")));
+    }
+    at_once(MAPPINGS, &json!({"name": "till", "mapping": {}}));
+    let again = post(&world, "bank", &address, &some(0, Some("again"))).expect("marked");
+    assert_eq!(count(&again), Some(200));
+    assert_eq!(again["resolved"][format!("{:032x}", 3)]["note"], "again");
+    assert_eq!(again["resolved"][format!("{:032x}", 150)]["note"], "by four");
+    for hundred in 2..10 {
+        post(&world, "bank", &address, &some(hundred * 100, Some("x"))).expect("marked");
+    }
+    // The window is full: no more, but others' notes may change and go.
+    assert_eq!(post(&world, "bank", &address, &some(950, Some("y"))), Err("bad_value".to_owned()));
+    let kept = post(&world, "bank", &address, &some(900, Some("y"))).expect("changed");
+    assert_eq!(
+        (count(&kept), &kept["resolved"][format!("{:032x}", 900)]["note"]),
+        (Some(1_000), &json!("y"))
+    );
+    let mut swapped = some(900, None);
+    let more = some(1_000, Some("z"));
+    let list = |of: &Value| of["findings"].as_array().expect("findings").clone();
+    swapped["findings"] = list(&swapped)[..50].iter().chain(&list(&more)[..50]).cloned().collect();
+    assert_eq!(count(&post(&world, "bank", &address, &swapped).expect("swapped")), Some(1_000));
 }

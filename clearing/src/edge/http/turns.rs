@@ -63,3 +63,29 @@ impl Drop for Turn {
         self.whose.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.partner);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(taken: Result<Turn, Failure>) -> Option<Code> {
+        taken.err().map(|failure| failure.0.code)
+    }
+
+    #[actix_web::test]
+    async fn who_has_a_turn_does_not_wait_for_others_to_hear_it() {
+        let (turns, partner) = (Turns::default(), |name: &str| -> PartnerId { name.parse().expect("a partner") });
+        let (bank, airline) = (partner("bank"), partner("airline"));
+        let first = turns.take(&bank, "files").await.expect("the first");
+        let _second = turns.take(&airline, "files").await.expect("the second");
+        // All are taken, and yet it hears at once that one is its own.
+        let asked = std::time::Instant::now();
+        assert_eq!(code(turns.take(&bank, "files").await), Some(Code::TooManyRequests));
+        assert!(asked.elapsed() < PATIENCE / 2);
+        drop(first);
+        let shop = turns.take(&partner("shop"), "files").await.expect("one came free");
+        assert_eq!(code(turns.take(&bank, "files").await), Some(Code::Overloaded));
+        drop(shop);
+        assert_eq!(code(turns.take(&bank, "files").await), None);
+    }
+}
