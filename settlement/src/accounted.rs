@@ -9,13 +9,16 @@ use jiff::tz::TimeZone;
 use migrations::{Conn, DbError};
 use partner_sdk::ProgrammeCode;
 
-use crate::accounting::{Accounting, AccountingError, Basis, Cohort, Estimates, Month, Owing, Parcel, Points, State, Subject, report};
+use crate::accounting::{
+    Accounting, AccountingError, Basis, Cohort, Estimates, Lots, Month, Owing, Parcel, Points, State, Subject, report,
+};
 use crate::period::Period;
 use crate::store::{self, DRAWN_BACK, Issued, Lotted, Moved, Pace, Window};
 
-/// The most cohorts and the most members with a debt that are put together: all of them are in memory.
+/// The most cohorts, members with a debt, and lots of those that are put together: all of them are in memory.
 const MOST_COHORTS: usize = 50_000;
 const MOST_OWING: usize = 50_000;
+const MOST_LOTS: usize = 500_000;
 
 /// What is asked for.
 pub struct AccountingRequest {
@@ -80,12 +83,31 @@ fn windows(conn: &mut Conn, asked: &AccountingRequest) -> Result<(Vec<Date>, Win
     Ok((dates, windows.pop().ok_or(AccountingError::Empty)?))
 }
 
+/// The cohorts that have been seen, by number: each is in memory once.
+#[derive(Default)]
+struct Cohorts {
+    numbers: BTreeMap<Cohort, usize>,
+    /// Under which agreements.
+    agreements: BTreeSet<i32>,
+}
+
+impl Cohorts {
+    /// A cohort's number: the next, where it is new.
+    fn number(&mut self, cohort: Cohort) -> Result<usize, AccountingError> {
+        let next = self.numbers.len();
+        let number = *self.numbers.entry(cohort).or_insert(next);
+        match number < MOST_COHORTS {
+            true => Ok(number),
+            false => Err(AccountingError::Many(MOST_COHORTS, "cohorts")),
+        }
+    }
+}
+
 /// What is summed up to some window.
 #[derive(Clone, Default)]
 struct Sums {
-    cohorts: BTreeMap<Cohort, Points>,
-    /// What lots' postings leave, by cohort.
-    left: BTreeMap<Cohort, i128>,
+    /// By the numbers of their cohorts.
+    points: Vec<Points>,
     refunded: BTreeMap<Parcel, i128>,
     /// Since which message each member has owed, and how many points.
     owing: BTreeMap<String, (i64, i128)>,
@@ -93,8 +115,8 @@ struct Sums {
     balance: i128,
 }
 
-/// What a member's lots have left, each with its cohort.
-type MemberLots = HashMap<String, BTreeMap<(i64, i32), (Cohort, i128)>>;
+/// What a member owes by a posting: the message, whether it is of the account that an exchange credited, and how many points.
+type Owed = (i64, bool, i128);
 
 struct Reader<'a> {
     asked: &'a AccountingRequest,
@@ -110,27 +132,29 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// The states before the period and at its end.
     fn states(&self, conn: &mut Conn) -> Result<[State; 2], AccountingError> {
-        let (mut sums, mut opening) = (Sums::default(), Sums::default());
+        let (mut cohorts, mut sums, mut opening) = (Cohorts::default(), Sums::default(), Sums::default());
         for date in &self.windows {
-            let mut owed = vec![];
-            self.each(conn, *date, |moved| self.add(&mut sums, moved, &mut owed))?;
-            for (seq, credited, points) in owed {
-                let member = store::member_of(conn, seq, credited)?;
-                sums.owing.entry(member).or_insert((seq, 0)).1 += points;
-            }
-            if sums.owing.len() > MOST_OWING {
-                return Err(AccountingError::Many(MOST_OWING, "members with a debt"));
-            }
+            self.each(conn, *date, |conn, piece| {
+                let mut owed = vec![];
+                for moved in piece {
+                    owed.extend(self.add(&mut cohorts, &mut sums, moved)?);
+                }
+                owe(conn, &mut sums, &owed)
+            })?;
             if Some(*date) == self.opening {
                 opening = sums.clone();
             }
         }
-        let members: BTreeSet<&str> = sums.owing.keys().map(String::as_str).collect();
-        let lots = self.lots(conn, &members)?;
-        Ok([state(&opening, &lots[0])?, state(&sums, &lots[1])?])
+        let lots = self.lots(conn, &mut cohorts, &sums)?;
+        Ok([state(&cohorts, &opening, &lots, 0)?, state(&cohorts, &sums, &lots, 1)?])
     }
 
-    fn each(&self, conn: &mut Conn, date: Date, each: impl FnMut(Moved) -> Result<(), AccountingError>) -> Result<(), AccountingError> {
+    fn each(
+        &self,
+        conn: &mut Conn,
+        date: Date,
+        each: impl FnMut(&mut Conn, Vec<Moved>) -> Result<(), AccountingError>,
+    ) -> Result<(), AccountingError> {
         let more = || match self.asked.within.filter(|within| self.began.elapsed() > *within) {
             Some(within) => Err(AccountingError::Long(within.as_secs())),
             None => Ok(()),
@@ -138,22 +162,24 @@ impl Reader<'_> {
         store::each_moved(conn, &self.asked.programme, date, self.asked.pace, more, each)
     }
 
-    /// Adds a posting; what a member owes by it is noted, with the message and whether it is of the account that an exchange credited.
-    fn add(&self, sums: &mut Sums, moved: Moved, owed: &mut Vec<(i64, bool, i128)>) -> Result<(), AccountingError> {
+    /// Adds a posting. Returns what a member owes by it.
+    fn add(&self, cohorts: &mut Cohorts, sums: &mut Sums, moved: Moved) -> Result<Option<Owed>, AccountingError> {
         let points = i128::from(moved.points);
         if !moved.of_points {
-            return self.refund(sums, &moved);
+            return self.refund(cohorts, sums, &moved).map(|()| None);
         }
         let given = if moved.to_member { points } else { -points };
         sums.balance += given;
         let Some(lot) = &moved.lot else {
             let credited = matches!(moved.kind.as_str(), "exchange_reversal" | "bonus_reversal");
-            owed.push((moved.seq, credited, -given));
-            return Ok(());
+            return Ok(Some((moved.seq, credited, -given)));
         };
-        let cohort = self.cohort(lot)?;
-        *sums.left.entry(cohort.clone()).or_default() += given;
-        let of = sums.cohorts.entry(cohort).or_default();
+        cohorts.agreements.insert(lot.agreement);
+        let number = cohorts.number(self.cohort(lot)?)?;
+        if sums.points.len() <= number {
+            sums.points.resize(number + 1, Points::default());
+        }
+        let of = &mut sums.points[number];
         match (moved.kind.as_str(), moved.to_member) {
             ("earn" | "exchange" | "bonus", true) => of.issued += points,
             ("earn_reversal" | "exchange_reversal" | "bonus_reversal", false) => of.taken_back += points,
@@ -162,14 +188,15 @@ impl Reader<'_> {
             ("expiry", false) | ("expiry_reversal", true) => of.expired -= given,
             _ => return Err(AccountingError::Broken("a posting of points is of no known kind")),
         }
-        match sums.cohorts.len() > MOST_COHORTS {
-            true => Err(AccountingError::Many(MOST_COHORTS, "cohorts")),
-            false => Ok(()),
-        }
+        Ok(None)
     }
 
     /// Notes points whose price went back from the issuer to whoever funded them.
-    fn refund(&self, sums: &mut Sums, moved: &Moved) -> Result<(), AccountingError> {
+    fn refund(&self, cohorts: &Cohorts, sums: &mut Sums, moved: &Moved) -> Result<(), AccountingError> {
+        // Refunds are of all programmes, and what is refunded of this one was issued before.
+        if !moved.agreement.is_some_and(|no| cohorts.agreements.contains(&no)) {
+            return Ok(());
+        }
         let Some(agreement) = moved.agreement.and_then(|no| self.agreements.get(&no)) else {
             return Err(AccountingError::Broken("a refund is of no known agreement"));
         };
@@ -203,54 +230,70 @@ impl Reader<'_> {
         })
     }
 
-    /// What the lots of some members have left by their postings, before the period and at its end.
-    fn lots(&self, conn: &mut Conn, members: &BTreeSet<&str>) -> Result<[MemberLots; 2], AccountingError> {
-        let (mut lots, mut opening) = (MemberLots::new(), MemberLots::new());
-        if members.is_empty() {
-            return Ok([opening, lots]);
+    /// What the lots of members that have owed have left by their postings.
+    fn lots(&self, conn: &mut Conn, cohorts: &mut Cohorts, sums: &Sums) -> Result<Lots, AccountingError> {
+        let mut lots = Lots::new(sums.owing.keys().cloned(), MOST_LOTS);
+        if sums.owing.is_empty() {
+            return Ok(lots);
         }
         for date in &self.windows {
-            self.each(conn, *date, |moved| {
-                let of_them = moved
-                    .lot
-                    .as_ref()
-                    .filter(|lot| moved.of_points && members.contains(lot.member.as_str()));
-                let Some(lot) = of_them else { return Ok(()) };
-                let cohort = self.cohort(lot)?;
-                let points = i128::from(moved.points);
-                let of_member = lots.entry(lot.member.clone()).or_default();
-                let left = &mut of_member.entry(lot.key).or_insert((cohort, 0)).1;
-                *left += if moved.to_member { points } else { -points };
+            let posted = [self.opening.is_some_and(|opening| *date <= opening), true];
+            self.each(conn, *date, |_, piece| {
+                for moved in piece.iter().filter(|moved| moved.of_points) {
+                    if let Some(lot) = moved.lot.as_ref().filter(|lot| lots.wants(&lot.member)) {
+                        let given = if moved.to_member { moved.points } else { -moved.points };
+                        let cohort = cohorts.number(self.cohort(lot)?)?;
+                        lots.add(&lot.member, lot.key, cohort, given, posted)?;
+                    }
+                }
                 Ok(())
             })?;
-            if Some(*date) == self.opening {
-                opening = lots.clone();
-            }
         }
-        Ok([opening, lots])
+        Ok(lots)
     }
 }
 
-/// A state from its sums, once they add up.
-fn state(sums: &Sums, lots: &MemberLots) -> Result<State, AccountingError> {
-    let add_up = sums
-        .cohorts
+/// Notes what members owe by the postings of a piece.
+fn owe(conn: &mut Conn, sums: &mut Sums, owed: &[Owed]) -> Result<(), AccountingError> {
+    let messages: BTreeSet<i64> = owed.iter().map(|(seq, ..)| *seq).collect();
+    let members = store::members_of(conn, &Vec::from_iter(messages))?;
+    for (seq, credited, points) in owed {
+        let of = members.get(seq);
+        let member = of.and_then(|of| if *credited { of.credited.as_ref() } else { of.of.as_ref() });
+        let member = member.ok_or(AccountingError::Broken("a debt is of a message that names no member"))?;
+        match sums.owing.get_mut(member) {
+            Some((_, sum)) => *sum += points,
+            None => _ = sums.owing.insert(member.clone(), (*seq, *points)),
+        }
+    }
+    match sums.owing.len() > MOST_OWING {
+        true => Err(AccountingError::Many(MOST_OWING, "members with a debt")),
+        false => Ok(()),
+    }
+}
+
+/// A state (0 before the period, 1 at its end) from its sums; what members have in it is what postings gave them.
+fn state(cohorts: &Cohorts, sums: &Sums, lots: &Lots, which: usize) -> Result<State, AccountingError> {
+    let mut named: Vec<(usize, &Cohort)> = cohorts.numbers.iter().map(|(cohort, number)| (*number, cohort)).collect();
+    named.sort_unstable_by_key(|(number, _)| *number);
+    // They were numbered in the order in which they came, so the first so many were there.
+    let all = named
         .iter()
-        .all(|(of, points)| sums.left.get(of) == Some(&points.outstanding()));
+        .zip(&sums.points)
+        .map(|((_, cohort), points)| ((*cohort).clone(), *points));
     let mut state = State {
-        cohorts: sums.cohorts.clone(),
+        cohorts: all.collect(),
         debt: 0,
     };
     state.refund(&sums.refunded);
     state.set_off(sums.owing.iter().map(|(member, (since, points))| {
-        let all = lots.get(member);
-        let (later, earlier): (Vec<_>, Vec<_>) = all.into_iter().flatten().partition(|((seq, _), _)| seq > since);
+        let of_member = lots.of(member, which, *since).into_iter();
         Owing {
             points: *points,
-            lots: later.into_iter().chain(earlier).map(|(_, lot)| lot.clone()).collect(),
+            lots: of_member.map(|(cohort, left)| (named[cohort].1, i128::from(left))).collect(),
         }
     }));
-    match add_up && state.balance() == sums.balance {
+    match state.balance() == sums.balance {
         true => Ok(state),
         false => Err(DbError::Corrupt("a programme's cohorts don't add up to its postings".into()).into()),
     }

@@ -32,10 +32,12 @@ pub enum AccountingError {
     #[error("the period ended more than {0} days before the open window: ask the operator for its data")]
     Old(i32),
     /// It would take too long.
-    #[error("reading the programme's postings takes longer than {0} seconds: ask the operator for its data")]
+    #[error(
+        "reading the programme's postings takes longer than {0} seconds, and a shorter period needs as many: ask the operator, whose command has no such bound"
+    )]
     Long(u64),
     /// It would be too large.
-    #[error("there are more than {0} {1}: they aren't put together")]
+    #[error("there are more than {0} {1}: so many aren't put together, whoever asks and for whatever period")]
     Many(usize, &'static str),
     /// A figure doesn't fit.
     #[error("a figure doesn't fit")]
@@ -60,16 +62,14 @@ pub enum AccountingError {
 impl AccountingError {
     /// Whether there is nothing to give, and nothing is wrong.
     pub fn is_none(&self) -> bool {
-        matches!(self, Self::NoProgramme | Self::NotYet(_) | Self::Empty | Self::Old(_))
+        matches!(
+            self,
+            Self::NoProgramme | Self::NotYet(_) | Self::Empty | Self::Old(_) | Self::Long(_) | Self::Many(..)
+        )
     }
 
     /// Whether what was asked can't be.
     pub fn is_asked_wrong(&self) -> bool {
         matches!(self, Self::Estimate | Self::Estimates | Self::NoneHolds(_))
-    }
-
-    /// Whether it is more than is put together.
-    pub fn is_too_much(&self) -> bool {
-        matches!(self, Self::Long(_) | Self::Many(..))
     }
 }

@@ -8,6 +8,7 @@ mod error;
 mod estimate;
 mod form;
 mod journal;
+mod lots;
 mod month;
 mod report;
 mod sheets;
@@ -22,6 +23,7 @@ pub use document::{
 pub use error::AccountingError;
 pub use estimate::{Estimate, Estimates};
 pub use form::AccountingForm;
+pub use lots::Lots;
 pub use month::Month;
 pub use report::{Subject, report};
 pub use state::{Owing, Parcel, State};

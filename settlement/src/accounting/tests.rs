@@ -234,12 +234,47 @@ fn points_that_stood_in_count_where_they_belong() {
     let mut repaid = state([(later.clone(), points(600, 0, 0, 0))]);
     repaid.set_off([Owing {
         points: 200,
-        lots: vec![(later.clone(), 600)],
+        lots: vec![(&later, 600)],
     }]);
     assert_eq!(
         (repaid.cohorts[&later], repaid.debt, repaid.balance()),
         (points(600, 0, 200, 0), 0, 400)
     );
+}
+
+/// No money goes back for points that cost none, and no refund is posted: those that were taken back are.
+#[test]
+fn free_points_are_taken_back_where_they_were() {
+    let free = || cohort("grocer", 0, Basis::Issue, "2026-01-15", None);
+    let drawn = || cohort("cafe", 0, Basis::Prepaid, "2026-01-15", None);
+    let mut of = state([(free(), points(1_000, 400, 100, 0)), (drawn(), points(500, 200, 100, 0))]);
+    of.refund(&BTreeMap::from([((drawn().agreement, drawn().funder, 0, true), 250)]));
+    assert_eq!(of.cohorts[&free()], points(1_000, 400, 100, 0));
+    assert_eq!(of.cohorts[&drawn()], points(500, 250, 50, 0));
+}
+
+#[test]
+fn lots_of_members_that_owe_are_bounded() {
+    let mut lots = Lots::new(["m1".to_owned(), "m2".to_owned()], 2);
+    let (both, closing) = ([true, true], [false, true]);
+    lots.add("m1", (1, 0), 0, 100, both).expect("the first");
+    lots.add("m1", (2, 0), 1, 50, closing).expect("the second");
+    lots.add("m3", (3, 0), 0, 70, both).expect("of no interest");
+    // All of it is gone, at both ends.
+    lots.add("m1", (1, 0), 0, -100, both).expect("less");
+    lots.add("m2", (4, 0), 2, 30, both).expect("there is room again");
+    lots.add("m2", (4, 0), 2, -30, closing).expect("it was there before");
+    assert_eq!((lots.of("m2", 0, 0), lots.of("m2", 1, 0)), (vec![(2, 30)], vec![(2, 0)]));
+    let full = lots.add("m2", (5, 0), 0, 1, closing);
+    assert!(matches!(full, Err(AccountingError::Many(2, _))));
+    // What is issued since the debt repays it first.
+    let mut lots = Lots::new(["m1".to_owned()], 9);
+    for seq in [1, 2, 3] {
+        lots.add("m1", (seq, 0), 0, seq, both).expect("room");
+    }
+    assert_eq!(lots.of("m1", 1, 2), [(0, 3), (0, 1), (0, 2)]);
+    let over = lots.add("m1", (3, 0), 0, i64::MAX, both);
+    assert!(matches!(over, Err(AccountingError::Overflow)));
 }
 
 #[test]

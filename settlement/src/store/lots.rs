@@ -1,5 +1,6 @@
 //! What postings did to a programme's lots, window by window.
 
+use std::collections::HashMap;
 use std::time::Instant;
 
 use diesel::prelude::*;
@@ -93,7 +94,7 @@ pub struct Moved {
 type LotRow = (i64, i32, String, i32, String, i64, String, bool, bool, i64);
 type Row = (i64, String, String, String, i64, i64, Option<i32>, Option<LotRow>, Option<String>);
 
-/// Hands on every posting of a window that moves a programme's points or refunds them, in order, in pieces; `more` is asked before each piece. What is netted stays as it is, and so does what
+/// Hands on every posting of a window that moves a programme's points or refunds points, in order, in pieces of whole messages; `more` is asked before each piece. What is netted stays as it is, and so does what
 /// a lot was when it was issued, so pieces need no common snapshot.
 pub fn each_moved<E: From<DbError>>(
     conn: &mut Conn,
@@ -101,15 +102,14 @@ pub fn each_moved<E: From<DbError>>(
     date: Date,
     pace: Pace,
     more: impl Fn() -> Result<(), E>,
-    mut each: impl FnMut(Moved) -> Result<(), E>,
+    mut each: impl FnMut(&mut Conn, Vec<Moved>) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut first = first_from(conn, date, 0)?;
     while let Some(from) = first {
         more()?;
         let began = Instant::now();
-        for row in piece(conn, programme, date, from)? {
-            each(row)?;
-        }
+        let piece = piece(conn, programme, date, from)?;
+        each(conn, piece)?;
         first = first_from(conn, date, from.saturating_add(PIECE))?;
         if first.is_some() {
             pace.rest(began.elapsed());
@@ -189,15 +189,25 @@ fn lotted(row: LotRow, window: Option<String>) -> Result<Lotted, DbError> {
     })
 }
 
-/// The accounts of a message: that which gave or got, and that which an exchange credited.
-type Accounts = (Option<String>, Option<String>, Option<String>, Option<String>);
+/// Whose debts a message can change: of the account that gave or got, and of that which an exchange credited.
+#[derive(Clone)]
+pub struct Members {
+    /// The first.
+    pub of: Option<String>,
+    /// The other.
+    pub credited: Option<String>,
+}
 
-/// Whose debt in a programme a message changed; the account that an exchange credited where `credited`.
-pub fn member_of(conn: &mut Conn, seq: i64, credited: bool) -> Result<String, DbError> {
-    let query = message::table
-        .find(seq)
-        .select((message::programme, message::member, message::to_programme, message::to_member));
-    let (_, member, _, to_member) = each_backend!(conn, |c| query.first::<Accounts>(c))?;
-    let found = if credited { to_member } else { member };
-    found.ok_or_else(|| DbError::Corrupt(format!("message {seq} names no member, and a debt is of it")))
+/// The members that some messages name, by the message.
+pub fn members_of(conn: &mut Conn, messages: &[i64]) -> Result<HashMap<i64, Members>, DbError> {
+    let mut all = HashMap::new();
+    for chunk in messages.chunks(conn.bind_limit()) {
+        let query =
+            message::table
+                .filter(message::seq.eq_any(chunk.iter().copied()))
+                .select((message::seq, message::member, message::to_member));
+        let rows = each_backend!(conn, |c| query.load::<(i64, Option<String>, Option<String>)>(c))?;
+        all.extend(rows.into_iter().map(|(seq, of, credited)| (seq, Members { of, credited })));
+    }
+    Ok(all)
 }

@@ -20,7 +20,7 @@ pub use entries::{append, random};
 pub use fees::{fees, post_fees};
 pub use files::{Advised, ENTRY as STATEMENTS, NamedBytes, keep_files, kept_between, kept_file, kept_files};
 pub use listed::{Listed, listed};
-pub use lots::{DRAWN_BACK, Issued, Lotted, Moved, each_moved, issued, member_of};
+pub use lots::{DRAWN_BACK, Issued, Lotted, Moved, each_moved, issued, members_of};
 #[cfg(test)]
 pub use pairs::{add_exposure, add_position};
 pub use pairs::{carried_over, insert_obligations, obligations, parties, positions, reduce_exposures};
