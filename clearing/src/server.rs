@@ -18,7 +18,7 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::edge::failures::Failures;
-use crate::edge::http::State;
+use crate::edge::http::{Accounts, State};
 use crate::edge::listen::{Listeners, most_connections, most_waiting};
 use crate::edge::shares::Shares;
 use crate::edge::tls::Files;
@@ -87,11 +87,13 @@ pub fn start(config: &Config, clock: Clock, unattended: bool) -> anyhow::Result<
     )?;
     let (busy, failures) = (Arc::new(AtomicUsize::new(0)), Failures::default());
     let night = Night::new(config.statements.clone());
+    let pool = Pool::new(url.clone(), CONNECTIONS);
     let state = State {
         reference: reference.clone(),
         ledger: ledger.clone(),
         clock: clock.clone(),
-        pool: Pool::new(url.clone(), CONNECTIONS),
+        accounts: Accounts::new(&pool),
+        pool,
         key: Arc::new(key),
         signer,
         tls: tls.clone(),

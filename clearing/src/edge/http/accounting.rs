@@ -7,21 +7,36 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use partner_sdk::{Code, PartnerId, Problem, ProgrammeCode};
 use settlement::accounting::{AccountingError, AccountingForm, Estimates};
 use settlement::{AccountingRequest, Pace, Period, PeriodError};
-use tokio::sync::Semaphore;
+use store::Pool;
 
-use super::failure::{Failure, too_many};
+use super::failure::Failure;
 use super::params::Params;
-use super::request::{State, caller, on_database};
-use crate::edge::shares;
+use super::request::{State, caller};
+use super::turns::Turns;
 
-/// All issuers' together, one at a time: it reads every posting of a programme.
-static READING: Semaphore = Semaphore::const_new(1);
-/// How long one waits for that.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How many connections to the database it takes, apart from those of other requests: each is kept while reading rests.
+const CONNECTIONS: usize = 2;
 /// How long reading may take, rests included.
 const WITHIN: Duration = Duration::from_secs(60);
 /// How many days before the open window a period may have ended.
 const BACK: i32 = 400;
+
+/// Turns at accounting data, one of an issuer: it reads every posting of a programme. Cheap to clone.
+#[derive(Clone)]
+pub struct Accounts {
+    turns: Turns,
+    pool: Pool,
+}
+
+impl Accounts {
+    /// With connections to a pool's database, none of them the pool's.
+    pub fn new(pool: &Pool) -> Self {
+        Self {
+            turns: Turns::default(),
+            pool: pool.apart(CONNECTIONS),
+        }
+    }
+}
 
 /// `GET /v1/accounting/{programme}/{period}/{form}?estimates=2026-01-01=85`: a programme's points and their deferred price. For whoever doesn't issue the programme it isn't there.
 pub async fn data(
@@ -56,13 +71,11 @@ pub async fn data(
         .body(bytes))
 }
 
-/// The file. Its turns end with the work, also where nobody waits for it any more.
+/// The file. The issuer's turn ends with the work, also where nobody waits for it any more.
 async fn made(partner: PartnerId, asked: AccountingRequest, form: AccountingForm, state: &State) -> Result<Vec<u8>, Failure> {
-    let own = shares::processor().await.map_err(|()| too_many(Duration::ZERO, "files"))?;
-    let turn = tokio::time::timeout(PATIENCE, READING.acquire()).await;
-    let turn = turn.ok().and_then(Result::ok).ok_or_else(|| Failure::new(Code::Overloaded))?;
+    let turn = state.accounts.turns.take(&partner, "requests for accounting data").await?;
+    let connection = state.accounts.pool.turn().await.ok_or_else(|| Failure::new(Code::Overloaded))?;
     let read = move |conn: &mut migrations::Conn| {
-        let _turns = (own, turn);
         let data = settlement::accounting(conn, &asked).map_err(refused)?;
         // As the books have it now: the programme may have another issuer since the request came.
         if data.issuer != partner {
@@ -70,13 +83,16 @@ async fn made(partner: PartnerId, asked: AccountingRequest, form: AccountingForm
         }
         form.of(&data).map_err(refused)
     };
-    on_database(state, read).await
+    let work = move || {
+        let _turn = turn;
+        connection.with(read)
+    };
+    web::block(work).await.map_err(|_| Failure::new(Code::Internal))?
 }
 
 fn refused(error: AccountingError) -> Failure {
     match () {
         () if error.is_asked_wrong() => Problem::new(Code::BadValue, error.to_string()).at(Some("estimates")).into(),
-        () if error.is_too_much() => Problem::new(Code::BadValue, error.to_string()).at(Some("period")).into(),
         () if error.is_none() => Problem::new(Code::NotFound, error.to_string()).into(),
         () => {
             tracing::error!(error = crate::telemetry::chain(&error), "making accounting data failed");

@@ -27,6 +27,7 @@ use actix_web::http::Method;
 use actix_web::{HttpResponse, web};
 use partner_sdk::Code;
 
+pub use accounting::Accounts;
 use failure::Failure;
 pub use failure::problem_text;
 pub use request::State;

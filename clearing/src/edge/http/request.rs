@@ -12,6 +12,7 @@ use partner_sdk::jws::SigningKey;
 use partner_sdk::{Code, PartnerId, Problem};
 use store::Pool;
 
+use super::accounting::Accounts;
 use super::failure::{Failure, too_many};
 use super::params::Params;
 use super::turns::Turns;
@@ -59,6 +60,8 @@ pub struct State {
     pub shares: Shares,
     /// Turns at holding records against messages.
     pub turns: Turns,
+    /// Turns at accounting data, and connections for it.
+    pub accounts: Accounts,
 }
 
 /// The partner behind the connection's certificate, looked up for each request, and the reference data by which it was. The certificate has to be good now,
