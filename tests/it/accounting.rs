@@ -8,12 +8,16 @@ use tests::{Backend, World, burn, earn, earn_spend, id, on_both, prepay, reverse
 const POOL: &str = include_str!("networks/pool.toml");
 const PREPAID: &str = include_str!("networks/prepaid.toml");
 const MILES: &str = include_str!("networks/miles.toml");
+const ELSEWHERE: &str = include_str!("networks/elsewhere.toml");
 
 on_both!(
     the_pooled_days_are_accounted_for,
     what_stood_in_for_refunded_points_is_redeemed,
     exchanged_points_are_accounted_for,
     prepaid_points_are_accounted_for,
+    points_paid_for_when_spent_are_accounted_for,
+    free_points_are_accounted_for,
+    an_issuer_has_one_turn,
     only_the_issuer_gets_it,
 );
 
@@ -164,6 +168,74 @@ fn prepaid_points_are_accounted_for(backend: Backend) {
         (&*line.basis, &*line.outstanding, &line.received),
         ("prepaid", "500.0", &line.deferred)
     );
+}
+
+/// The shop pays when its points are spent, and the bank issues its own: nothing is deferred, and what a refund takes is taken back where it was taken.
+fn points_paid_for_when_spent_are_accounted_for(backend: Backend) {
+    let mut world = World::new(backend, ELSEWHERE);
+    let left = id(world.post("shop", earn("BANK", "m1", "500")));
+    world.post("shop", burn("BANK", "m1", "200")).expect("enough points");
+    world.post("shop", reverse(&left, "100")).expect("of what is left");
+    let spent = id(world.post("shop", earn("BANK", "m2", "300")));
+    world.post("shop", burn("BANK", "m2", "300")).expect("enough points");
+    world.post("bank", earn("BANK", "m2", "250")).expect("accepted");
+    world.post("shop", reverse(&spent, "50")).expect("the bank's stand in");
+    let date = world.close().business_date;
+    let of = data(&world, "bank", "BANK", date);
+    assert_eq!(points(&of), ["0", "1050", "150", "500", "0", "400", "0", "400"]);
+    let mut cohorts: Vec<[&str; 6]> = of
+        .cohorts
+        .iter()
+        .map(|of| [&*of.basis, &of.issued, &of.taken_back, &of.redeemed, &of.received, &of.deferred])
+        .collect();
+    cohorts.sort_unstable();
+    let none = "0.000000";
+    let expected = [
+        ["own", "250", "50", "0", none, none],
+        ["redemption", "800", "100", "500", none, none],
+    ];
+    assert_eq!((cohorts.as_slice(), of.roll_forward.len()), (expected.as_slice(), 0));
+}
+
+/// No money moves for points at a price of 0, nor back: those that a refund took are taken back all the same.
+fn free_points_are_accounted_for(backend: Backend) {
+    let mut world = World::new(backend, &POOL.replacen("\"0.0055\"", "\"0\"", 1));
+    let free = id(world.post("wellcome", earn("YUU", "m1", "1000")));
+    world.post("hangseng", earn("YUU", "m1", "200")).expect("accepted");
+    world.post("wellcome", reverse(&free, "400")).expect("within what was earned");
+    let date = world.close().business_date;
+    let of = data(&world, "pool", "YUU", date);
+    assert_eq!(points(&of), ["0", "1200", "400", "0", "0", "800", "0", "800"]);
+    assert_eq!(deferred(&of)[6], "1.100000");
+}
+
+/// It reads all that was ever posted: an issuer that asks for it at once several times has one turn, and is told so.
+fn an_issuer_has_one_turn(backend: Backend) {
+    const AT_ONCE: usize = 8;
+    let mut world = World::new(backend, POOL);
+    world.post("hangseng", earn("YUU", "m1", "4000")).expect("accepted");
+    let date = world.close().business_date;
+    let asked = || {
+        let (client, path) = (world.client("pool"), path("YUU", date, "json"));
+        tokio::spawn(async move { client.get_text(&path).await })
+    };
+    let round = || {
+        world.runtime.block_on(async {
+            let (mut answers, tasks) = (vec![], (0..AT_ONCE).map(|_| asked()).collect::<Vec<_>>());
+            for task in tasks {
+                answers.push(task.await.expect("a task"));
+            }
+            answers
+        })
+    };
+    let refused = (0..20).flat_map(|_| round()).find_map(Result::err);
+    let Some(ClientError::Refused(problem)) = refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!(problem.code, Code::TooManyRequests, "{problem:?}");
+    assert!(problem.detail.contains("requests for accounting data"), "{problem:?}");
+    // Afterwards it is as before.
+    assert!(download(&world, "pool", &path("YUU", date, "json")).is_ok());
 }
 
 fn only_the_issuer_gets_it(backend: Backend) {
