@@ -7,36 +7,15 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use partner_sdk::{Code, PartnerId, Problem, ProgrammeCode};
 use settlement::accounting::{AccountingError, AccountingForm, Estimates};
 use settlement::{AccountingRequest, Pace, Period, PeriodError};
-use store::Pool;
 
 use super::failure::Failure;
 use super::params::Params;
 use super::request::{State, caller};
-use super::turns::Turns;
 
-/// How many connections to the database it takes, apart from those of other requests: each is kept while reading rests.
-const CONNECTIONS: usize = 2;
 /// How long reading may take, rests included.
 const WITHIN: Duration = Duration::from_secs(60);
 /// How many days before the open window a period may have ended.
 const BACK: i32 = 400;
-
-/// Turns at accounting data, one of an issuer: it reads every posting of a programme. Cheap to clone.
-#[derive(Clone)]
-pub struct Accounts {
-    turns: Turns,
-    pool: Pool,
-}
-
-impl Accounts {
-    /// With connections to a pool's database, none of them the pool's.
-    pub fn new(pool: &Pool) -> Self {
-        Self {
-            turns: Turns::default(),
-            pool: pool.apart(CONNECTIONS),
-        }
-    }
-}
 
 /// `GET /v1/accounting/{programme}/{period}/{form}?estimates=2026-01-01=85`: a programme's points and their deferred price. For whoever doesn't issue the programme it isn't there.
 pub async fn data(

@@ -4,6 +4,7 @@
 //! serve these lists and nothing else, and a test asks as a stranger at each of them. What an address takes and answers stands at its handler, and in PROTOCOL.md.
 
 mod accounting;
+mod accounts;
 pub mod documents;
 mod exchanges;
 mod failure;
@@ -27,7 +28,7 @@ use actix_web::http::Method;
 use actix_web::{HttpResponse, web};
 use partner_sdk::Code;
 
-pub use accounting::Accounts;
+pub use accounts::Accounts;
 use failure::Failure;
 pub use failure::problem_text;
 pub use request::State;

@@ -12,7 +12,7 @@ use partner_sdk::jws::SigningKey;
 use partner_sdk::{Code, PartnerId, Problem};
 use store::Pool;
 
-use super::accounting::Accounts;
+use super::accounts::Accounts;
 use super::failure::{Failure, too_many};
 use super::params::Params;
 use super::turns::Turns;
