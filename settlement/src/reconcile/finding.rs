@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use partner_sdk::{Amount, Money};
 use serde::Serialize;
 
 use super::mapping::Field;
-use super::matching::{ByMember, Message, Pairs, alike};
+use super::matching::{ByMember, Elsewhere, Message, Pairs, alike};
 use super::record::Row;
 
 /// How near a cut-off something is likely to have gone to the other window.
@@ -112,17 +111,6 @@ pub struct Found {
     pub elsewhere: Option<Elsewhere>,
 }
 
-/// A message of the partner's in another window.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Elsewhere {
-    /// Its place in the ledger.
-    pub seq: i64,
-    /// The window.
-    pub window: Date,
-    /// Why it was rejected.
-    pub code: Option<Box<str>>,
-}
-
 /// What is held against each other.
 #[derive(Debug, Clone, Copy)]
 pub struct Both<'a> {
@@ -149,11 +137,7 @@ pub fn find(both: &Both<'_>, pairs: &Pairs) -> (Vec<Found>, usize) {
             None => matched += 1,
         }
     }
-    let used = both
-        .rows
-        .iter()
-        .enumerate()
-        .filter(|(place, _)| pairs.by_id[*place].or(pairs.near[*place]).is_some());
+    let used = both.rows.iter().enumerate().filter(|(place, _)| pairs.of_row(*place).is_some());
     let used = ByMember::new(used.filter_map(|(place, row)| Some((row.member.as_deref()?, row.at?, place))));
     found.extend((0..both.messages.len()).filter_map(|place| both.message(place, pairs, &used)));
     (found, matched)
@@ -182,8 +166,9 @@ impl Both<'_> {
         }
         let (by_id, near) = (pairs.by_id[place], pairs.near[place]);
         if let Some(message) = near {
-            let reason = if by_id.is_some() { Reason::SentAgain } else { Reason::OtherId };
             let record = row.id.as_deref()?.to_owned();
+            let was_sent = by_id.is_some() || self.elsewhere.contains_key(&record);
+            let reason = if was_sent { Reason::SentAgain } else { Reason::OtherId };
             let ledger = self.messages[message].id.to_string();
             return Some(Found {
                 differences: vec![difference(Field::Id, record, ledger)],
@@ -234,10 +219,16 @@ impl Both<'_> {
         if pairs.rows[place].is_some() || message.code.is_some() || &*message.kind == "quote" {
             return None;
         }
-        let twin = message.member.as_deref().and_then(|member| {
-            let mut near = used.near(member, message.at, self.micros()).take(LOOKED_AT);
-            near.find(|row| alike(&self.rows[*row], message))
-        });
+        let kind_of = |row: usize| pairs.of_row(row).map(|message| &*self.messages[message].kind);
+        let near = |kind: &str| {
+            let mut near = used.near(message.member.as_deref()?, message.at, self.micros()).take(LOOKED_AT);
+            near.find(|row| alike(&self.rows[*row], message) && kind_of(*row) == Some(kind))
+        };
+        // A hold whose capture the record has is no more than that.
+        if &*message.kind == "authorise" && near("capture").is_some() {
+            return None;
+        }
+        let twin = near(&message.kind);
         let (kind, reason) = match &*message.kind {
             _ if twin.is_some() => (Kind::Doubled, Reason::SentTwice),
             "reverse" | "void" => (Kind::MissingThere, Reason::Reversal),
@@ -274,7 +265,7 @@ fn difference(field: Field, record: String, ledger: String) -> Difference {
     Difference { field, record, ledger }
 }
 
-/// What a row and its message say otherwise; times aside.
+/// What a row and its message say otherwise; times aside. Figures that the ledger doesn't state are none to compare: e.g. an issuer's own earn comes to nothing on its statement.
 fn differences(row: &Row, message: &Message) -> Vec<Difference> {
     fn text<T: ToString>(value: Option<T>) -> Option<String> {
         value.map(|value| value.to_string())
@@ -290,6 +281,7 @@ fn differences(row: &Row, message: &Message) -> Vec<Difference> {
     ];
     let stated = stated
         .into_iter()
+        .filter(|(field, _, ledger)| ledger.is_some() || !matches!(field, Field::Points | Field::Amount | Field::Currency))
         .filter_map(|(field, record, ledger)| Some((field, record?, ledger.unwrap_or_default())));
     let different = stated.filter(|(_, record, ledger)| record != ledger);
     different.map(|(field, record, ledger)| difference(field, record, ledger)).collect()
@@ -322,4 +314,120 @@ fn why_different(row: &Row, message: &Message, differences: &[Difference]) -> Re
 fn is_scaled(one: Amount, other: Amount) -> bool {
     let (less, more) = (one.min(other).millionths(), one.max(other).millionths());
     less > 0 && (1..=6).any(|power| less * 10i128.pow(power) == more)
+}
+
+#[cfg(test)]
+mod tests {
+    use partner_sdk::Currency;
+
+    use super::super::matching::pairs;
+    use super::*;
+
+    fn time(minute: u32) -> Timestamp {
+        format!("2026-11-20T08:{minute:02}:00Z").parse().expect("a time")
+    }
+
+    fn message(seq: i64, kind: &str, minute: u32) -> Message {
+        Message {
+            seq,
+            id: format!("m{seq}").into(),
+            kind: kind.into(),
+            member: Some("1".into()),
+            programme: Some("YUU".into()),
+            points: Amount::parse("100").ok(),
+            reversed: None,
+            amount: Some((Amount::parse("1.5").expect("an amount"), Currency::new("HKD").expect("a currency"))),
+            at: time(minute),
+            code: None,
+        }
+    }
+
+    /// A row without a kind.
+    fn row(id: Option<&str>, minute: u32) -> Row {
+        Row {
+            line: 2,
+            id: id.map(Into::into),
+            member: Some("1".into()),
+            points: Amount::parse("100").ok(),
+            at: Some(time(minute)),
+            ..Row::default()
+        }
+    }
+
+    /// What is found: the row of it, the message's number, and the reason.
+    fn found(rows: &[Row], messages: &[Message], elsewhere: &BTreeMap<String, Elsewhere>) -> Vec<(Option<usize>, Option<i64>, Reason)> {
+        let both = Both {
+            rows,
+            messages,
+            elsewhere,
+            window: (None, "2026-11-20T16:00:00Z".parse().expect("a time")),
+            tolerance: 600,
+        };
+        let (found, _) = find(&both, &pairs(rows, messages, elsewhere, 600).expect("few"));
+        let one = |one: Found| (one.row, one.message.map(|message| messages[message].seq), one.reason);
+        found.into_iter().map(one).collect()
+    }
+
+    #[test]
+    fn what_takes_back_or_holds_is_not_sent_twice() {
+        let none = BTreeMap::new();
+        for kind in ["reverse", "void"] {
+            let messages = [message(1, "earn", 0), message(2, kind, 1)];
+            for row in [row(Some("m1"), 0), row(None, 1)] {
+                assert_eq!(found(&[row], &messages, &none), [(None, Some(2), Reason::Reversal)], "{kind}");
+            }
+        }
+        // The hold is nearer; the row is about its capture.
+        let messages = [message(1, "authorise", 0), message(2, "capture", 5)];
+        assert_eq!(found(&[row(None, 0)], &messages, &none), []);
+        assert_eq!(found(&[row(Some("m2"), 0)], &messages, &none), []);
+        assert_eq!(found(&[row(None, 0)], &messages[..1], &none), []);
+        // Of another kind it is another, of the same kind the same.
+        let messages = [message(1, "earn", 0), message(2, "burn", 1), message(3, "earn", 1)];
+        let expected = [(None, Some(2), Reason::NotRecorded), (None, Some(3), Reason::SentTwice)];
+        assert_eq!(found(&[row(Some("m1"), 0)], &messages, &none), expected);
+    }
+
+    #[test]
+    fn an_id_of_another_window_is_no_guess() {
+        let of = |code: Option<&str>| {
+            let one = Elsewhere {
+                seq: 0,
+                window: "2026-11-19".parse().expect("a date"),
+                code: code.map(Into::into),
+            };
+            BTreeMap::from([("old".to_owned(), one)])
+        };
+        let (rows, messages) = ([row(Some("old"), 0)], [message(1, "earn", 0)]);
+        let expected = [(Some(0), None, Reason::OtherWindow), (None, Some(1), Reason::NotRecorded)];
+        assert_eq!(found(&rows, &messages, &of(None)), expected);
+        // What was rejected there may have been sent again here.
+        assert_eq!(found(&rows, &messages, &of(Some("stale"))), [(Some(0), Some(1), Reason::SentAgain)]);
+    }
+
+    #[test]
+    fn figures_that_the_ledger_does_not_state_are_not_compared() {
+        let bare = Message {
+            points: None,
+            amount: None,
+            ..message(1, "prepay", 0)
+        };
+        let stated = Row {
+            amount: Amount::parse("7").ok(),
+            currency: Currency::new("HKD").ok(),
+            ..row(Some("m1"), 0)
+        };
+        assert_eq!(found(std::slice::from_ref(&stated), &[bare], &BTreeMap::new()), []);
+        // An issuer's own earn: by its points alone, also without an id.
+        let own = [Message {
+            amount: None,
+            ..message(1, "earn", 0)
+        }];
+        for id in [None, Some("m1".into())] {
+            assert_eq!(found(&[Row { id, ..stated.clone() }], &own, &BTreeMap::new()), []);
+        }
+        let other = Amount::parse("101").ok();
+        let differs = found(&[Row { points: other, ..stated }], &own, &BTreeMap::new());
+        assert_eq!(differs, [(Some(0), Some(1), Reason::Differs)]);
+    }
 }

@@ -1,8 +1,9 @@
 //! Which row of a record is which message: by id, then by member, points or amount, and time.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 use partner_sdk::{Amount, Currency};
 
 use super::record::Row;
@@ -37,6 +38,30 @@ pub struct Message {
     pub code: Option<Box<str>>,
 }
 
+/// A message of the partner's in another window.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// Its place in the ledger.
+    pub seq: i64,
+    /// The window.
+    pub window: Date,
+    /// Why it was rejected.
+    pub code: Option<Box<str>>,
+}
+
+/// The first so many ids of rows that no message of the window has.
+pub fn unknown_ids<'a>(rows: &'a [Row], messages: &[Message], most: usize) -> BTreeSet<&'a str> {
+    let known: HashSet<&str> = messages.iter().map(|message| &*message.id).collect();
+    let mut unknown = BTreeSet::new();
+    for id in rows.iter().filter_map(|row| row.id.as_deref()).filter(|id| !known.contains(id)) {
+        if unknown.len() >= most {
+            break;
+        }
+        unknown.insert(id);
+    }
+    unknown
+}
+
 /// Who is whose.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Pairs {
@@ -50,19 +75,21 @@ pub struct Pairs {
     pub rows: Vec<Option<usize>>,
 }
 
-/// Whether a row may be about a message, as far as both say; times aside.
+/// Whether a row may be about a message, as far as both say; times aside. What takes another back is meant only where the row says so.
 pub fn alike(row: &Row, message: &Message) -> bool {
     fn fits<T: PartialEq + ?Sized>(row: Option<&T>, message: Option<&T>) -> bool {
         row.is_none_or(|row| message == Some(row))
     }
     row.member.is_some()
         && row.member == message.member
-        && (row.points.is_some() || row.amount.is_some())
+        && (row.points.is_some() || row.amount.is_some() && message.amount.is_some())
+        && (row.kind.is_some() || !matches!(&*message.kind, "reverse" | "void"))
         && fits(row.kind, Some(&*message.kind))
         && fits(row.programme.as_deref(), message.programme.as_deref())
         && fits(row.points.as_ref(), message.points.as_ref())
-        && fits(row.amount.as_ref(), message.amount.as_ref().map(|(amount, _)| amount))
-        && fits(row.currency.as_ref(), message.amount.as_ref().map(|(_, currency)| currency))
+        && message
+            .amount
+            .is_none_or(|(amount, currency)| fits(row.amount.as_ref(), Some(&amount)) && fits(row.currency.as_ref(), Some(&currency)))
 }
 
 /// How far two times are apart, in microseconds.
@@ -96,8 +123,9 @@ impl<'a> ByMember<'a> {
 }
 
 /// Pairs rows with messages, at most one with one. `tolerance` in seconds is how far times may be apart where there is no id in common; the nearest go together first, of equally near ones those of
-/// the earlier line and then of the lower number. Messages are in the order of their numbers, each id once.
-pub fn pairs(rows: &[Row], messages: &[Message], tolerance: i64) -> Result<Pairs, RecordError> {
+/// the earlier line and then of the lower number; holds come after what else a row without a kind may be about, such as their captures. Whose id was accepted in another window, as `elsewhere` says by
+/// ids, is found there. Messages are in the order of their numbers, each id once.
+pub fn pairs(rows: &[Row], messages: &[Message], elsewhere: &BTreeMap<String, Elsewhere>, tolerance: i64) -> Result<Pairs, RecordError> {
     let mut pairs = Pairs {
         by_id: vec![None; rows.len()],
         twice: vec![None; rows.len()],
@@ -118,11 +146,24 @@ pub fn pairs(rows: &[Row], messages: &[Message], tolerance: i64) -> Result<Pairs
             pairs.rows[message] = Some(place);
         }
     }
-    pair_by_time(rows, messages, tolerance.saturating_mul(1_000_000), &mut pairs)?;
+    let is_there = |row: &Row| {
+        row.id
+            .as_deref()
+            .and_then(|id| elsewhere.get(id))
+            .is_some_and(|one| one.code.is_none())
+    };
+    let micros = tolerance.saturating_mul(1_000_000);
+    pair_by_time(rows, messages, &is_there, micros, &mut pairs)?;
     Ok(pairs)
 }
 
-fn pair_by_time(rows: &[Row], messages: &[Message], micros: i64, pairs: &mut Pairs) -> Result<(), RecordError> {
+fn pair_by_time(
+    rows: &[Row],
+    messages: &[Message],
+    is_elsewhere: &dyn Fn(&Row) -> bool,
+    micros: i64,
+    pairs: &mut Pairs,
+) -> Result<(), RecordError> {
     let free = messages
         .iter()
         .enumerate()
@@ -131,13 +172,18 @@ fn pair_by_time(rows: &[Row], messages: &[Message], micros: i64, pairs: &mut Pai
     let (mut looked_at, mut found) = (0, vec![]);
     for (place, row) in rows.iter().enumerate() {
         let was_taken = pairs.by_id[place].is_some_and(|message| messages[message].code.is_none());
-        let (Some(member), Some(at), false) = (row.member.as_deref(), row.at, was_taken || pairs.twice[place].is_some()) else {
+        let (Some(member), Some(at), false) = (
+            row.member.as_deref(),
+            row.at,
+            was_taken || pairs.twice[place].is_some() || is_elsewhere(row),
+        ) else {
             continue;
         };
         for message in free.near(member, at, micros) {
             looked_at += 1;
             if alike(row, &messages[message]) {
-                found.push((apart(messages[message].at, at), place, message));
+                let is_hold = row.kind.is_none() && &*messages[message].kind == "authorise";
+                found.push((is_hold, apart(messages[message].at, at), place, message));
             }
             if looked_at > MAX_LOOKED_AT || found.len() > MAX_ALIKE {
                 return Err(RecordError::TooAlike);
@@ -145,7 +191,7 @@ fn pair_by_time(rows: &[Row], messages: &[Message], micros: i64, pairs: &mut Pai
         }
     }
     found.sort_unstable();
-    for (_, row, message) in found {
+    for (.., row, message) in found {
         if pairs.near[row].is_none() && pairs.rows[message].is_none() {
             (pairs.near[row], pairs.rows[message]) = (Some(message), Some(row));
         }
@@ -154,8 +200,8 @@ fn pair_by_time(rows: &[Row], messages: &[Message], micros: i64, pairs: &mut Pai
 }
 
 impl Pairs {
-    /// Rows for which no message was found.
-    pub fn unknown(&self) -> impl Iterator<Item = usize> + '_ {
-        (0..self.by_id.len()).filter(|row| self.by_id[*row].or(self.near[*row]).or(self.twice[*row]).is_none())
+    /// The message that a row goes with, be it a rejected one of its id.
+    pub fn of_row(&self, row: usize) -> Option<usize> {
+        self.near[row].or(self.by_id[row])
     }
 }

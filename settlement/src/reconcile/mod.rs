@@ -14,9 +14,9 @@ mod sheet;
 mod tests;
 mod xlsx;
 
-pub use finding::{Both, Difference, Elsewhere, Found, Kind, Reason, find};
+pub use finding::{Both, Difference, Found, Kind, Reason, find};
 pub use mapping::{Field, LocalTime, Mapping};
-pub use matching::{Message, Pairs, pairs};
-pub use record::{Row, ids, read};
+pub use matching::{Elsewhere, Message, Pairs, pairs, unknown_ids};
+pub use record::{Row, read};
 pub use report::{MAX_FINDINGS, Report, Resolved, Side};
 pub use sheet::{MAX_FILE, RecordError};

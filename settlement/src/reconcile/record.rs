@@ -1,6 +1,6 @@
 //! A partner's record as rows: what each says of one message.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use partner_sdk::text::is_plain;
@@ -173,10 +173,4 @@ fn word(text: String, at: &At<'_>) -> Result<Box<str>, RecordError> {
 
 fn amount(text: &str, at: &At<'_>) -> Result<Amount, RecordError> {
     Amount::parse(text).map_err(|error| at.wrong(error.to_string()))
-}
-
-/// The first so many ids that stand in rows at these places.
-pub fn ids(rows: &[Row], places: impl IntoIterator<Item = usize>, most: usize) -> BTreeSet<&str> {
-    let found = places.into_iter().filter_map(|place| rows[place].id.as_deref());
-    found.take(most).collect()
 }

@@ -251,7 +251,7 @@ fn alone(record: &str) -> (serde_json::Value, String) {
         window: (None, time("2026-11-20T16:00:00Z")),
         tolerance: 600,
     };
-    let found = find(&both, &pairs(&rows, &[], 600).expect("few"));
+    let found = find(&both, &pairs(&rows, &[], &elsewhere, 600).expect("few"));
     let report = Report::new("2026-11-20".parse().expect("a date"), &both, found, &BTreeMap::new());
     let json = serde_json::from_slice(&report.json().expect("JSON")).expect("JSON");
     (json, String::from_utf8(report.csv().expect("CSV")).expect("text"))
@@ -298,7 +298,7 @@ fn findings(record: &str, messages: &[Message], elsewhere: &BTreeMap<String, Els
         window: (Some(time("2026-11-20T00:00:00Z")), time("2026-11-20T16:00:00Z")),
         tolerance: 600,
     };
-    let pairs = pairs(&rows, messages, 600).expect("few");
+    let pairs = pairs(&rows, messages, elsewhere, 600).expect("few");
     let (found, matched) = find(&both, &pairs);
     let one = |found: &Found| {
         let who = found.row.map_or_else(
@@ -470,7 +470,7 @@ fn pairs_are_those_of_a_slow_search() {
             })
             .collect();
         let tolerance = dice.below(600) as i64;
-        let found = pairs(&rows, &messages, tolerance).expect("few");
+        let found = pairs(&rows, &messages, &BTreeMap::new(), tolerance).expect("few");
         let of_row = |place: usize| {
             let by_id = found.by_id[place].filter(|message| messages[*message].code.is_none());
             by_id.or(found.near[place]).map(|message| (place, message))
@@ -491,5 +491,8 @@ fn very_many_alike_are_refused() {
         at: Some(time("2026-11-20T08:00:00Z")),
         ..Row::default()
     };
-    assert_eq!(pairs(&vec![row; 2_000], &messages, 600), Err(RecordError::TooAlike));
+    assert_eq!(
+        pairs(&vec![row; 2_000], &messages, &BTreeMap::new(), 600),
+        Err(RecordError::TooAlike)
+    );
 }

@@ -83,13 +83,12 @@ pub async fn reconcile(
     let (rows, turn) = at_work(turn, move || Ok(reconcile::read(&bytes, &mapping)?)).await?;
     let messages = messages(&state, &partner, directory, window).await?;
     let (found, turn) = at_work(turn, move || {
-        let pairs = reconcile::pairs(&rows, &messages, tolerance)?;
-        Ok((rows, messages, pairs))
+        let ids = reconcile::unknown_ids(&rows, &messages, MOST_ELSEWHERE);
+        let ids = ids.into_iter().map(str::to_owned).collect();
+        Ok((rows, messages, ids))
     })
     .await?;
-    let (rows, messages, pairs) = found;
-    let ids = reconcile::ids(&rows, pairs.unknown(), MOST_ELSEWHERE);
-    let ids: BTreeSet<String> = ids.into_iter().map(str::to_owned).collect();
+    let (rows, messages, ids) = found;
     let (elsewhere, resolved) = rest_of(&state, &partner, window, ids).await?;
     let (report, turn) = at_work(turn, move || {
         let both = Both {
@@ -99,6 +98,7 @@ pub async fn reconcile(
             window: edges,
             tolerance,
         };
+        let pairs = reconcile::pairs(both.rows, both.messages, both.elsewhere, tolerance)?;
         let report = Report::new(window, &both, reconcile::find(&both, &pairs), &resolved);
         let bytes = if is_csv { report.csv() } else { report.json() };
         bytes.map_err(|_| Failure::new(Code::Internal))
