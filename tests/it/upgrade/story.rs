@@ -78,6 +78,7 @@ pub fn play(backend: Backend) -> (World, Office) {
     let business_date = "2026-11-20".parse().expect("a date");
     office.change(&world.sandbox, Change::Settle { business_date }).expect("settled");
     paid(&world, &office);
+    taken_out(&world, &office);
     // The files of the 22nd have no room, and nobody looks after the 23rd.
     std::fs::write(world.statements().join("2026-11-22"), "in the way").expect("written");
     world.at("2026-11-23T00:00+08");
@@ -114,6 +115,30 @@ fn paid(world: &World, office: &Office) {
         bank_statement: None,
     };
     office.change(&world.sandbox, change).expect("confirmed");
+}
+
+/// One that hasn't paid for the 21st is taken out of it, and comes back.
+fn taken_out(world: &World, office: &Office) {
+    let business_date = "2026-11-21".parse().expect("a date");
+    let mut conn = world.sandbox.database().expect("a connection");
+    let dues = settlement::dues_of(&mut conn, business_date).expect("payments");
+    let paid: Vec<&PartnerId> = dues.iter().filter(|due| due.confirmed.is_some()).map(|due| &due.partner).collect();
+    let open = dues.iter().find(|due| due.is_open() && !paid.contains(&&due.partner));
+    let partner = open.expect("an open payment").partner.clone();
+    let status = |status| Change::Status {
+        partner: partner.clone(),
+        status,
+    };
+    for change in [
+        status(Status::Suspended),
+        Change::Default {
+            partner: partner.clone(),
+            business_date,
+        },
+        status(Status::Active),
+    ] {
+        office.change(&world.sandbox, change).expect("changed");
+    }
 }
 
 /// Bought, earned, spent, held and taken back, alone and in batches, and refused.
