@@ -73,7 +73,10 @@ pub fn default_locked(conn: &mut Conn, partner: &PartnerId, date: Date, now: Tim
         change: by.to_owned(),
         revised_at: now,
     };
+    let exposed = store::exposed(conn, date)?;
     write(conn, &of, &taken, &moved)?;
+    let left = store::exposed(conn, date)?;
+    store::recount(conn, &exposed, &left)?;
     let files = files(&of, &taken, &moved, &store::accounts(conn)?)?;
     store::keep_files(conn, date, &files, now)?;
     let settled = close_if_paid(conn, date, now, by)?;

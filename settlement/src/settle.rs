@@ -1,16 +1,16 @@
 //! Payments that were made: one by one, or all of a window. With the last the window is settled.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use migrations::Conn;
 use partner_sdk::banking::Paid;
-use partner_sdk::{Currency, PartnerId};
 
 use crate::dues::{Confirmed, Due};
 use crate::error::SettlementError;
+use crate::netting::NetPositions;
 use crate::reached::reached;
 use crate::store::{self, Mark, State};
 
@@ -30,13 +30,12 @@ pub fn settle_locked(conn: &mut Conn, date: Date, now: Timestamp, by: &str) -> R
     may_settle(conn, date)?;
     // As the entry has it, by which it is done again.
     let now = store::time(conn, now)?;
-    let all = store::dues_of(conn, date)?;
-    for due in all.iter().filter(|due| due.is_open()) {
+    let exposed = store::exposed(conn, date)?;
+    for due in store::dues_of(conn, date)?.iter().filter(|due| due.is_open()) {
         let (paid_on, by) = (None, by.to_owned());
         store::confirm(conn, &due.reference, &Confirmed { paid_on, at: now, by })?;
     }
-    let made = have_paid(&all);
-    store::reduce_exposures(conn, date, |partner, currency| !made.contains(&(partner.clone(), currency)))?;
+    store::recount(conn, &exposed, &NetPositions::new())?;
     close(conn, date, now, by)
 }
 
@@ -90,15 +89,13 @@ pub fn confirm_locked(conn: &mut Conn, payments: &[Paid], now: Timestamp, by: &s
     }
     let mut settled = vec![];
     for (date, made) in windows {
-        // Whoever has paid before, and now the rest that a revision made, doesn't count any more already.
-        let before = have_paid(&store::dues_of(conn, date)?);
+        let exposed = store::exposed(conn, date)?;
         for (due, paid_on) in &made {
             let (paid_on, by) = (Some(*paid_on), by.to_owned());
             store::confirm(conn, &due.reference, &Confirmed { paid_on, at: now, by })?;
         }
-        let now_paid: BTreeSet<_> = made.iter().map(|(due, _)| (due.partner.clone(), due.currency)).collect();
-        let counts = |key: &_| now_paid.contains(key) && !before.contains(key);
-        store::reduce_exposures(conn, date, |partner, currency| counts(&(partner.clone(), currency)))?;
+        let left = store::exposed(conn, date)?;
+        store::recount(conn, &exposed, &left)?;
         if close_if_paid(conn, date, now, by)? {
             settled.push(date);
         }
@@ -108,21 +105,14 @@ pub fn confirm_locked(conn: &mut Conn, payments: &[Paid], now: Timestamp, by: &s
 
 /// Settles a window of which no payment is open any more, and says whether it did; for a transaction that has locked the ledger.
 pub fn close_if_paid(conn: &mut Conn, date: Date, now: Timestamp, by: &str) -> Result<bool, SettlementError> {
-    let all = store::dues_of(conn, date)?;
-    if all.iter().any(Due::is_open) {
+    if store::dues_of(conn, date)?.iter().any(Due::is_open) {
         return Ok(false);
     }
     // Whoever came out even has nothing to pay, and may have owed a part of a cent; and whoever was taken out owes outside of the window.
-    let paid = have_paid(&all);
-    store::reduce_exposures(conn, date, |partner, currency| !paid.contains(&(partner.clone(), currency)))?;
+    let exposed = store::exposed(conn, date)?;
+    store::recount(conn, &exposed, &NetPositions::new())?;
     close(conn, date, now, by)?;
     Ok(true)
-}
-
-/// Who has paid or was paid in which currency: that counts against net debit caps no more.
-fn have_paid(dues: &[Due]) -> BTreeSet<(PartnerId, Currency)> {
-    let made = dues.iter().filter(|due| due.confirmed.is_some());
-    made.map(|due| (due.partner.clone(), due.currency)).collect()
 }
 
 fn close(conn: &mut Conn, date: Date, now: Timestamp, by: &str) -> Result<(), SettlementError> {

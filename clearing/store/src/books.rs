@@ -152,7 +152,7 @@ const RULES: &[(&str, &str)] = &[
         "SELECT debit AS subject, amount AS books, points * price AS postings FROM posting WHERE credit <> 'member' AND debit <> 'member' AND kind <> 'fee' AND amount <> points * price",
     ),
     (
-        "an exposure is the net of the positions of the windows not yet settled, but for payments that are confirmed",
+        "an exposure is the net of the positions of the windows not yet settled, but for payments that are confirmed and what was taken out",
         "SELECT k.partner AS subject, COALESCE(e.micros, 0) AS books, COALESCE(s.sum, '0') AS postings FROM \
          (SELECT partner, currency FROM exposure UNION SELECT debtor, currency FROM position UNION SELECT creditor, currency FROM position) k \
          LEFT JOIN exposure e ON e.partner = k.partner AND e.currency = k.currency LEFT JOIN \
@@ -160,7 +160,11 @@ const RULES: &[(&str, &str)] = &[
          SELECT p.debtor AS partner, p.currency AS currency, p.micros AS micros FROM position p JOIN settlement_window w ON w.business_date = p.business_date AND w.state <> 'settled' \
          WHERE NOT EXISTS (SELECT 1 FROM payment y WHERE y.business_date = p.business_date AND y.partner = p.debtor AND y.currency = p.currency AND y.confirmed_at IS NOT NULL) \
          UNION ALL SELECT p.creditor, p.currency, -p.micros FROM position p JOIN settlement_window w ON w.business_date = p.business_date AND w.state <> 'settled' \
-         WHERE NOT EXISTS (SELECT 1 FROM payment y WHERE y.business_date = p.business_date AND y.partner = p.creditor AND y.currency = p.currency AND y.confirmed_at IS NOT NULL)) x \
+         WHERE NOT EXISTS (SELECT 1 FROM payment y WHERE y.business_date = p.business_date AND y.partner = p.creditor AND y.currency = p.currency AND y.confirmed_at IS NOT NULL) \
+         UNION ALL SELECT t.debtor, t.currency, -t.micros FROM taken_out t JOIN settlement_window w ON w.business_date = t.business_date AND w.state <> 'settled' WHERE NOT EXISTS \
+         (SELECT 1 FROM payment y WHERE y.business_date = t.business_date AND y.partner = t.debtor AND y.currency = t.currency AND y.confirmed_at IS NOT NULL AND y.run >= t.run) \
+         UNION ALL SELECT t.creditor, t.currency, t.micros FROM taken_out t JOIN settlement_window w ON w.business_date = t.business_date AND w.state <> 'settled' WHERE NOT EXISTS \
+         (SELECT 1 FROM payment y WHERE y.business_date = t.business_date AND y.partner = t.creditor AND y.currency = t.currency AND y.confirmed_at IS NOT NULL AND y.run >= t.run)) x \
          GROUP BY partner, currency) s ON s.partner = k.partner AND s.currency = k.currency WHERE k.partner <> 'clearing' \
          AND CAST(COALESCE(e.micros, 0) AS TEXT) <> COALESCE(s.sum, '0')",
     ),
@@ -208,10 +212,16 @@ const RULES: &[(&str, &str)] = &[
         "SELECT e.currency AS subject, e.sum AS books, COALESCE(c.sum, '0') AS postings FROM (SELECT currency, WIDE[micros] AS sum FROM ( \
          SELECT currency, micros FROM exposure UNION ALL SELECT p.currency, CASE WHEN y.partner = p.debtor THEN p.micros ELSE -p.micros END FROM position p \
          JOIN settlement_window w ON w.business_date = p.business_date AND w.state <> 'settled' JOIN (SELECT DISTINCT business_date, partner, currency FROM payment WHERE confirmed_at IS NOT NULL) y \
-         ON y.business_date = p.business_date AND y.currency = p.currency AND (y.partner = p.debtor OR y.partner = p.creditor) AND p.debtor <> p.creditor) x GROUP BY currency) e \
-         LEFT JOIN (SELECT p.currency AS currency, WIDE[CASE WHEN p.creditor = 'clearing' THEN p.micros ELSE -p.micros END] AS sum FROM position p \
+         ON y.business_date = p.business_date AND y.currency = p.currency AND (y.partner = p.debtor OR y.partner = p.creditor) AND p.debtor <> p.creditor \
+         UNION ALL SELECT t.currency, -t.micros FROM taken_out t JOIN settlement_window w ON w.business_date = t.business_date AND w.state <> 'settled' WHERE t.debtor <> 'clearing' AND EXISTS \
+         (SELECT 1 FROM payment y WHERE y.business_date = t.business_date AND y.partner = t.debtor AND y.currency = t.currency AND y.confirmed_at IS NOT NULL AND y.run >= t.run) \
+         UNION ALL SELECT t.currency, t.micros FROM taken_out t JOIN settlement_window w ON w.business_date = t.business_date AND w.state <> 'settled' WHERE t.creditor <> 'clearing' AND EXISTS \
+         (SELECT 1 FROM payment y WHERE y.business_date = t.business_date AND y.partner = t.creditor AND y.currency = t.currency AND y.confirmed_at IS NOT NULL AND y.run >= t.run)) x GROUP BY currency) e \
+         LEFT JOIN (SELECT currency, WIDE[micros] AS sum FROM (SELECT p.currency AS currency, CASE WHEN p.creditor = 'clearing' THEN p.micros ELSE -p.micros END AS micros FROM position p \
          JOIN settlement_window w ON w.business_date = p.business_date AND w.state <> 'settled' WHERE (p.creditor = 'clearing') <> (p.debtor = 'clearing') \
-         GROUP BY p.currency) c ON c.currency = e.currency WHERE e.sum <> COALESCE(c.sum, '0')",
+         UNION ALL SELECT t.currency, CASE WHEN t.creditor = 'clearing' THEN -t.micros ELSE t.micros END FROM taken_out t \
+         JOIN settlement_window w ON w.business_date = t.business_date AND w.state <> 'settled' WHERE t.creditor = 'clearing' OR t.debtor = 'clearing') o \
+         GROUP BY currency) c ON c.currency = e.currency WHERE e.sum <> COALESCE(c.sum, '0')",
     ),
     (
         "sequence numbers have no gap",

@@ -11,7 +11,8 @@ use partner_sdk::agreement::FeeBearer;
 use partner_sdk::{Currency, PartnerId, ProgrammeCode};
 
 use super::book::{Pace, agreements, groups, issuers};
-use super::pairs::{add_exposure, add_position};
+use super::exposures::add_exposure;
+use super::pairs::add_position;
 use super::read;
 use crate::error::SettlementError;
 use crate::netting::{self, Position};

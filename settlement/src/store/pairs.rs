@@ -1,16 +1,16 @@
-//! Positions, exposures and obligations.
+//! Positions and obligations.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use diesel::prelude::*;
 use jiff::civil::Date;
-use migrations::schema::{exposure, obligation, position, settlement_window};
+use migrations::schema::{obligation, position, settlement_window};
 use migrations::{Conn, DbError, each_backend};
-use partner_sdk::{Currency, Money, PartnerId};
+use partner_sdk::{Currency, Money};
 
 use super::{party, read};
 use crate::error::SettlementError;
-use crate::netting::{self, NettingError, Obligation, Position};
+use crate::netting::{self, Obligation, Position};
 
 fn currency(code: &str) -> Result<Currency, DbError> {
     read("a currency", Currency::new(code))
@@ -77,46 +77,6 @@ pub fn add_position(conn: &mut Conn, date: Date, add: &Position) -> Result<(), S
             .execute(c)
     })
     .map_err(DbError::from)?;
-    Ok(())
-}
-
-/// Adds to what a partner owes over all windows not yet settled; the ledger is locked.
-pub fn add_exposure(conn: &mut Conn, partner: &PartnerId, currency: Currency, micros: i128) -> Result<(), SettlementError> {
-    let key = (partner.as_str(), currency.as_str());
-    let old = each_backend!(conn, |c| exposure::table
-        .find(key)
-        .select(exposure::micros)
-        .first::<i64>(c)
-        .optional())
-    .map_err(DbError::from)?;
-    let new = i64::try_from(i128::from(old.unwrap_or(0)) + micros).map_err(|_| NettingError::Exposure {
-        partner: partner.clone(),
-        currency,
-    })?;
-    let row = (exposure::partner.eq(key.0), exposure::currency.eq(key.1), exposure::micros.eq(new));
-    each_backend!(conn, |c| {
-        let insert = diesel::insert_into(exposure::table).values(row);
-        insert
-            .on_conflict((exposure::partner, exposure::currency))
-            .do_update()
-            .set(exposure::micros.eq(new))
-            .execute(c)
-    })
-    .map_err(DbError::from)?;
-    Ok(())
-}
-
-/// Takes what a window made of those that are meant out of the exposures; the ledger is locked.
-pub fn reduce_exposures(conn: &mut Conn, date: Date, is_meant: impl Fn(&PartnerId, Currency) -> bool) -> Result<(), SettlementError> {
-    let mut owed: BTreeMap<(PartnerId, Currency), i128> = BTreeMap::new();
-    for p in positions(conn, date)? {
-        *owed.entry((p.debtor, p.currency)).or_default() += i128::from(p.amount.0);
-        *owed.entry((p.creditor, p.currency)).or_default() -= i128::from(p.amount.0);
-    }
-    owed.retain(|(partner, currency), micros| *micros != 0 && *partner != PartnerId::clearing() && is_meant(partner, *currency));
-    for ((partner, currency), micros) in owed {
-        add_exposure(conn, &partner, currency, -micros)?;
-    }
     Ok(())
 }
 

@@ -24,16 +24,19 @@ fn taken((debtor, creditor, currency, micros): Row) -> Result<TakenOut, DbError>
     })
 }
 
-/// What was taken out of a window so far, in no particular order, and the run that did so last.
+/// What was taken out of a window so far, each with the run that did so; in no particular order.
+pub fn taken_with_runs(conn: &mut Conn, date: Date) -> Result<Vec<(i64, TakenOut)>, DbError> {
+    let of = t::table.filter(t::business_date.eq(date.to_string()));
+    let rows = of.select((t::run, (t::debtor, t::creditor, t::currency, t::micros)));
+    let rows = each_backend!(conn, |c| rows.load::<(i64, Row)>(c))?;
+    rows.into_iter().map(|(run, row)| Ok((run, taken(row)?))).collect()
+}
+
+/// What was taken out of a window so far, and the run that did so last.
 pub fn taken_of(conn: &mut Conn, date: Date) -> Result<(Vec<TakenOut>, i64), DbError> {
-    let date = date.to_string();
-    let of = || t::table.filter(t::business_date.eq(&date));
-    let rows = of().select((t::debtor, t::creditor, t::currency, t::micros));
-    let rows = each_backend!(conn, |c| rows.load::<Row>(c))?;
-    let last = of().select(diesel::dsl::max(t::run));
-    let last: Option<i64> = each_backend!(conn, |c| last.first(c))?;
-    let all = rows.into_iter().map(taken).collect::<Result<_, _>>()?;
-    Ok((all, last.unwrap_or(FIRST_RUN)))
+    let all = taken_with_runs(conn, date)?;
+    let last = all.iter().map(|(run, _)| *run).max().unwrap_or(FIRST_RUN);
+    Ok((all.into_iter().map(|(_, taken)| taken).collect(), last))
 }
 
 /// Takes it out of a window, by a document.
