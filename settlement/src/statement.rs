@@ -326,11 +326,14 @@ pub struct SettlementRevision {
 /// What one owes another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "docs/STATEMENTS.md says what each field holds")]
 pub struct Debt {
+    /// Who owes.
     pub debtor: PartnerId,
+    /// Whom.
     pub creditor: PartnerId,
+    /// Of the amount.
     pub currency: Currency,
+    /// How much, above zero, with the currency's decimals.
     pub amount: String,
 }
 

@@ -1,6 +1,5 @@
 //! `clearing accounting`: what a programme's issuer books for points that are outstanding.
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -11,7 +10,6 @@ use settlement::{AccountingRequest, Pace, Period};
 
 use super::at::{At, open};
 use crate::commands::out;
-use crate::say;
 
 /// Print a programme's accounting data of a day, a month or a range of dates: points outstanding by funder and age, their price deferred at an expected rate of redemption, breakage, and what is to expire when.
 ///
@@ -49,17 +47,6 @@ impl Accounting {
         let none = || format!("no accounting data of {} for {}", asked.programme, asked.period);
         let data = settlement::accounting(&mut conn, &asked);
         let bytes = data.and_then(|data| self.form.of(&data)).with_context(none)?;
-        match self.out {
-            None if !std::io::stdout().is_terminal() => Ok(out::bytes(&bytes)?),
-            None => {
-                let text = std::str::from_utf8(&bytes).ok();
-                let text = text.context("this form is no text: name a file by --out FILE, or send the output to one")?;
-                Ok(out::lines(text.trim_end())?)
-            }
-            Some(file) => {
-                std::fs::write(&file, bytes).with_context(|| format!("cannot write {}", file.display()))?;
-                Ok(say!("{} is written", file.display())?)
-            }
-        }
+        out::file(&bytes, self.out.as_deref())
     }
 }

@@ -1,6 +1,5 @@
 //! `clearing export`: a partner's statements in a form that people and finance programs read.
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -11,7 +10,6 @@ use settlement::export::{Form, Statements};
 
 use super::at::{At, open};
 use crate::commands::out;
-use crate::say;
 
 /// Print a partner's statements of a day, a month or a range of dates in another form: as a workbook (xlsx), for reading and printing (pdf, pdf-zh), as its account with the clearinghouse (camt053, ISO 20022), as a journal for hledger or beancount, what it pays by the
 /// statement of a day as a payment file for its bank (pain001, ISO 20022), or the checksums of all of these (sha256). They are made of the statements that were advised.
@@ -43,17 +41,6 @@ impl Export {
         let bytes = Statements::new(partner.clone(), period, &files)
             .and_then(|statements| statements.revised(revised).export(self.form))
             .with_context(none)?;
-        match self.out {
-            None if !std::io::stdout().is_terminal() => Ok(out::bytes(&bytes)?),
-            None => {
-                let text = std::str::from_utf8(&bytes).ok();
-                let text = text.context("this form is no text: name a file by --out FILE, or send the output to one")?;
-                Ok(out::lines(text.trim_end())?)
-            }
-            Some(file) => {
-                std::fs::write(&file, bytes).with_context(|| format!("cannot write {}", file.display()))?;
-                Ok(say!("{} is written", file.display())?)
-            }
-        }
+        out::file(&bytes, self.out.as_deref())
     }
 }

@@ -2,7 +2,8 @@
 //! text from outside moves a terminal or forges a line.
 
 use std::fmt::Display;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use partner_sdk::text::shown;
@@ -50,6 +51,23 @@ pub fn bytes(bytes: &[u8]) -> Result<(), OutputError> {
     let mut out = io::stdout().lock();
     out.write_all(bytes)?;
     Ok(out.flush()?)
+}
+
+/// Writes a file to where it was asked for, and says so; without that to standard output, which has to be a file or a pipe where the file is no text.
+pub fn file(bytes: &[u8], to: Option<&Path>) -> anyhow::Result<()> {
+    use anyhow::Context;
+    match to {
+        None if !io::stdout().is_terminal() => Ok(self::bytes(bytes)?),
+        None => {
+            let text = std::str::from_utf8(bytes).ok();
+            let text = text.context("this form is no text: name a file by --out FILE, or send the output to one")?;
+            Ok(lines(text.trim_end())?)
+        }
+        Some(file) => {
+            std::fs::write(file, bytes).with_context(|| format!("cannot write {}", file.display()))?;
+            Ok(line(format_args!("{} is written", file.display()))?)
+        }
+    }
 }
 
 /// For a line about what is done already and stays done: where it can't be written, the error says that it is done. A pipe that closed ends this command as

@@ -74,6 +74,7 @@ fn write(sheet: &mut Worksheet, (row, column): (u32, u16), cell: &Cell<'_>) -> R
         },
         Count(count) => match u32::try_from(*count) {
             Ok(count) => {
+                // A workbook has no other numbers than doubles, which hold each of these.
                 sheet.write_number(row, column, f64::from(count))?;
             }
             Err(_) => {
@@ -88,7 +89,7 @@ fn write(sheet: &mut Worksheet, (row, column): (u32, u16), cell: &Cell<'_>) -> R
     Ok(())
 }
 
-/// The figure as a double, where that holds all its digits.
+/// The figure as a double, where that holds all its digits: a workbook has no other numbers. Nothing is computed with it.
 pub(crate) fn exact(figure: &str) -> Option<f64> {
     let short = match figure.contains('.') {
         true => figure.trim_end_matches('0'),

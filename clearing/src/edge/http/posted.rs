@@ -151,7 +151,7 @@ async fn page(request: &HttpRequest, state: &State) -> Result<Page, Failure> {
             messages.push(shown(posted, lines, &party, &directory));
         }
     }
-    rest(read + began.elapsed()).await;
+    rest(read + began.elapsed(), LONGEST_REST).await;
     Ok(Page {
         messages,
         next,
@@ -160,9 +160,9 @@ async fn page(request: &HttpRequest, state: &State) -> Result<Page, Failure> {
 }
 
 /// Rests three times as long as a page took, as the night does between its pieces: whoever reads a whole window takes a quarter of a processor from those who post, and no more. There is no event to wait for, and neither a
-/// connection nor a transaction is held meanwhile.
-async fn rest(worked: Duration) {
-    tokio::time::sleep((worked * 3).min(LONGEST_REST)).await;
+/// connection nor a transaction is held meanwhile. At most so long.
+pub(super) async fn rest(worked: Duration, longest: Duration) {
+    tokio::time::sleep((worked * 3).min(longest)).await;
 }
 
 /// The longest rest of a request.

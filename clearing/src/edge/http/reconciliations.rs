@@ -21,6 +21,7 @@ use store::{current_directory, reconciling};
 
 use super::failure::{Failure, too_many};
 use super::params::Params;
+use super::posted::rest;
 use super::request::{State, caller, file, heard_step, on_database};
 use super::turns::Turn;
 use crate::edge::shares;
@@ -184,7 +185,7 @@ async fn messages(state: &State, partner: &PartnerId, directory: Arc<Directory>,
         }
         let Some(next) = next else { return Ok(all) };
         after = next;
-        tokio::time::sleep(worked * 3).await;
+        rest(worked, LONGEST).await;
     }
 }
 
