@@ -53,31 +53,57 @@ pub fn may_default(conn: &mut Conn, partner: &PartnerId, date: Date) -> Result<B
 /// Both runs are kept. For a transaction that has locked the ledger.
 pub fn default_locked(conn: &mut Conn, partner: &PartnerId, date: Date, now: Timestamp, by: &str) -> Result<Outcome, SettlementError> {
     let currencies = may_default(conn, partner, date)?;
+    let (before, _) = store::taken_of(conn, date)?;
+    let taken = all_of(partner, &currencies, &store::obligations(conn, date)?, &before)?;
+    take_out(conn, date, &taken, Cause::Default(partner), now, by)
+}
+
+/// Why something is taken out of a window.
+#[derive(Debug, Clone, Copy)]
+enum Cause<'a> {
+    /// A partner is in default.
+    Default(&'a PartnerId),
+}
+
+impl Cause<'_> {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Default(_) => "default",
+        }
+    }
+
+    fn defaulted(self) -> Option<PartnerId> {
+        match self {
+            Self::Default(partner) => Some(partner.clone()),
+        }
+    }
+}
+
+/// Takes debts out of an advised window: its next run, by the document `by`. For a transaction that has locked the ledger.
+fn take_out(conn: &mut Conn, date: Date, taken: &[TakenOut], cause: Cause, now: Timestamp, by: &str) -> Result<Outcome, SettlementError> {
     // As the entry has it, by which it is done again.
     let now = store::time(conn, now)?;
     let (before, last) = store::taken_of(conn, date)?;
-    let obligations = store::obligations(conn, date)?;
-    let mut nets = net_positions(&obligations)?;
+    let mut nets = net_positions(&store::obligations(conn, date)?)?;
     for (key, effect) in effects(&before) {
         *nets.entry(key).or_default() += effect;
     }
-    let taken = all_of(partner, &currencies, &obligations, &before)?;
     let open = open_window(conn)?.business_date;
     let (value_date, _) = store::calendars(conn)?.next(open)?;
-    let moved = moved(&nets, &store::dues_of(conn, date)?, &taken, (date, value_date))?;
+    let moved = moved(&nets, &store::dues_of(conn, date)?, taken, (date, value_date))?;
     let of = Revised {
         business_date: date,
         run: last + 1,
-        cause: "default".into(),
-        defaulted: partner.clone(),
-        change: by.to_owned(),
+        cause: cause.as_str().into(),
+        defaulted: cause.defaulted(),
+        document: by.to_owned(),
         revised_at: now,
     };
     let exposed = store::exposed(conn, date)?;
-    write(conn, &of, &taken, &moved)?;
+    write(conn, &of, taken, &moved)?;
     let left = store::exposed(conn, date)?;
     store::recount(conn, &exposed, &left)?;
-    let files = files(&of, &taken, &moved, &store::accounts(conn)?)?;
+    let files = files(&of, taken, &moved, &store::accounts(conn)?)?;
     store::keep_files(conn, date, &files, now)?;
     let settled = close_if_paid(conn, date, now, by)?;
     let run = of.run;
@@ -85,9 +111,9 @@ pub fn default_locked(conn: &mut Conn, partner: &PartnerId, date: Date, now: Tim
 }
 
 fn write(conn: &mut Conn, of: &Revised, taken: &[TakenOut], moved: &[Moved]) -> Result<(), SettlementError> {
-    store::take_out(conn, of.business_date, of.run, taken, &of.change)?;
+    store::take_out(conn, of.business_date, of.run, taken, &of.document)?;
     for reference in moved.iter().filter_map(|line| line.replaced.as_ref()) {
-        store::replace(conn, reference, &of.change)?;
+        store::replace(conn, reference, &of.document)?;
     }
     let new: Vec<_> = moved.iter().filter_map(|line| line.due.clone()).collect();
     Ok(store::insert_dues(conn, &new, of.run)?)

@@ -268,10 +268,11 @@ pub struct Revised {
     pub run: i64,
     /// Why: `default`.
     pub cause: String,
-    /// Of whom that is.
-    pub defaulted: PartnerId,
-    /// The hash of the change that two of the operator's people signed.
-    pub change: String,
+    /// Of whom that is, where it is a default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub defaulted: Option<PartnerId>,
+    /// The hash of the document that says so.
+    pub document: String,
     /// When it took effect.
     pub revised_at: Timestamp,
 }

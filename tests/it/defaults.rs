@@ -113,7 +113,7 @@ fn the_rest_pays_what_is_left(backend: Backend) {
         (&pool["run"], &pool["cause"], &pool["defaulted"]),
         (&2.into(), &"default".into(), &"hangseng".into())
     );
-    assert_eq!(pool["change"], *document.hash);
+    assert_eq!(pool["document"], *document.hash);
     assert_eq!(
         pool["taken_out"],
         serde_json::json!([{"counterparty": "hangseng", "currency": "HKD", "amount": "22.00"}])
