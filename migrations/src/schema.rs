@@ -1,9 +1,11 @@
 //! The tables as diesel sees them, the same on both databases; what each is for stands in the migrations, `sqlite/*/up.sql`.
 #![allow(missing_docs, reason = "the columns are documented in the SQL")]
 
+mod disputing;
 mod paying;
 mod reconciling;
 
+pub use disputing::dispute;
 pub use paying::{bank_account, payment, running_position, taken_out};
 pub use reconciling::{reconciliation_mapping, reconciliation_resolved};
 
@@ -469,5 +471,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     exposure,
     obligation,
     pending_exchange,
-    quote
+    quote,
+    dispute,
+    taken_out
 );

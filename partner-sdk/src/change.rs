@@ -200,6 +200,13 @@ pub enum Change {
         /// The window.
         business_date: Date,
     },
+    /// How a dispute ends that the other party contests, or hasn't answered in time.
+    Decide {
+        /// The dispute's hash.
+        dispute: String,
+        /// How much isn't owed: from 0 to what is disputed, a whole number of minor units.
+        upheld: Amount,
+    },
     /// Where a party is paid, or pays into.
     Account(AccountTerms),
     /// The network's first people, its calendar and how it stands; made once, and signed by all of them at once.
@@ -254,6 +261,7 @@ mod tests {
             r#"{"account":{"account":"0123","bank":"HSBCHKHH","currency":"HKD","holder":"A Ltd","partner":"a"}}"#,
             r#"{"confirm":{"bank_statement":"00","payments":[{"amount":"8.25","currency":"HKD","paid_on":"2026-11-23","reference":"RF66261121HKD0004"}]}}"#,
             r#"{"default":{"business_date":"2026-11-21","partner":"a"}}"#,
+            r#"{"decide":{"dispute":"00","upheld":"8.25"}}"#,
             r#"{"programme":{"code":"YUU","currency":"HKD","custody":"external","issuer":"a","scale":0}}"#,
         ] {
             let text = format!(r#"{{"change":{change},"id":"c-1","proposed_at":"2026-01-01T00:00:00Z","reason":"why","salt":"{salt}"}}"#);

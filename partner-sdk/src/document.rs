@@ -27,6 +27,8 @@ pub enum Kind {
     Agreement,
     /// By the operator's people.
     Change,
+    /// Of a line of a statement.
+    Dispute,
 }
 
 impl Kind {
@@ -35,6 +37,7 @@ impl Kind {
         match self {
             Kind::Agreement => "agreement",
             Kind::Change => "change",
+            Kind::Dispute => "dispute",
         }
     }
 }
@@ -45,6 +48,7 @@ impl std::str::FromStr for Kind {
         match text {
             "agreement" => Ok(Kind::Agreement),
             "change" => Ok(Kind::Change),
+            "dispute" => Ok(Kind::Dispute),
             _ => Err("not a kind of document".to_owned()),
         }
     }
@@ -305,13 +309,13 @@ pub struct SignedBy {
 pub struct Filed {
     /// The SHA-256 of the payload, in hexadecimal.
     pub hash: String,
-    /// `agreement` or `change`.
+    /// `agreement`, `change` or `dispute`.
     pub kind: String,
     /// Where it stands.
     pub state: State,
     /// Who proposed it.
     pub proposer: String,
-    /// The other partner of an agreement; empty for a change.
+    /// The other party of an agreement or a dispute; empty for a change.
     pub counterparty: String,
     /// When it was proposed.
     pub proposed_at: Timestamp,

@@ -33,6 +33,7 @@ pub mod calendar;
 pub mod change;
 #[cfg(feature = "client")]
 pub mod client;
+pub mod dispute;
 pub mod document;
 mod forms;
 pub mod ids;

@@ -103,6 +103,7 @@ catalogue! {
     AlreadySettled = "already_settled", 409, false, "The window is settled already.", "Look at who has confirmed its payments: clearing document show HASH.";
     FourEyes = "four_eyes", 403, false, "Who has proposed something doesn't approve it.", "Ask another of the operator's people.";
     Superseded = "superseded", 409, false, "Another version is in force, or starts then or later.", "Start later than the version that is there; an agreement names it in `supersedes` too.";
+    DeadlinePassed = "deadline_passed", 409, false, "The time for this is over.", "Settle the matter with the other party, outside the clearinghouse.";
     NoticeTooShort = "notice_too_short", 422, false, "The notice that was agreed on isn't kept.", "Choose a later date.";
     BadTerms = "bad_terms", 422, false, "A term isn't possible.", "Change what `detail` names, in the term at `field`, and propose that.";
     CycleGains = "cycle_gains", 422, false, "Points sent around a cycle of exchanges would grow.", "Publish a rate or bonus under which no cycle gains; `detail` shows the one that would.";

@@ -83,6 +83,18 @@ pub enum SettlementError {
         /// The window.
         date: Date,
     },
+    /// What is between two was taken out of a window whole.
+    #[error(
+        "what {debtor} owes {creditor} was taken out of the window of {date} by a default: it is between the two, and no payment of the window moves it"
+    )]
+    InDefault {
+        /// Who owes.
+        debtor: PartnerId,
+        /// Whom.
+        creditor: PartnerId,
+        /// The window.
+        date: Date,
+    },
     /// Another amount than was due.
     #[error("the payment {reference} is of {due}, and of nothing else")]
     OtherAmount {

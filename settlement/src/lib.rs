@@ -47,8 +47,8 @@ pub use netting::NettingError;
 pub use period::{Period, PeriodError, PeriodStatement};
 pub use preflight::preflight;
 pub use queue::{Balances, BalancesError, MAX_BALANCES, balances, queue};
-pub use revise::{Outcome, default_locked, is_revised, may_default, revisions};
-pub use revision::Moved;
+pub use revise::{Outcome, default_locked, dispute_locked, dispute_over_locked, is_revised, may_default, may_dispute, revisions};
+pub use revision::{Moved, TakenOut};
 pub use run::{
     Format, Payments, advise, advised, advised_dates, close_due, keep, kept, mark_advised, net, open_first, open_window, over, pending,
     settlement, statement, statements,

@@ -8,9 +8,11 @@ use migrations::Conn;
 use partner_sdk::{Currency, PartnerId};
 
 use crate::book::{payment, payment_line, whole};
+use crate::dues::Due;
 use crate::error::SettlementError;
 use crate::netting::net_positions;
 use crate::period::Period;
+use crate::reached::reached;
 use crate::render;
 use crate::revision::{Moved, TakenOut, all_of, effects, moved};
 use crate::run::open_window;
@@ -18,7 +20,7 @@ use crate::settle::{close_if_paid, may_settle};
 use crate::statement::{
     Debt, REVISION_FORMAT, Revised, RevisedNet, RevisedPosition, Revision, SETTLEMENT_REVISION_FORMAT, SettlementRevision, TakenOutLine,
 };
-use crate::store::{self, Accounts, Advised, NamedBytes};
+use crate::store::{self, Accounts, Advised, NamedBytes, State};
 
 /// What a revision has done.
 #[derive(Debug)]
@@ -58,23 +60,58 @@ pub fn default_locked(conn: &mut Conn, partner: &PartnerId, date: Date, now: Tim
     take_out(conn, date, &taken, Cause::Default(partner), now, by)
 }
 
+/// Whether what a debtor disputes can be taken out of a window: neither it nor the creditor has paid there, or was paid, in the currency. An error where a default has taken out what is between the two.
+pub fn may_dispute(
+    conn: &mut Conn,
+    date: Date,
+    (debtor, creditor): (&PartnerId, &PartnerId),
+    currency: Currency,
+) -> Result<bool, SettlementError> {
+    let window = reached(conn, date, State::Advised)?;
+    if store::is_in_default(conn, date, (debtor, creditor), currency)? {
+        return Err(SettlementError::InDefault {
+            debtor: debtor.clone(),
+            creditor: creditor.clone(),
+            date,
+        });
+    }
+    let paid = |due: &Due| due.confirmed.is_some() && due.currency == currency && [debtor, creditor].contains(&&due.partner);
+    Ok(window.state == State::Advised && window.value_date.is_some() && !store::dues_of(conn, date)?.iter().any(paid))
+}
+
+/// Takes what a debtor disputes out of an advised window. It counts against its cap until it is [decided](dispute_over_locked); the creditor isn't owed it meanwhile. For a transaction that has locked the ledger.
+pub fn dispute_locked(conn: &mut Conn, date: Date, taken: &TakenOut, now: Timestamp, by: &str) -> Result<Outcome, SettlementError> {
+    let outcome = take_out(conn, date, std::slice::from_ref(taken), Cause::Dispute, now, by)?;
+    store::add_exposure(conn, &taken.debtor, taken.currency, taken.amount.0.into())?;
+    Ok(outcome)
+}
+
+/// What was taken out is decided: from now on what is posted for it counts. For a transaction that has locked the ledger.
+pub fn dispute_over_locked(conn: &mut Conn, taken: &TakenOut) -> Result<(), SettlementError> {
+    store::add_exposure(conn, &taken.debtor, taken.currency, -i128::from(taken.amount.0))
+}
+
 /// Why something is taken out of a window.
 #[derive(Debug, Clone, Copy)]
 enum Cause<'a> {
     /// A partner is in default.
     Default(&'a PartnerId),
+    /// A debtor says that it doesn't owe it.
+    Dispute,
 }
 
 impl Cause<'_> {
     fn as_str(self) -> &'static str {
         match self {
             Self::Default(_) => "default",
+            Self::Dispute => "dispute",
         }
     }
 
     fn defaulted(self) -> Option<PartnerId> {
         match self {
             Self::Default(partner) => Some(partner.clone()),
+            Self::Dispute => None,
         }
     }
 }

@@ -14,6 +14,7 @@
 //! Beside the rules stand [`directory`] (what partners and the operator agreed on and published), [`keyring`] (which keys count), [`cycles`] and [`gains`] (no
 //! cycle of exchanges lets points grow), and [`network`] (the operator's file that founds all that).
 
+mod adjustment;
 mod apply;
 mod bounds;
 mod burn;
@@ -49,6 +50,7 @@ mod types;
 mod working_set;
 mod write_off;
 
+pub use adjustment::adjust;
 pub use apply::{Outcome, apply};
 pub use bounds::{MAX_FEES, MAX_MONEY, MAX_POINTS, MAX_SUM};
 pub use custody::instruction;

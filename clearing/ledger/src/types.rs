@@ -274,6 +274,8 @@ pub enum Line {
     DrawnReversal,
     /// Points of an earn taken back that are free again go where others were given for them: no money of their own.
     GivenBack,
+    /// What a dispute's outcome makes owed: no points.
+    Adjustment,
 }
 
 impl Line {
@@ -315,6 +317,7 @@ impl Line {
             Self::Drawn => "drawn",
             Self::DrawnReversal => "drawn_reversal",
             Self::GivenBack => "given_back",
+            Self::Adjustment => "adjustment",
         }
     }
 }

@@ -344,7 +344,9 @@ impl WorkingSet {
                     let pair = (window, money.debtor.clone(), money.creditor.clone(), money.currency);
                     *self.changes.late.entry(pair).or_default() += money.amount;
                 }
-                for (partner, amount) in [(money.debtor, money.amount), (money.creditor, -money.amount)] {
+                // The clearinghouse has no exposure: it has no cap, and all fees of all partners need not fit.
+                let sides = [(money.debtor, money.amount), (money.creditor, -money.amount)];
+                for (partner, amount) in sides.into_iter().filter(|(partner, _)| *partner != PartnerId::clearing()) {
                     let key = (partner, money.currency);
                     *self.exposure.entry(key.clone()).or_default() += amount;
                     self.changes.exposure.insert(key);

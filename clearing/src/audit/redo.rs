@@ -19,7 +19,7 @@ use store::keys::{By, NewSigningKey};
 use store::people::{CLEARING, NEWCOMER};
 use store::{admin, archive, invitations, keys, pending};
 
-use crate::documents::{self, Countersigner, agreements, changes, people};
+use crate::documents::{self, Countersigner, agreements, changes, disputes, people};
 use crate::office::pki;
 
 /// The members of an entry.
@@ -237,6 +237,9 @@ fn of_documents(source: &mut Conn, scratch: &mut Conn, fields: &Fields, at: Time
         (Kind::Agreement, "sign") => agreements::sign(scratch, at, &partner()?, hash, &general(vec![signature()?]))?,
         (Kind::Agreement, "act") => agreements::act(scratch, at, &partner()?, hash, &act(source, (hash, at), digest)?)?,
         (Kind::Agreement, "approve") => agreements::approve(scratch, at, countersigned(&document)?, hash, &signature()?.signature)?,
+        (Kind::Dispute, "propose") => disputes::propose(scratch, at, &partner()?, &general(vec![signature()?]))?,
+        (Kind::Dispute, "sign") => disputes::sign(scratch, at, &partner()?, hash, &general(vec![signature()?]))?,
+        (Kind::Dispute, "act") => disputes::act(scratch, at, &partner()?, hash, &act(source, (hash, at), digest)?)?,
         (_, "decline") => changes::decline(scratch, at, kind, hash, &act(source, (hash, at), digest)?)?,
         (Kind::Change, "propose") => changes::propose(scratch, at, &general(vec![signature()?]))?,
         (Kind::Change, "accept") => changes::accept(scratch, at, hash, &signature()?.signature)?,

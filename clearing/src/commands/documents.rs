@@ -2,8 +2,9 @@
 
 use anyhow::{Context, bail, ensure};
 use clap::Subcommand;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use migrations::Conn;
+use partner_sdk::dispute::ANSWER_WITHIN_DAYS;
 use partner_sdk::document::{Act, Kind, State};
 use partner_sdk::text::{counted, quoted};
 use serde_json::Value;
@@ -15,7 +16,8 @@ use crate::say;
 use ledger::timestamp;
 use store::documents::{self, Document};
 use store::listing::{self, Listed};
-use store::{load_directory, people};
+use store::load_directory;
+use store::people::{self, CLEARING};
 
 #[derive(Subcommand)]
 pub enum DocumentCommand {
@@ -72,6 +74,9 @@ pub fn run(command: DocumentCommand) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// How long a dispute waits for the other party's answer.
+const ANSWER_WITHIN: SignedDuration = SignedDuration::from_hours(24 * ANSWER_WITHIN_DAYS);
+
 fn inbox(at: &At, name: &str) -> anyhow::Result<()> {
     let (_, mut conn) = open(&at.config)?;
     let is_person = people::people(&mut conn)?.iter().any(|one| one.name == name);
@@ -85,6 +90,12 @@ fn inbox(at: &At, name: &str) -> anyhow::Result<()> {
         (Kind::Change, State::Proposed) => is_person && one.proposer != name && now <= timestamp(one.proposed_at) + OPEN_FOR,
         (Kind::Agreement, State::Signed) => is_person,
         (Kind::Agreement, State::Proposed) => is_partner && one.counterparty == name,
+        (Kind::Dispute, State::Declined) => is_person,
+        (Kind::Dispute, State::Proposed) if one.counterparty == CLEARING => is_person,
+        (Kind::Dispute, State::Proposed) => match now <= timestamp(one.proposed_at) + ANSWER_WITHIN {
+            true => is_partner && one.counterparty == name,
+            false => is_person,
+        },
         _ => false,
     };
     let open = listing::open(&mut conn)?;
@@ -92,7 +103,9 @@ fn inbox(at: &At, name: &str) -> anyhow::Result<()> {
     waiting.iter().try_for_each(|one| print_listed(one))?;
     match waiting.len() {
         0 => say!("nothing waits for {name}")?,
-        _ if is_person => say!("read one with clearing document show HASH, then clearing approve or clearing decline")?,
+        _ if is_person => say!(
+            "read one with clearing document show HASH, then clearing approve or clearing decline; a dispute is decided by [change.decide]"
+        )?,
         _ => {}
     }
     Ok(())
@@ -133,11 +146,15 @@ const TERMS: [&str; 7] = [
     "valid_until",
 ];
 
+/// What tells one dispute from another.
+const DISPUTED: [&str; 4] = ["business_date", "amount", "currency", "reason"];
+
 /// What a document is about, in one line, from what was signed.
 fn about(kind: Kind, payload: &str) -> String {
     let payload: Value = serde_json::from_str(payload).unwrap_or_default();
     let fact = |(name, value): (&str, &Value)| value.as_str().map(|text| format!("{name}={}", quoted(text)));
     let facts: Vec<String> = match kind {
+        Kind::Dispute => DISPUTED.iter().filter_map(|name| fact((*name, payload.get(*name)?))).collect(),
         Kind::Agreement => TERMS.iter().filter_map(|name| fact((*name, payload.get(*name)?))).collect(),
         Kind::Change => {
             let Some((what, terms)) = payload.get("change").and_then(|change| change.as_object()?.iter().next()) else {

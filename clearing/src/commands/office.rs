@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use migrations::Conn;
@@ -215,6 +215,10 @@ pub fn approve(at: &At, hash: &str, who: &Who) -> anyhow::Result<()> {
             let signature = Signature::new(&key, TYP_CHANGE, payload);
             changes::approve(&mut conn, now, &clearing, &document.hash, &signature)
         }
+        Kind::Dispute => bail!(
+            "a dispute is decided by a change that says how much isn't owed: clearing propose FILE with [change.decide], dispute = \"{}\", upheld = \"...\"",
+            document.hash
+        ),
     };
     let approved = approved?;
     // It is done, whether anybody reads what is printed or not.

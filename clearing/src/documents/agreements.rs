@@ -4,17 +4,15 @@ use jiff::{SignedDuration, Timestamp};
 use migrations::Conn;
 use partner_sdk::agreement::Terms;
 use partner_sdk::document::{self, Act, Action, Kind, State};
+use partner_sdk::jws::TYP_AGREEMENT;
 use partner_sdk::jws::general::Signature;
-use partner_sdk::jws::{TYP_AGREEMENT, sha256_hex};
 use partner_sdk::text::counted;
 use partner_sdk::{Code, PartnerId, Problem};
 
+use super::between::{acted, enter, own_missing, own_signature, theirs};
 use super::publication::no_gain;
 use super::rights::Role;
-use super::{
-    Countersigner, Done, add, by_partner, by_person, decide, digest, fact, find, fresh, key_of, may_sign, no_document, open, record, role,
-    step, tell, verified,
-};
+use super::{Countersigner, Done, add, by_partner, by_person, decide, digest, fact, find, may_sign, open, record, step, tell, verified};
 use ledger::directory::{Directory, agreement_key};
 use ledger::timestamp;
 use store::admin::insert_agreement;
@@ -104,21 +102,12 @@ fn other_party(directory: &Directory, terms: &Terms, caller: &PartnerId) -> Done
     }
 }
 
-/// An agreement of the caller's, and what the caller is to it. One of others answers to the byte as one that isn't there.
-fn theirs(conn: &mut Conn, caller: &PartnerId, hash: &str) -> Done<(Document, Role)> {
-    let document = find(conn, Kind::Agreement, hash)?;
-    match role(&document, caller.as_str()) {
-        Role::Stranger => no_document(),
-        role => Ok((document, role)),
-    }
-}
-
 /// Where an agreement on the same thing is in force or to come, a new one names it and starts later: no old version comes back.
 fn check_succession(conn: &mut Conn, directory: &Directory, terms: &Terms, caller: &PartnerId) -> Done<()> {
     let refused = |code, field, detail: &str| Err(Problem::new(code, detail).at(Some(field)).into());
     if let Some(named) = &terms.supersedes {
         // What isn't the caller's answers as what isn't there.
-        let Ok((old, role)) = theirs(conn, caller, named) else {
+        let Ok((old, role)) = theirs(conn, Kind::Agreement, caller, named) else {
             return refused(Code::BadTerms, "supersedes", "you have no such agreement");
         };
         decide(&old, role, Action::Supersede)?;
@@ -148,23 +137,9 @@ fn check_succession(conn: &mut Conn, directory: &Directory, terms: &Terms, calle
 /// The other partner signs what was proposed: the same payload, and a signature of its own.
 pub fn sign(conn: &mut Conn, now: Timestamp, caller: &PartnerId, hash: &str, text: &str) -> Done<Document> {
     step(conn, now, caller.as_str(), "sign", hash, |conn| {
-        let (mut document, role) = theirs(conn, caller, hash)?;
-        let general = open(text)?;
-        if general.payload != document.payload.as_bytes() {
-            return Err(Code::DocumentChanged.into());
-        }
+        let (mut document, role) = theirs(conn, Kind::Agreement, caller, hash)?;
         let directory = load_directory(conn)?;
-        let mut own = None;
-        for signature in &general.signatures {
-            match document.signatures.iter().find(|known| known.signature.kid == signature.kid) {
-                Some(known) if known.signature == *signature => {}
-                Some(_) => return Err(Problem::new(Code::DocumentChanged, "a signature isn't the one that is there").into()),
-                None => {
-                    by_partner(&directory, caller, signature, TYP_AGREEMENT, &general.payload, now)?;
-                    own = Some(signature.clone());
-                }
-            }
-        }
+        let own = own_signature(&directory, &document, caller, (TYP_AGREEMENT, text), now)?;
         let next = decide(&document, role, Action::Sign)?;
         let own = own.ok_or_else(own_missing)?;
         may_sign(&directory, caller)?;
@@ -184,42 +159,12 @@ pub fn sign(conn: &mut Conn, now: Timestamp, caller: &PartnerId, hash: &str, tex
     })
 }
 
-fn own_missing() -> Problem {
-    let problem = Problem::new(Code::UnknownKey, "the document brings no new signature").at(Some("kid"));
-    problem.advise("Add a signature of your own over the same payload, beside the others or alone.")
-}
-
-fn enter(conn: &mut Conn, document: &mut Document, state: State, now: Timestamp) -> Done<()> {
-    document.state = state;
-    Ok(documents::set_state(conn, &document.hash, state, now)?)
-}
-
-/// The most acts of a party on one agreement: an end may be set sooner again and again, and each act is kept for good. The other party has its own.
-const MAX_ACTS: i64 = 20;
-
 /// A party withdraws, declines or terminates, by its signed word.
 pub fn act(conn: &mut Conn, now: Timestamp, caller: &PartnerId, hash: &str, text: &str) -> Done<Document> {
     step(conn, now, caller.as_str(), "act", hash, |conn| {
-        let (mut document, role) = theirs(conn, caller, hash)?;
+        let (mut document, role) = theirs(conn, Kind::Agreement, caller, hash)?;
         let directory = load_directory(conn)?;
-        let act = read_act(&directory, caller, text)?;
-        fresh(act.issued_at, now)?;
-        if act.document != hash {
-            return Err(super::another_document().into());
-        }
-        let next = decide(&document, role, act.action)?;
-        if documents::acts_of(conn, hash, caller.as_str())? >= MAX_ACTS {
-            let detail = format!("{caller} has withdrawn, declined or terminated this {MAX_ACTS} times already");
-            return Err(Problem::new(Code::DocumentState, detail).at(Some("action")).into());
-        }
-        record(
-            conn,
-            now,
-            (Kind::Agreement, hash),
-            "act",
-            caller.as_str(),
-            &sha256_hex(text.as_bytes()),
-        )?;
+        let (act, next) = acted(conn, &directory, (&document, role), caller, text, now)?;
         let (kind, mut facts) = match act.action {
             Action::Withdraw => ("agreement.withdrawn", vec![]),
             Action::Decline => ("agreement.declined", vec![]),
@@ -234,7 +179,6 @@ pub fn act(conn: &mut Conn, now: Timestamp, caller: &PartnerId, hash: &str, text
                     .into());
             }
         };
-        documents::add_act(conn, hash, act.action, caller.as_str(), text, now)?;
         enter(conn, &mut document, next, now)?;
         facts.insert(0, fact("by", caller.as_str()));
         facts.extend(act.reason.as_ref().map(|reason| fact("reason", reason.as_str())));
@@ -261,19 +205,6 @@ fn terminate(conn: &mut Conn, directory: &Directory, hash: &str, ends_at: Timest
     // What couldn't be read back would keep the service from starting.
     load_directory(conn)?;
     Ok(())
-}
-
-fn read_act(directory: &Directory, caller: &PartnerId, text: &str) -> Done<Act> {
-    let jws = Act::open(text)?;
-    let known = directory.keys.signing(&jws.kid).filter(|key| key.partner == *caller);
-    let key = known.ok_or_else(|| Problem::new(Code::UnknownKey, Code::UnknownKey.title()).at(Some("kid")))?;
-    jws.verify(&key.key)?;
-    let act = Act::parse(&jws.payload).map_err(|e| {
-        let error = partner_sdk::wire::MessageError::from(e);
-        Problem::new(error.code, error.to_string()).at(error.source.field())
-    })?;
-    key_of(directory, caller, &jws.kid, act.issued_at)?;
-    Ok(act)
 }
 
 /// When a terminated agreement ends: as stated, but with the notice that was agreed on.
@@ -364,5 +295,5 @@ pub fn decline(conn: &mut Conn, now: Timestamp, hash: &str, text: &str) -> Done<
 
 /// A document as `caller` may see it.
 pub fn fetch(conn: &mut Conn, caller: &PartnerId, hash: &str) -> Done<Document> {
-    Ok(theirs(conn, caller, hash)?.0)
+    Ok(theirs(conn, Kind::Agreement, caller, hash)?.0)
 }

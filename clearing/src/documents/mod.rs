@@ -4,6 +4,9 @@
 //! |---|---|
 //! | [`rights`] | who may do what, and when: a pure table |
 //! | [`agreements`] | propose, sign, act, approve |
+//! | [`disputes`] | of a line of a statement: propose, concede, contest, decide |
+//! | `disputed` | what a dispute is about, and whether that is owed |
+//! | `between` | what documents between two parties have in common |
 //! | [`changes`] | propose, approve, and what a change does |
 //! | `calendars` | when windows end, from one that hasn't opened |
 //! | [`people`] | the founding, and who comes and goes |
@@ -14,9 +17,12 @@
 //! Every step is one transaction that locks the ledger, so it has one place among the messages. A refused step is recorded in the operator's feed.
 
 pub mod agreements;
+mod between;
 mod calendars;
 pub mod changes;
 mod defaults;
+mod disputed;
+pub mod disputes;
 pub mod people;
 pub mod publication;
 pub mod rights;
@@ -355,6 +361,7 @@ fn decide(document: &Document, role: Role, action: Action) -> Done<State> {
 
 fn not_in_state(document: &Document) -> Fault {
     let allowed = match document.state {
+        State::Proposed | State::Declined if document.kind == Kind::Dispute => "it may be conceded, contested, decided or withdrawn",
         State::Proposed => "it may be signed, approved, declined or withdrawn",
         State::Signed => "it may be approved, declined or withdrawn",
         State::InForce | State::Terminated if document.kind == Kind::Agreement => "it may be terminated",

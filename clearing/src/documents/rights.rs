@@ -8,7 +8,7 @@ use partner_sdk::document::{Action, Kind, State};
 pub enum Role {
     /// Who proposed it: a partner, or for a change one of the operator's people.
     Proposer,
-    /// The other partner of an agreement.
+    /// The other party of an agreement or a dispute.
     Counterparty,
     /// One of the operator's people, who didn't propose it.
     Person,
@@ -24,6 +24,7 @@ pub fn decide(kind: Kind, state: State, role: Role, action: Action) -> Result<St
         _ => match kind {
             Kind::Agreement => agreement(state, role, action),
             Kind::Change => change(state, role, action),
+            Kind::Dispute => dispute(state, role, action),
         },
     }
 }
@@ -57,6 +58,21 @@ fn is_theirs(role: Role, action: Action) -> bool {
         Action::Withdraw => role == Role::Proposer,
         Action::Decline => role == Role::Counterparty || role == Role::Person,
         Action::Terminate | Action::Supersede => role == Role::Proposer || role == Role::Counterparty,
+    }
+}
+
+/// Proposed is unanswered, declined is contested; by the other's signature it is conceded, by approval decided.
+fn dispute(state: State, role: Role, action: Action) -> Result<State, Code> {
+    use State::{Declined, InForce, Proposed, Withdrawn};
+    match (action, role, state) {
+        (Action::Sign, Role::Counterparty, Proposed | Declined) => Ok(InForce),
+        (Action::Decline, Role::Counterparty, Proposed) => Ok(Declined),
+        (Action::Withdraw, Role::Proposer, Proposed | Declined) => Ok(Withdrawn),
+        (Action::Approve, Role::Person, Proposed | Declined) => Ok(InForce),
+        (Action::Sign | Action::Decline, Role::Counterparty, _)
+        | (Action::Withdraw, Role::Proposer, _)
+        | (Action::Approve, Role::Person, _) => Err(Code::DocumentState),
+        _ => Err(Code::NotParty),
     }
 }
 

@@ -5,7 +5,7 @@ use jiff::civil::Date;
 use migrations::{Conn, DbError};
 use partner_sdk::banking::{AccountTerms, MOST_PAID, Paid};
 use partner_sdk::{Code, PartnerId, Problem};
-use settlement::{Due, SettlementError, Window};
+use settlement::{Due, Outcome, SettlementError, Window};
 
 use super::{Done, Fault, fact, refused, tell};
 use ledger::directory::Directory;
@@ -19,14 +19,45 @@ pub fn check(conn: &mut Conn, date: Date) -> Done<()> {
 /// Takes the window's debts out of what counts against net debit caps.
 pub fn take_effect(conn: &mut Conn, date: Date, hash: &str, now: Timestamp) -> Done<()> {
     settlement::settle_locked(conn, date, now, hash).map_err(|error| fault(error, "business_date"))?;
-    Ok(tell_settled(conn, date, hash, now)?)
+    Ok(tell_settled(conn, date, &fact("change", hash), now)?)
 }
 
-/// Tells the parties of a window that it is settled.
-pub fn tell_settled(conn: &mut Conn, date: Date, hash: &str, now: Timestamp) -> Result<(), DbError> {
+/// Tells the parties of a window that it is settled, by a document.
+fn tell_settled(conn: &mut Conn, date: Date, by: &(String, String), now: Timestamp) -> Result<(), DbError> {
     let parties = settlement::parties(conn, date)?;
     let whom: Vec<&str> = parties.iter().map(String::as_str).collect();
-    tell(conn, now, &whom, "window.settled", &date.to_string(), &[fact("change", hash)])
+    tell(conn, now, &whom, "window.settled", &date.to_string(), std::slice::from_ref(by))
+}
+
+/// Tells whom a revision of a window concerns what changes for it, and its parties where nothing is left to be paid; `facts` say why, `by` names the document.
+pub fn tell_revised(
+    conn: &mut Conn,
+    date: Date,
+    outcome: &Outcome,
+    facts: &[(String, String)],
+    by: &(String, String),
+    now: Timestamp,
+) -> Result<(), DbError> {
+    let mut all = vec![fact("run", outcome.run.to_string())];
+    all.extend_from_slice(facts);
+    all.push(by.clone());
+    let mut whom: Vec<&str> = outcome.moved.iter().map(|line| line.partner.as_str()).collect();
+    whom.sort_unstable();
+    whom.dedup();
+    tell(conn, now, &whom, "statement.revised", &date.to_string(), &all)?;
+    for line in &outcome.moved {
+        let whom = [line.partner.as_str()];
+        if let Some(reference) = &line.replaced {
+            tell(conn, now, &whom, "payment.replaced", reference.as_str(), std::slice::from_ref(by))?;
+        }
+        if let Some(due) = &line.due {
+            tell(conn, now, &whom, "payment.due", due.reference.as_str(), &told(due))?;
+        }
+    }
+    if outcome.settled {
+        tell_settled(conn, date, by, now)?;
+    }
+    Ok(())
 }
 
 /// Whether these payments can be confirmed now.
@@ -65,7 +96,7 @@ pub fn confirm(conn: &mut Conn, payments: &[Paid], hash: &str, now: Timestamp) -
         )?;
     }
     for date in settled {
-        tell_settled(conn, date, hash, now)?;
+        tell_settled(conn, date, &fact("change", hash), now)?;
     }
     Ok(())
 }
@@ -144,6 +175,7 @@ pub fn fault(error: SettlementError, field: &str) -> Fault {
         | SettlementError::NotYet { .. }
         | SettlementError::NoPayment(_)
         | SettlementError::NothingOpen { .. }
+        | SettlementError::InDefault { .. }
         | SettlementError::PaidWhen { .. } => Code::BadTerms,
         _ => return Fault::Db(DbError::Corrupt(error.to_string())),
     };

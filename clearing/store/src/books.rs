@@ -149,12 +149,12 @@ const RULES: &[(&str, &str)] = &[
     ),
     (
         "a money posting is points times price",
-        "SELECT debit AS subject, amount AS books, points * price AS postings FROM posting WHERE credit <> 'member' AND debit <> 'member' AND kind <> 'fee' AND amount <> points * price",
+        "SELECT debit AS subject, amount AS books, points * price AS postings FROM posting WHERE credit <> 'member' AND debit <> 'member' AND kind NOT IN ('fee', 'adjustment') AND amount <> points * price",
     ),
     (
-        "an exposure is the net of the positions of the windows not yet settled, but for payments that are confirmed and what was taken out",
+        "an exposure is the net of the positions of the windows not yet settled, but for payments that are confirmed and what was taken out, with what is disputed",
         "SELECT k.partner AS subject, COALESCE(e.micros, 0) AS books, COALESCE(s.sum, '0') AS postings FROM \
-         (SELECT partner, currency FROM exposure UNION SELECT debtor, currency FROM position UNION SELECT creditor, currency FROM position) k \
+         (SELECT partner, currency FROM exposure UNION SELECT debtor, currency FROM position UNION SELECT creditor, currency FROM position UNION SELECT debtor, currency FROM dispute) k \
          LEFT JOIN exposure e ON e.partner = k.partner AND e.currency = k.currency LEFT JOIN \
          (SELECT partner, currency, WIDE[micros] AS sum FROM ( \
          SELECT p.debtor AS partner, p.currency AS currency, p.micros AS micros FROM position p JOIN settlement_window w ON w.business_date = p.business_date AND w.state <> 'settled' \
@@ -164,7 +164,8 @@ const RULES: &[(&str, &str)] = &[
          UNION ALL SELECT t.debtor, t.currency, -t.micros FROM taken_out t JOIN settlement_window w ON w.business_date = t.business_date AND w.state <> 'settled' WHERE NOT EXISTS \
          (SELECT 1 FROM payment y WHERE y.business_date = t.business_date AND y.partner = t.debtor AND y.currency = t.currency AND y.confirmed_at IS NOT NULL AND y.run >= t.run) \
          UNION ALL SELECT t.creditor, t.currency, t.micros FROM taken_out t JOIN settlement_window w ON w.business_date = t.business_date AND w.state <> 'settled' WHERE NOT EXISTS \
-         (SELECT 1 FROM payment y WHERE y.business_date = t.business_date AND y.partner = t.creditor AND y.currency = t.currency AND y.confirmed_at IS NOT NULL AND y.run >= t.run)) x \
+         (SELECT 1 FROM payment y WHERE y.business_date = t.business_date AND y.partner = t.creditor AND y.currency = t.currency AND y.confirmed_at IS NOT NULL AND y.run >= t.run) \
+         UNION ALL SELECT debtor, currency, micros FROM dispute WHERE run IS NOT NULL AND upheld IS NULL) x \
          GROUP BY partner, currency) s ON s.partner = k.partner AND s.currency = k.currency WHERE k.partner <> 'clearing' \
          AND CAST(COALESCE(e.micros, 0) AS TEXT) <> COALESCE(s.sum, '0')",
     ),
@@ -208,7 +209,7 @@ const RULES: &[(&str, &str)] = &[
          (SELECT MAX(cut_off_at) AS last FROM settlement_window WHERE state IN ('netted', 'advised', 'settled')) w WHERE l.remaining > 0 AND l.due_at <= w.last",
     ),
     (
-        "the exposures of a currency, with what confirmed payments took out of them, sum to what is owed to the clearinghouse",
+        "the exposures of a currency, with what confirmed payments took out of them and without what is disputed, sum to what is owed to the clearinghouse",
         "SELECT e.currency AS subject, e.sum AS books, COALESCE(c.sum, '0') AS postings FROM (SELECT currency, WIDE[micros] AS sum FROM ( \
          SELECT currency, micros FROM exposure UNION ALL SELECT p.currency, CASE WHEN y.partner = p.debtor THEN p.micros ELSE -p.micros END FROM position p \
          JOIN settlement_window w ON w.business_date = p.business_date AND w.state <> 'settled' JOIN (SELECT DISTINCT business_date, partner, currency FROM payment WHERE confirmed_at IS NOT NULL) y \
@@ -216,12 +217,29 @@ const RULES: &[(&str, &str)] = &[
          UNION ALL SELECT t.currency, -t.micros FROM taken_out t JOIN settlement_window w ON w.business_date = t.business_date AND w.state <> 'settled' WHERE t.debtor <> 'clearing' AND EXISTS \
          (SELECT 1 FROM payment y WHERE y.business_date = t.business_date AND y.partner = t.debtor AND y.currency = t.currency AND y.confirmed_at IS NOT NULL AND y.run >= t.run) \
          UNION ALL SELECT t.currency, t.micros FROM taken_out t JOIN settlement_window w ON w.business_date = t.business_date AND w.state <> 'settled' WHERE t.creditor <> 'clearing' AND EXISTS \
-         (SELECT 1 FROM payment y WHERE y.business_date = t.business_date AND y.partner = t.creditor AND y.currency = t.currency AND y.confirmed_at IS NOT NULL AND y.run >= t.run)) x GROUP BY currency) e \
+         (SELECT 1 FROM payment y WHERE y.business_date = t.business_date AND y.partner = t.creditor AND y.currency = t.currency AND y.confirmed_at IS NOT NULL AND y.run >= t.run) \
+         UNION ALL SELECT currency, -micros FROM dispute WHERE run IS NOT NULL AND upheld IS NULL) x GROUP BY currency) e \
          LEFT JOIN (SELECT currency, WIDE[micros] AS sum FROM (SELECT p.currency AS currency, CASE WHEN p.creditor = 'clearing' THEN p.micros ELSE -p.micros END AS micros FROM position p \
          JOIN settlement_window w ON w.business_date = p.business_date AND w.state <> 'settled' WHERE (p.creditor = 'clearing') <> (p.debtor = 'clearing') \
          UNION ALL SELECT t.currency, CASE WHEN t.creditor = 'clearing' THEN -t.micros ELSE t.micros END FROM taken_out t \
          JOIN settlement_window w ON w.business_date = t.business_date AND w.state <> 'settled' WHERE t.creditor = 'clearing' OR t.debtor = 'clearing') o \
          GROUP BY currency) c ON c.currency = e.currency WHERE e.sum <> COALESCE(c.sum, '0')",
+    ),
+    (
+        "what a dispute takes out of a window is what is disputed",
+        "SELECT d.debtor AS subject, d.micros AS books, COALESCE(t.micros, 0) AS postings FROM dispute d LEFT JOIN taken_out t ON t.document = d.hash \
+         WHERE (d.run IS NULL) <> (t.document IS NULL) OR t.run <> d.run OR t.business_date <> d.business_date OR t.debtor <> d.debtor OR t.creditor <> d.creditor \
+         OR t.currency <> d.currency OR t.micros <> d.micros",
+    ),
+    (
+        "a dispute's outcome is posted once, as its adjustment",
+        "SELECT d.debtor AS subject, d.micros AS books, COALESCE(p.amount, 0) AS postings FROM (SELECT hash, debtor, currency, micros, adjusted_in, \
+         CASE WHEN run IS NULL THEN creditor ELSE debtor END AS owes, CASE WHEN run IS NULL THEN debtor ELSE creditor END AS owed, \
+         CASE WHEN upheld IS NULL THEN 0 WHEN run IS NULL THEN upheld ELSE micros - upheld END AS due FROM dispute) d \
+         LEFT JOIN message m ON m.id = d.hash AND m.sender = 'clearing' AND m.kind = 'adjustment' LEFT JOIN posting p ON p.seq = m.seq AND p.business_date = m.business_date \
+         WHERE d.due <> COALESCE(p.amount, 0) OR (d.due > 0) <> (d.adjusted_in IS NOT NULL) OR d.adjusted_in <> m.business_date OR p.kind <> 'adjustment' OR p.debit <> d.owes \
+         OR p.credit <> d.owed OR p.unit <> d.currency \
+         UNION ALL SELECT m.id, m.seq, CAST(0 AS BIGINT) FROM message m WHERE m.kind = 'adjustment' AND NOT EXISTS (SELECT 1 FROM dispute d WHERE d.hash = m.id)",
     ),
     (
         "sequence numbers have no gap",

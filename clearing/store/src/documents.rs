@@ -38,7 +38,7 @@ pub struct Document {
     pub state: State,
     /// The partner or person that proposed it.
     pub proposer: String,
-    /// The other partner of an agreement; empty for a change.
+    /// The other party of an agreement or a dispute; empty for a change.
     pub counterparty: String,
     /// What was signed.
     pub payload: String,
@@ -108,11 +108,11 @@ fn with_signatures(conn: &mut Conn, rows: Vec<Row>) -> Result<Vec<Document>, DbE
     rows.into_iter().map(document).collect()
 }
 
-/// The agreements in which `party` is proposer or counterparty, newest first, [`MAX_LISTED`] at most: the newest ones, or those that come after one of them in this order.
-pub fn list(conn: &mut Conn, party: &str, after: Option<&Document>) -> Result<Vec<Document>, DbError> {
+/// The documents of a kind in which `party` is proposer or counterparty, newest first, [`MAX_LISTED`] at most: the newest ones, or those that come after one of them in this order.
+pub fn list(conn: &mut Conn, kind: Kind, party: &str, after: Option<&Document>) -> Result<Vec<Document>, DbError> {
     let (at, hash) = after.map_or((i64::MAX, ""), |one| (one.proposed_at, &one.hash));
     let query = document::table
-        .filter(document::kind.eq(Kind::Agreement.as_str()))
+        .filter(document::kind.eq(kind.as_str()))
         .filter(document::proposer.eq(party).or(document::counterparty.eq(party)))
         .filter(
             document::proposed_at

@@ -1,13 +1,16 @@
 //! Every SQL statement of the service: loading a working set, persisting its changes, and the operator's reference data.
 
 mod accounts;
+mod adjust;
 pub mod admin;
 pub mod archive;
 pub mod books;
 mod bulk;
 mod checkpoints;
 pub mod compare;
+mod contested;
 mod directory;
+pub mod disputes;
 pub mod documents;
 pub mod events;
 mod expire;
@@ -37,6 +40,7 @@ pub mod trail;
 pub mod turn;
 mod write_off;
 
+pub use adjust::{Adjustment, adjust};
 pub use checkpoints::Checkpoints;
 pub use directory::{check_agreement, check_bonus, check_rate, current_directory, load_directory, parties};
 pub use expire::{expire_again, expire_left, expire_lots};

@@ -18,7 +18,7 @@ pub struct Listed {
     pub state: State,
     /// The partner or person that proposed it.
     pub proposer: String,
-    /// The other partner of an agreement; empty for a change.
+    /// The other party of an agreement or a dispute; empty for a change.
     pub counterparty: String,
     /// What was signed.
     pub payload: String,
@@ -43,7 +43,7 @@ pub(super) fn listed((hash, kind, state, proposer, counterparty, payload, propos
     })
 }
 
-/// Up to `limit` documents of both kinds, newest first, and how many there are in all.
+/// Up to `limit` documents of all kinds, newest first, and how many there are in all.
 pub fn newest(conn: &mut Conn, limit: i64) -> Result<(Vec<Listed>, i64), DbError> {
     let query = document::table
         .order((document::proposed_at.desc(), document::changed_at.desc(), document::hash))
@@ -55,8 +55,15 @@ pub fn newest(conn: &mut Conn, limit: i64) -> Result<(Vec<Listed>, i64), DbError
 
 /// The documents that aren't in force yet and may come to be, oldest first: those that wait for somebody.
 pub fn open(conn: &mut Conn) -> Result<Vec<Listed>, DbError> {
+    // Of a dispute alone something comes after it was turned down.
+    let dispute = document::kind.eq(Kind::Dispute.as_str());
+    let contested = dispute.and(document::state.eq(State::Declined.as_str()));
     let query = document::table
-        .filter(document::state.eq_any([State::Proposed.as_str(), State::Signed.as_str()]))
+        .filter(
+            document::state
+                .eq_any([State::Proposed.as_str(), State::Signed.as_str()])
+                .or(contested),
+        )
         .order((document::changed_at, document::hash));
     let rows: Vec<Row> = each_backend!(conn, |c| query.load(c))?;
     rows.into_iter().map(listed).collect()

@@ -215,6 +215,11 @@ pub(super) fn load_positions(conn: &mut Conn, set: &mut WorkingSet, batch: &[Arc
     let issuers = set.directory.programmes.values().map(|p| p.terms.issuer.as_str());
     let funders = set.lots.values().map(|l| l.funder.as_str());
     let parties: BTreeSet<String> = senders.chain(issuers).chain(funders).map(str::to_owned).collect();
+    load_money(conn, set, &parties)
+}
+
+/// Loads what these parties owe net, and owe each other from the open window.
+pub(super) fn load_money(conn: &mut Conn, set: &mut WorkingSet, parties: &BTreeSet<String>) -> Result<(), DbError> {
     let query = exposure::table.filter(among(exposure::partner, parties.iter().map(String::as_str)));
     for (partner, currency, micros) in each_backend!(conn, |c| query.load::<(String, String, i64)>(c))? {
         set.exposure.insert(

@@ -196,11 +196,11 @@ pub fn entries_of(conn: &mut Conn, partner: &str, issued: &[String], after: i64,
         let posted = row.posted()?;
         all.push((posted.seq, ledger::entry(&posted)));
     }
-    let agreements = document::table
+    let between = document::table
         .select(document::hash)
-        .filter(document::kind.eq(Kind::Agreement.as_str()))
+        .filter(document::kind.eq_any([Kind::Agreement.as_str(), Kind::Dispute.as_str()]))
         .filter(document::proposer.eq(partner).or(document::counterparty.eq(partner)));
-    let of_documents = entry::kind.eq(DOCUMENT).and(entry::subject.eq_any(agreements));
+    let of_documents = entry::kind.eq(DOCUMENT).and(entry::subject.eq_any(between));
     let others = entry::table
         .select((entry::seq, entry::body))
         .filter(entry::seq.gt(after))

@@ -10,13 +10,14 @@ use partner_sdk::agreement::Terms;
 use partner_sdk::banking::AccountTerms;
 use partner_sdk::change::{Change, Proposal};
 use partner_sdk::document::{Kind, State};
-use partner_sdk::jws::{Compact, TYP_AGREEMENT, TYP_CHANGE, VerifyingKey, sha256_hex};
+use partner_sdk::jws::{Compact, TYP_AGREEMENT, TYP_CHANGE, TYP_DISPUTE, VerifyingKey, sha256_hex};
 use partner_sdk::wire::keys::{KeyName, Revocation, TYP_REVOCATION};
-use partner_sdk::{KeyId, PartnerId};
+use partner_sdk::{Amount, KeyId, PartnerId};
 use settlement::calendar::BEGINNING;
 use settlement::{Calendar, NOTHING_DUE};
 
 use super::admin::NETWORK;
+use super::contested;
 use super::directory::{load_directory, parties};
 use super::documents::{self, Document, Signed};
 use super::head::is_sandbox;
@@ -37,7 +38,7 @@ impl Keys {
     fn of(&self, kind: Kind, role: &str) -> &Owned {
         match (kind, role) {
             (_, CLEARING) => &self.clearing,
-            (Kind::Agreement, "proposer" | "counterparty") => &self.partners,
+            (Kind::Agreement | Kind::Dispute, "proposer" | "counterparty") => &self.partners,
             _ => &self.people,
         }
     }
@@ -56,7 +57,7 @@ pub fn check(conn: &mut Conn, kid: &KeyId, clearing: &VerifyingKey) -> Result<Ve
     let known = people::known(&founding, &about_people, &own);
     let keys = keys(conn, &known, own)?;
     let (mut findings, mut agreed, mut changed) = (vec![], HashSet::new(), Changed::default());
-    for kind in [Kind::Agreement, Kind::Change] {
+    for kind in [Kind::Agreement, Kind::Change, Kind::Dispute] {
         documents::each(conn, kind, |document| {
             findings.extend(fault(&document, &keys, &directory).map(|why| format!("document {}: {why}", document.hash)));
             match kind {
@@ -64,6 +65,8 @@ pub fn check(conn: &mut Conn, kid: &KeyId, clearing: &VerifyingKey) -> Result<Ve
                 // What its name says is what was signed, or that was found just now.
                 Kind::Agreement => drop(agreed.insert(document.hash)),
                 Kind::Change => changed.add(document),
+                // How they came to their end is looked at below, whatever the end is.
+                Kind::Dispute => {}
             }
         })?;
     }
@@ -91,9 +94,12 @@ pub fn check(conn: &mut Conn, kid: &KeyId, clearing: &VerifyingKey) -> Result<Ve
     findings.extend(people::findings(conn, &known)?);
     findings.extend(unsigned_revocations(conn, &known)?);
     findings.extend(unsigned_accounts(conn, &changed.accounts, sandbox)?);
+    let disputed = contested::findings(conn, &changed.decided)?;
+    findings.extend(disputed.findings);
+    changed.revisions.extend(disputed.windows);
     if !sandbox {
         findings.extend(unsigned_payments(conn, &changed)?);
-        findings.extend(unsigned_revisions(conn, &changed.defaults)?);
+        findings.extend(unsigned_revisions(conn, &changed.revisions)?);
     }
     Ok(findings)
 }
@@ -107,8 +113,10 @@ struct Changed {
     /// First date and canonical terms.
     calendars: HashMap<String, (String, String)>,
     settled: HashMap<String, String>,
-    /// The windows of which somebody was taken out, and who.
-    defaults: HashMap<String, (String, String)>,
+    /// The windows of which something was taken out, and of whom.
+    revisions: HashMap<String, (String, String)>,
+    /// Disputes that were decided, and how much isn't owed.
+    decided: HashMap<String, (String, Amount)>,
     /// References of payments.
     confirmed: HashMap<String, HashSet<String>>,
     accounts: HashMap<String, AccountTerms>,
@@ -130,12 +138,13 @@ impl Changed {
             Change::Found { calendar: first, .. } => drop(self.calendars.insert(hash, calendar(BEGINNING, &first))),
             Change::Settle { business_date } => drop(self.settled.insert(hash, business_date.to_string())),
             Change::Default { partner, business_date } => {
-                self.defaults.insert(hash, (business_date.to_string(), partner.to_string()));
+                self.revisions.insert(hash, (business_date.to_string(), partner.to_string()));
             }
             Change::Confirm { payments, .. } => {
                 let references = payments.into_iter().map(|paid| paid.reference.into());
                 self.confirmed.insert(hash, references.collect());
             }
+            Change::Decide { dispute, upheld } => drop(self.decided.insert(hash, (dispute, upheld))),
             Change::Account(terms) => drop(self.accounts.insert(hash, terms)),
             _ => {}
         }
@@ -220,7 +229,7 @@ fn unsigned_payments(conn: &mut Conn, signed: &Changed) -> Result<Vec<String>, D
         let is_signed = match by.as_str() {
             NOTHING_DUE => is_paid_one_by_one && each_backend!(conn, |c| has_payments.first::<String>(c).optional())?.is_none(),
             _ => {
-                let whole = [signed.settled.get(&by), signed.defaults.get(&by).map(|(date, _)| date)];
+                let whole = [signed.settled.get(&by), signed.revisions.get(&by).map(|(date, _)| date)];
                 whole.contains(&Some(&date)) || parts.contains(&(date.clone(), by))
             }
         };
@@ -318,6 +327,7 @@ fn fault(document: &Document, keys: &Keys, directory: &Directory) -> Option<Stri
     let typ = match document.kind {
         Kind::Agreement => TYP_AGREEMENT,
         Kind::Change => TYP_CHANGE,
+        Kind::Dispute => TYP_DISPUTE,
     };
     let signed = |role: &str| document.signatures.iter().find(|one| one.role == role);
     let newcomer = people::newcomer(document);
@@ -337,7 +347,7 @@ fn fault(document: &Document, keys: &Keys, directory: &Directory) -> Option<Stri
     let in_force = matches!(document.state, State::InForce | State::Superseded | State::Terminated);
     let signers = |role: &str| signed(role).map(|one| one.signer.as_str());
     let mut needed = vec!["proposer"];
-    if in_force {
+    if in_force && document.kind != Kind::Dispute {
         needed.extend(["approver", CLEARING]);
         needed.extend(newcomer.as_ref().map(|_| NEWCOMER));
     }
@@ -346,7 +356,7 @@ fn fault(document: &Document, keys: &Keys, directory: &Directory) -> Option<Stri
     }
     match document.kind {
         Kind::Change if signers("proposer") == signers("approver") => Some("one person has proposed and approved it".to_owned()),
-        Kind::Change => None,
+        Kind::Change | Kind::Dispute => None,
         Kind::Agreement => {
             // Who has to have signed follows from the terms, not from the row beside them.
             let terms: Terms = partner_sdk::document::read(document.payload.as_bytes()).ok()?;

@@ -60,34 +60,19 @@ impl Client {
 
     /// Takes back one's own proposal.
     pub async fn withdraw(&self, hash: &str, key: &SigningKey) -> Result<Filed, ClientError> {
-        self.act(hash, Action::Withdraw, None, None, key).await
+        let act = word(hash, Action::Withdraw, None, None);
+        self.file(&format!("/v1/agreements/{hash}/acts"), act.sign(key), hash).await
     }
 
     /// Turns down the other's proposal, with the reason if one is given.
     pub async fn decline(&self, hash: &str, reason: Option<Why>, key: &SigningKey) -> Result<Filed, ClientError> {
-        self.act(hash, Action::Decline, None, reason, key).await
+        let act = word(hash, Action::Decline, None, reason);
+        self.file(&format!("/v1/agreements/{hash}/acts"), act.sign(key), hash).await
     }
 
     /// Ends an agreement by notice.
     pub async fn terminate(&self, hash: &str, ends_at: Timestamp, key: &SigningKey) -> Result<Filed, ClientError> {
-        self.act(hash, Action::Terminate, Some(ends_at), None, key).await
-    }
-
-    async fn act(
-        &self,
-        hash: &str,
-        action: Action,
-        ends_at: Option<Timestamp>,
-        reason: Option<Why>,
-        key: &SigningKey,
-    ) -> Result<Filed, ClientError> {
-        let act = Act {
-            action,
-            document: hash.to_owned(),
-            issued_at: Timestamp::now(),
-            ends_at,
-            reason,
-        };
+        let act = word(hash, Action::Terminate, Some(ends_at), None);
         self.file(&format!("/v1/agreements/{hash}/acts"), act.sign(key), hash).await
     }
 
@@ -135,6 +120,17 @@ impl Client {
     }
 }
 
+/// A signed word of now.
+pub(super) fn word(hash: &str, action: Action, ends_at: Option<Timestamp>, reason: Option<Why>) -> Act {
+    Act {
+        action,
+        document: hash.to_owned(),
+        issued_at: Timestamp::now(),
+        ends_at,
+        reason,
+    }
+}
+
 /// A document is the one that was asked for and what its hash says, and in force only with the clearinghouse's signature over it.
 fn checked(filed: Filed, hash: &str, clearing_key: &VerifyingKey) -> Result<Filed, ClientError> {
     let general = filed.open().map_err(unreliable)?;
@@ -151,7 +147,7 @@ fn checked(filed: Filed, hash: &str, clearing_key: &VerifyingKey) -> Result<File
     Ok(filed)
 }
 
-fn unreliable(error: JwsError) -> ClientError {
+pub(super) fn unreliable(error: JwsError) -> ClientError {
     ClientError::ReceiptInvalid(super::ReceiptFault::Signature(error))
 }
 

@@ -3,6 +3,7 @@
 //! A [`Client`] is cheap to clone and meant to be shared: it keeps its connections for the next requests, and never has more than [`CONNECTIONS`].
 
 mod answer;
+mod disputes;
 mod documents;
 mod error;
 mod exchanges;

@@ -33,6 +33,8 @@ pub const TYP_AGREEMENT: &str = "points-agreement+jws";
 pub const TYP_ACT: &str = "points-act+jws";
 /// `typ` of a change that the operator makes.
 pub const TYP_CHANGE: &str = "points-change+jws";
+/// `typ` of a dispute.
+pub const TYP_DISPUTE: &str = "points-dispute+jws";
 /// `typ` of an entry of the event feed.
 pub const TYP_EVENT: &str = "points-event+jws";
 

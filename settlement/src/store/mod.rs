@@ -18,9 +18,7 @@ pub use accounts::{Accounts, accounts, put_account};
 pub use book::{EXPIRY, MEMBER, Pace, agreements, partners, read_book};
 pub use calendars::{add_calendar, calendars, found_calendar, founding_calendar, next_window};
 pub use entries::{append, random};
-#[cfg(test)]
-pub use exposures::add_exposure;
-pub use exposures::{exposed, recount};
+pub use exposures::{add_exposure, exposed, recount};
 pub use fees::{fees, post_fees};
 pub use files::{Advised, ENTRY as STATEMENTS, NamedBytes, keep_files, kept_between, kept_file, kept_files};
 pub use listed::{Listed, listed};
@@ -29,7 +27,7 @@ pub use lots::{DRAWN_BACK, Issued, Lotted, Moved, each_moved, issued, members_of
 pub use pairs::add_position;
 pub use pairs::{carried_over, insert_obligations, obligations, parties, positions};
 pub use payments::{Wanted, closed_before, confirm, due, dues, dues_of, insert_dues, insert_running, open_before, running_of};
-pub use revisions::{FIRST_RUN, count_taken, replace, take_out, taken_of};
+pub use revisions::{FIRST_RUN, count_taken, is_in_default, replace, take_out, taken_of};
 pub use windows::{
     ENTRY as WINDOW, Mark, State, Window, any_due, first_open, insert_open, is_empty, is_sandbox, mark, not_before, time, unnetted_before,
     window, windows_in,

@@ -2,10 +2,10 @@
 
 use diesel::prelude::*;
 use jiff::civil::Date;
-use migrations::schema::{payment as p, taken_out as t};
+use migrations::schema::{dispute, payment as p, taken_out as t};
 use migrations::{Conn, DbError, each_backend};
 use partner_sdk::banking::PaymentReference;
-use partner_sdk::{Currency, Money};
+use partner_sdk::{Currency, Money, PartnerId};
 
 use super::{party, read};
 use crate::revision::TakenOut;
@@ -37,6 +37,18 @@ pub fn taken_of(conn: &mut Conn, date: Date) -> Result<(Vec<TakenOut>, i64), DbE
     let all = taken_with_runs(conn, date)?;
     let last = all.iter().map(|(run, _)| *run).max().unwrap_or(FIRST_RUN);
     Ok((all.into_iter().map(|(_, taken)| taken).collect(), last))
+}
+
+/// Whether a default has taken out what is between two in a window: all of it, so there is nothing left to be disputed.
+pub fn is_in_default(conn: &mut Conn, date: Date, (a, b): (&PartnerId, &PartnerId), currency: Currency) -> Result<bool, DbError> {
+    let pair = [a.as_str(), b.as_str()];
+    let taken = t::table
+        .filter(t::business_date.eq(date.to_string()))
+        .filter(t::currency.eq(currency.as_str()))
+        .filter(t::debtor.eq_any(pair).and(t::creditor.eq_any(pair)))
+        .filter(t::document.ne_all(dispute::table.select(dispute::hash)))
+        .select(t::run);
+    Ok(each_backend!(conn, |c| taken.first::<i64>(c).optional())?.is_some())
 }
 
 /// Takes it out of a window, by a document.

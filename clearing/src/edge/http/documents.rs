@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use jiff::Timestamp;
-use partner_sdk::document::{Filed, SignedBy};
+use migrations::{Conn, DbError};
+use partner_sdk::document::{Filed, Kind, SignedBy};
 use partner_sdk::jws::general::MAX_DOCUMENT_BYTES;
 use partner_sdk::wire::{Event, MAX_EVENTS, MAX_WAIT_SECONDS};
 use partner_sdk::{Code, PartnerId, Problem};
+use serde::Serialize;
 
 use super::failure::Failure;
 use super::params::Params;
@@ -65,27 +67,35 @@ fn in_force(directory: &Directory, hash: &str) -> Option<(Timestamp, Option<Time
     Some((from, [until, later].into_iter().flatten().min()))
 }
 
-/// Runs a step of a document for the caller, and lets everybody know what changed.
-async fn step(
+/// Runs a step of a document for the caller, lets everybody know what changed, and answers as `show` does.
+pub(super) async fn step<T: Serialize + Send + 'static>(
     request: &HttpRequest,
     payload: web::Payload,
     state: &State,
-    step: impl FnOnce(&mut migrations::Conn, Timestamp, &PartnerId, &str) -> Done<Document> + Send + 'static,
+    show: fn(&mut Conn, &Document, &Directory) -> Result<T, DbError>,
+    step: impl FnOnce(&mut Conn, Timestamp, &PartnerId, &str) -> Done<Document> + Send + 'static,
 ) -> Result<HttpResponse, Failure> {
     let (partner, _, text) = heard_step(request, payload, state, MAX_DOCUMENT_BYTES + 1, DOCUMENTS).await?;
     let now = state.clock.now();
-    let (document, directory, newest) = on_database(state, move |conn| {
+    let (shown, directory, newest) = on_database(state, move |conn| {
         let document = step(conn, now, &partner, text.trim_end())?;
-        conn.snapshot(|conn| Ok((document, Arc::new(load_directory(conn)?), events::newest(conn)?)))
+        conn.snapshot(|conn| {
+            let directory = Arc::new(load_directory(conn)?);
+            Ok((show(conn, &document, &directory)?, directory, events::newest(conn)?))
+        })
     })
     .await?;
     state.reference.put(&directory);
     state.news.send_replace(newest);
-    Ok(HttpResponse::Ok().json(filed(&document, &directory)))
+    Ok(HttpResponse::Ok().json(shown))
+}
+
+fn agreed(_: &mut Conn, document: &Document, directory: &Directory) -> Result<Filed, DbError> {
+    Ok(filed(document, directory))
 }
 
 /// A document's name in a path: what isn't one names nothing, and goes no further.
-fn named(hash: web::Path<String>) -> Result<String, Failure> {
+pub(super) fn named(hash: web::Path<String>) -> Result<String, Failure> {
     let hash = hash.into_inner();
     let digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
     match hash.len() == 64 && hash.bytes().all(digit) {
@@ -96,7 +106,7 @@ fn named(hash: web::Path<String>) -> Result<String, Failure> {
 
 /// `POST /v1/agreements`: either party proposes.
 pub async fn propose(request: HttpRequest, payload: web::Payload, state: web::Data<State>) -> Result<HttpResponse, Failure> {
-    step(&request, payload, &state, agreements::propose).await
+    step(&request, payload, &state, agreed, agreements::propose).await
 }
 
 /// `POST /v1/agreements/{hash}/signatures`: the other party signs.
@@ -107,7 +117,7 @@ pub async fn sign(
     state: web::Data<State>,
 ) -> Result<HttpResponse, Failure> {
     let hash = named(hash)?;
-    step(&request, payload, &state, move |conn, now, caller, text| {
+    step(&request, payload, &state, agreed, move |conn, now, caller, text| {
         agreements::sign(conn, now, caller, &hash, text)
     })
     .await
@@ -121,7 +131,7 @@ pub async fn act(
     state: web::Data<State>,
 ) -> Result<HttpResponse, Failure> {
     let hash = named(hash)?;
-    step(&request, payload, &state, move |conn, now, caller, text| {
+    step(&request, payload, &state, agreed, move |conn, now, caller, text| {
         agreements::act(conn, now, caller, &hash, text)
     })
     .await
@@ -154,7 +164,7 @@ pub async fn list(request: HttpRequest, state: web::Data<State>) -> Result<HttpR
             let all = match as_of {
                 None => {
                     let after = after.map(|hash| agreements::fetch(conn, &partner, &hash)).transpose()?;
-                    documents::list(conn, partner.as_str(), after.as_ref())?
+                    documents::list(conn, Kind::Agreement, partner.as_str(), after.as_ref())?
                 }
                 // However many were proposed since, those in force are found.
                 Some(at) => {

@@ -5,6 +5,7 @@
 
 mod accounting;
 mod accounts;
+mod disputes;
 pub mod documents;
 mod exchanges;
 mod failure;
@@ -92,6 +93,11 @@ pub static ROUTES: &[Route] = &[
     get("/v1/agreements/{hash}", Access::Party, || web::to(documents::fetch)),
     post("/v1/agreements/{hash}/signatures", Access::Party, || web::to(documents::sign)),
     post("/v1/agreements/{hash}/acts", Access::Party, || web::to(documents::act)),
+    get("/v1/disputes", Access::Party, || web::to(disputes::list)),
+    post("/v1/disputes", Access::Party, || web::to(disputes::propose)),
+    get("/v1/disputes/{hash}", Access::Party, || web::to(disputes::fetch)),
+    post("/v1/disputes/{hash}/signatures", Access::Party, || web::to(disputes::sign)),
+    post("/v1/disputes/{hash}/acts", Access::Party, || web::to(disputes::act)),
     get("/v1/rates", Access::AnyPartner, || web::to(rates::in_force)),
     get("/v1/rates/{from}/{to}", Access::AnyPartner, || web::to(rates::history)),
     get("/v1/events", Access::Own, || web::to(documents::events)),

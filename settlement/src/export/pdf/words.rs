@@ -325,6 +325,7 @@ impl Words {
             "prepaid" => ("Prepaid", "預購"),
             "drawn" => ("Drawn", "動用預購"),
             "fee" => ("Fee", "結算費"),
+            "adjustment" => ("Adjustment", "爭議調整"),
             "expiry" => ("Expiry", "到期"),
             _ => return kind.to_owned(),
         };
