@@ -240,6 +240,45 @@ mod tests {
         }
     }
 
+    /// A part of what is between two is taken out before anybody has paid: each of the two pays that much less, nobody else is touched, and nothing is lost.
+    #[test]
+    fn a_part_of_a_debt_is_taken_out_of_two_payments() {
+        let (date, value_date) = (day(DAYS[0]), day(DAYS[1]));
+        for seed in 1..=2_000 {
+            let mut random = Lcg(seed);
+            let all = obligations(&random_day(&mut random), &[]).expect("nets");
+            let nets = net_positions(&all).expect("zero");
+            let ids = ["ann", "ben", "dot", "eve", "fay"];
+            let debtor = random.below(5) as usize;
+            let creditor = (debtor + 1 + random.below(4) as usize) % 5;
+            let taken = TakenOut {
+                debtor: partner(ids[debtor]),
+                creditor: partner(ids[creditor]),
+                currency: hkd(),
+                amount: Money(10_000 * (1 + i64::try_from(random.below(900)).expect("small"))),
+            };
+            let paying = dues(date, date, &nets).expect("fits");
+            let moved = moved(&nets, &paying, std::slice::from_ref(&taken), (date, value_date)).expect("fits");
+            let pays = |id: &str, line: Option<&Moved>| match line {
+                Some(line) => line.due.as_ref().map_or(0, |due| due.amount.0),
+                None => paying.iter().find(|due| due.partner == partner(id)).map_or(0, |due| due.amount.0),
+            };
+            let mut sum = 0;
+            for (place, id) in ids.iter().enumerate() {
+                let line = moved.iter().find(|line| line.partner == partner(id));
+                let change = match place {
+                    _ if place == debtor => taken.amount.0,
+                    _ if place == creditor => -taken.amount.0,
+                    _ => 0,
+                };
+                assert_eq!(line.is_some(), change != 0, "seed {seed}: {id}");
+                assert_eq!(pays(id, line), pays(id, None) + change, "seed {seed}: {id}");
+                sum += pays(id, line) - pays(id, None);
+            }
+            assert_eq!((sum, moved.len()), (0, 2), "seed {seed}");
+        }
+    }
+
     #[test]
     fn what_was_taken_out_before_is_not_taken_again() {
         let owes = |debtor: &str, creditor: &str, amount| Position {

@@ -18,22 +18,22 @@ on_both!(
     nothing_is_left_of_a_window_of_two,
 );
 
-const POOL: &str = include_str!("networks/pool.toml");
+pub const POOL: &str = include_str!("networks/pool.toml");
 
 /// A day on which Wellcome (11.00) and Hang Seng (22.00) owe the pool, and the pool owes Ikea (19.20).
-fn trade(world: &mut World) -> Date {
+pub fn trade(world: &mut World) -> Date {
     world.post("wellcome", earn("YUU", "m1", "2000")).expect("accepted");
     world.post("hangseng", earn("YUU", "m1", "4000")).expect("accepted");
     world.post("ikea", burn("YUU", "m1", "4000")).expect("accepted");
     world.close().business_date
 }
 
-fn dues(world: &World, date: Date) -> Vec<Due> {
+pub fn dues(world: &World, date: Date) -> Vec<Due> {
     settlement::dues_of(&mut world.sandbox.database().expect("a connection"), date).expect("payments")
 }
 
 /// What is open for a window: who, and how much; below zero it pays.
-fn open(world: &World, date: Date) -> Vec<String> {
+pub fn open(world: &World, date: Date) -> Vec<String> {
     let open = dues(world, date).into_iter().filter(Due::is_open);
     let mut shown: Vec<String> = open
         .map(|due| format!("{} {}", due.partner, due.amount.display(due.currency)))
@@ -43,7 +43,7 @@ fn open(world: &World, date: Date) -> Vec<String> {
 }
 
 /// The bank has booked a partner's open payment.
-fn pays(world: &World, office: &Office, date: Date, partner: &str) {
+pub fn pays(world: &World, office: &Office, date: Date, partner: &str) {
     let all = dues(world, date);
     let due = all
         .iter()
@@ -62,7 +62,7 @@ fn pays(world: &World, office: &Office, date: Date, partner: &str) {
     office.change(&world.sandbox, change).expect("confirmed");
 }
 
-fn suspend(world: &World, office: &Office, partner: &str) {
+pub fn suspend(world: &World, office: &Office, partner: &str) {
     let change = Change::Status {
         partner: partner.parse().expect("an id"),
         status: Status::Suspended,
@@ -70,27 +70,27 @@ fn suspend(world: &World, office: &Office, partner: &str) {
     office.change(&world.sandbox, change).expect("suspended");
 }
 
-fn default(partner: &str, business_date: Date) -> Change {
+pub fn default(partner: &str, business_date: Date) -> Change {
     Change::Default {
         partner: partner.parse().expect("an id"),
         business_date,
     }
 }
 
-fn get(world: &World, partner: &str, path: &str) -> serde_json::Value {
+pub fn get(world: &World, partner: &str, path: &str) -> serde_json::Value {
     world.runtime.block_on(world.client(partner).get(path)).expect(path)
 }
 
-fn revisions(world: &World, partner: &str, date: Date) -> serde_json::Value {
+pub fn revisions(world: &World, partner: &str, date: Date) -> serde_json::Value {
     get(world, partner, &format!("/v1/statements/{date}/revisions"))["revisions"].clone()
 }
 
-fn owes(world: &World, partner: &str) -> String {
+pub fn owes(world: &World, partner: &str) -> String {
     let positions = get(world, partner, "/v1/positions");
     positions["net"][0]["owes"].as_str().unwrap_or("nothing").to_owned()
 }
 
-fn state(world: &World, date: Date) -> settlement::State {
+pub fn state(world: &World, date: Date) -> settlement::State {
     let window = settlement::window(&mut world.sandbox.database().expect("a connection"), date);
     window.expect("reads").expect("there").state
 }

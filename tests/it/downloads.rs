@@ -11,7 +11,7 @@ use jiff::ToSpan;
 use migrations::{Conn, each_backend};
 use partner_sdk::Code;
 use partner_sdk::client::ClientError;
-use partner_sdk::document::{Action, Filed, MAX_LISTED};
+use partner_sdk::document::{Action, Filed, Kind, MAX_LISTED};
 use settlement::{Format, SettlementError};
 use store::{documents, events, partners};
 use tests::market::{Market, terms};
@@ -149,10 +149,12 @@ fn a_list_takes_as_many_statements_as_one(backend: Backend) {
     let market = Market::new(backend, 12);
     let mut conn = market.world.sandbox.database().expect("a connection");
     for expected in [1, 12] {
-        while documents::list(&mut conn, "grocer", None).expect("a list").len() < expected {
+        while documents::list(&mut conn, Kind::Agreement, "grocer", None).expect("a list").len() < expected {
             market.propose("grocer", &market.terms()).expect("proposed");
         }
-        let (count, all) = statements(&mut conn, |conn| documents::list(conn, "grocer", None).expect("a list"));
+        let (count, all) = statements(&mut conn, |conn| {
+            documents::list(conn, Kind::Agreement, "grocer", None).expect("a list")
+        });
         assert_eq!((count, all.len()), (2, expected));
         assert!(all.iter().all(|document| document.signatures.len() == 1));
     }

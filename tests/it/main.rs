@@ -20,6 +20,7 @@ mod custody;
 mod cycles;
 mod defaults;
 mod desk;
+mod disputes;
 mod downloads;
 mod edge;
 mod enrolment;

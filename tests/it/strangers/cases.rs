@@ -4,9 +4,10 @@ use clearing::office::pki;
 use jiff::{Timestamp, ToSpan};
 use partner_sdk::agreement::{AgreementKind, Terms};
 use partner_sdk::client::{new_message_id, new_salt};
+use partner_sdk::dispute::{DisputeTerms, DisputedMessage};
 use partner_sdk::document::{self, Action};
 use partner_sdk::jws::general::General;
-use partner_sdk::jws::{SigningKey, TYP_AGREEMENT};
+use partner_sdk::jws::{SigningKey, TYP_AGREEMENT, TYP_DISPUTE};
 use partner_sdk::wire::keys::{Enrolment, Issued, KeyName, NewCertificate, NewKey, Revocation, Spki};
 use partner_sdk::wire::write_batch;
 use partner_sdk::{Body, Message, MessageId, PartnerId};
@@ -37,13 +38,17 @@ pub struct Names {
     pub kid: String,
     /// A TLS key.
     pub spki: Spki,
+    /// A dispute that the café has with the bank.
+    pub disputed: String,
+    /// Its bytes.
+    pub dispute: String,
     /// The bytes of the proposed agreement, which the other party may have shown around.
     pub payload: String,
 }
 
 impl Names {
     /// Names of nothing.
-    pub fn of_nothing(payload: String) -> Self {
+    pub fn of_nothing(payload: String, dispute: String) -> Self {
         let id = |text: &str| text.parse().expect("an id");
         Self {
             sender: "nobody".parse().expect("a partner's id"),
@@ -56,12 +61,14 @@ impl Names {
             in_force: "cd".repeat(32),
             kid: "nothing-5".to_owned(),
             spki: Spki([7; 32]),
+            disputed: "ef".repeat(32),
+            dispute,
             payload,
         }
     }
 
     /// What only its parties know.
-    pub fn secrets(&self) -> [&str; 7] {
+    pub fn secrets(&self) -> [&str; 8] {
         [
             self.member.as_str(),
             self.earn.as_str(),
@@ -69,6 +76,7 @@ impl Names {
             self.quote.as_str(),
             self.exchange.as_str(),
             &self.proposed,
+            &self.disputed,
             &self.kid,
         ]
     }
@@ -176,6 +184,9 @@ pub fn cases(method: &str, path: &'static str, by: &Caller, names: &Names) -> Ve
             owner: None,
             ..at("revisions")
         }],
+        (_, "/v1/disputes" | "/v1/disputes/{hash}" | "/v1/disputes/{hash}/signatures" | "/v1/disputes/{hash}/acts") => {
+            disputes(method, path, by, names)
+        }
         ("GET", "/v1/statements/{period}/{form}") => {
             // Whoever pays nothing has no payment file, and whoever has no position no account; and no address names another's.
             let mut asked: Vec<Case> = ["csv", "xlsx", "pdf", "hledger", "sha256"].map(at).into();
@@ -251,6 +262,49 @@ fn agreements(method: &str, path: &str, by: &Caller, names: &Names) -> Vec<Case>
                 let ends_at = (action == Action::Terminate).then(|| later(by.now, 40.days()));
                 let text = act(action, &names.proposed, by.now, ends_at, &by.key);
                 posted(&agreement, text, not_found, owner)
+            });
+            asked.into()
+        }
+        _ => no_case(method, path),
+    }
+}
+
+/// Every step with another's dispute.
+fn disputes(method: &str, path: &str, by: &Caller, names: &Names) -> Vec<Case> {
+    let not_found = Answer::NotThere(404, "not_found");
+    let dispute = path.replace("{hash}", &names.disputed);
+    let signed = |payload: &str| General::sign(&by.key, TYP_DISPUTE, payload.as_bytes()).to_json();
+    match (method, path) {
+        ("GET", "/v1/disputes") => vec![
+            case(format!("{path}?after={}", names.disputed), not_found, "bank"),
+            case(path, Answer::Own(200), "bank"),
+        ],
+        // Of a line that another's statement has.
+        ("POST", "/v1/disputes") => {
+            let mut terms: DisputeTerms = document::read(names.dispute.as_bytes()).expect("terms");
+            terms.partner = by.id.clone();
+            terms.line.agreement.clone_from(&names.in_force);
+            terms.message = Some(DisputedMessage {
+                sender: names.sender.clone(),
+                id: names.earn.clone(),
+            });
+            vec![posted(
+                path,
+                signed(&document::write(&terms)),
+                Answer::NotThere(422, "bad_terms"),
+                None,
+            )]
+        }
+        ("GET", "/v1/disputes/{hash}") => vec![case(dispute, not_found, "bank")],
+        ("POST", "/v1/disputes/{hash}/signatures") => vec![
+            posted(&dispute, "no document".to_owned(), not_found, None),
+            posted(&dispute, signed(&names.dispute), not_found, None),
+        ],
+        ("POST", "/v1/disputes/{hash}/acts") => {
+            let acts = [(Action::Withdraw, None), (Action::Decline, Some("bank"))];
+            let asked = acts.map(|(action, owner)| {
+                let text = act(action, &names.disputed, by.now, None, &by.key);
+                posted(&dispute, text, not_found, owner)
             });
             asked.into()
         }

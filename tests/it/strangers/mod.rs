@@ -19,6 +19,7 @@ use partner_sdk::agreement::{AgreementKind, Terms};
 use partner_sdk::banking::AccountTerms;
 use partner_sdk::change::Change;
 use partner_sdk::client::new_salt;
+use partner_sdk::dispute::{DisputeTerms, DisputedLine};
 use partner_sdk::document;
 use partner_sdk::jws::TYP_AGREEMENT;
 use partner_sdk::jws::general::General;
@@ -160,6 +161,10 @@ fn others(backend: Backend) -> (World, Names, String) {
     let proposing = proposing.post_unverified("/v1/agreements", general.to_json());
     let filed = world.runtime.block_on(proposing).expect("proposed");
     let filed: document::Filed = serde_json::from_str(&filed).expect("a document");
+    // It is paid, so that the dispute takes nothing out of the window, whose payment file is asked for too.
+    let business_date = date.parse().expect("a date");
+    office.change(&world.sandbox, Change::Settle { business_date }).expect("settled");
+    let disputed = disputed(&world, &date);
     let messages = world.client("bank");
     let messages = world
         .runtime
@@ -181,9 +186,40 @@ fn others(backend: Backend) -> (World, Names, String) {
         in_force: in_force.expect("a line"),
         kid: keys.signing[0].kid.to_string(),
         spki: keys.tls[0].spki_sha256,
+        dispute: String::from_utf8(disputed.open().expect("a document").payload).expect("text"),
+        disputed: disputed.hash,
         payload,
     };
     (world, names, date)
+}
+
+/// What the café disputes of what it bought from the bank.
+fn disputed(world: &World, date: &str) -> document::Filed {
+    let line = &world.statement(date, "cafe").lines[0];
+    let terms = a_cent(date, (&line.kind, &line.agreement, &line.price));
+    let key = &world.sandbox.parties[&terms.partner].key;
+    let disputed = world.runtime.block_on(world.client("cafe").dispute(&terms, key));
+    disputed.expect("filed").filed
+}
+
+/// A cent of a line by which the café owes the bank.
+fn a_cent(date: &str, (kind, agreement, price): (&str, &str, &str)) -> DisputeTerms {
+    DisputeTerms {
+        business_date: date.parse().expect("a date"),
+        partner: "cafe".parse().expect("a partner"),
+        counterparty: "bank".parse().expect("a partner"),
+        line: DisputedLine {
+            kind: kind.into(),
+            agreement: agreement.into(),
+            price: price.into(),
+        },
+        message: None,
+        amount: amount("0.01"),
+        currency: "HKD".parse().expect("a currency"),
+        reason: "a cent too much".into(),
+        evidence_sha256: None,
+        salt: new_salt(),
+    }
 }
 
 /// Terms between the bank and another.
@@ -201,7 +237,7 @@ fn terms(partner: &str, from: jiff::Timestamp) -> Terms {
 
 fn a_stranger_cannot_tell_what_is_there_from_what_is_not(backend: Backend) {
     let (world, theirs, date) = others(backend);
-    let nothing = Names::of_nothing(theirs.payload.clone());
+    let nothing = Names::of_nothing(theirs.payload.clone(), theirs.dispute.clone());
     let base = world.sandbox.base().expect("it runs");
     let asker = |id: &str| {
         let party = &world.sandbox.parties[&id.parse().expect("a partner")];
@@ -358,7 +394,8 @@ fn a_look_at_what_is_not_ones_own_is_logged() {
     let party = &sandbox.parties[&"stranger".parse().expect("a partner")];
     let now = jiff::Timestamp::now();
     let payload = document::write(&terms("airline", now - 1.hour()));
-    let names = Names::of_nothing(payload);
+    let dispute = document::write(&a_cent("2020-01-01", ("prepaid", &"cd".repeat(32), "0.050000")));
+    let names = Names::of_nothing(payload, dispute);
     let mut asked: BTreeMap<(String, &str), u64> = BTreeMap::new();
     let log = served(folder.path(), |base| {
         let stranger = Asker::new(base, party, now, "2020-01-01");
