@@ -47,7 +47,7 @@ pub use netting::NettingError;
 pub use period::{Period, PeriodError, PeriodStatement};
 pub use preflight::preflight;
 pub use queue::{Balances, BalancesError, MAX_BALANCES, balances, queue};
-pub use revise::{Outcome, default_locked, dispute_locked, dispute_over_locked, is_revised, may_default, may_dispute, revisions};
+pub use revise::{Outcome, default_locked, dispute_locked, dispute_over_locked, may_default, may_dispute, revisions, revisions_in};
 pub use revision::{Moved, TakenOut};
 pub use run::{
     Format, Payments, advise, advised, advised_dates, close_due, keep, kept, mark_advised, net, open_first, open_window, over, pending,

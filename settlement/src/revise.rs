@@ -234,14 +234,6 @@ fn revised_net(line: &Moved) -> RevisedNet {
     }
 }
 
-/// Whether what a partner pays for the window of a period of one day isn't what its statement names any more.
-pub fn is_revised(conn: &mut Conn, partner: &PartnerId, period: Period) -> Result<bool, SettlementError> {
-    match period.day() {
-        Some(date) => Ok(!revisions(conn, date, partner)?.is_empty()),
-        None => Ok(false),
-    }
-}
-
 /// What revisions of a window have changed for a partner, the oldest first, to the byte; none where it wasn't revised, or the partner isn't concerned.
 pub fn revisions(conn: &mut Conn, date: Date, partner: &PartnerId) -> Result<Vec<Advised>, SettlementError> {
     let (_, last) = store::taken_of(conn, date)?;
@@ -250,4 +242,9 @@ pub fn revisions(conn: &mut Conn, date: Date, partner: &PartnerId) -> Result<Vec
         found.extend(store::kept_file(conn, date, &revision_file(partner, run))?);
     }
     Ok(found)
+}
+
+/// The same of a period, where that is a day.
+pub fn revisions_in(conn: &mut Conn, period: Period, partner: &PartnerId) -> Result<Vec<Advised>, SettlementError> {
+    period.day().map_or(Ok(vec![]), |date| revisions(conn, date, partner))
 }

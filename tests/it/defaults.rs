@@ -1,7 +1,7 @@
 //! A partner that doesn't pay is taken out of a window, and the others pay what is left.
 
 use jiff::civil::Date;
-use partner_sdk::banking::Paid;
+use partner_sdk::banking::{AccountTerms, Paid};
 use partner_sdk::change::{Change, Status};
 use partner_sdk::wire::PaymentState;
 use partner_sdk::{Amount, Code};
@@ -95,9 +95,24 @@ pub fn state(world: &World, date: Date) -> settlement::State {
     window.expect("reads").expect("there").state
 }
 
+/// Where the pool and the clearinghouse are paid.
+fn accounts(world: &World, office: &Office) {
+    for (of, number) in [("clearing", "012345678901"), ("pool", "987654321098")] {
+        let terms = AccountTerms {
+            partner: of.parse().expect("a party"),
+            currency: "HKD".parse().expect("a currency"),
+            holder: format!("{of} Ltd"),
+            account: number.into(),
+            bank: "AAAAHKHH".into(),
+        };
+        office.change(&world.sandbox, Change::Account(terms)).expect("set");
+    }
+}
+
 fn the_rest_pays_what_is_left(backend: Backend) {
     let mut world = World::new(backend, POOL);
     let office = Office::found(&world.sandbox);
+    accounts(&world, &office);
     let date = trade(&mut world);
     let first = world.statement(&date.to_string(), "pool");
     pays(&world, &office, date, "wellcome");
@@ -150,13 +165,15 @@ fn the_rest_pays_what_is_left(backend: Backend) {
         told.ends_with(&["statement.revised", "payment.replaced", "payment.due"]),
         "{told:?}"
     );
-    let payment_file = world
+    // Its payment file is of what it pays now, and made when that was known.
+    let file = world
         .runtime
-        .block_on(world.client("pool").get_text(&format!("/v1/statements/{date}/pain001")));
-    assert!(
-        format!("{payment_file:?}").contains("revised after its statement"),
-        "{payment_file:?}"
-    );
+        .block_on(world.client("pool").get_text(&format!("/v1/statements/{date}/pain001")))
+        .expect("a file");
+    let in_it = |text: &str| file.contains(text);
+    assert!(in_it("<InstdAmt Ccy=\"HKD\">8.20</InstdAmt>") && in_it(new.reference.as_str()) && !in_it(replaced[0].reference.as_str()));
+    let made_at = pool["revised_at"].as_str().expect("a time");
+    assert!(in_it(&format!("<CreDtTm>{made_at}</CreDtTm>")), "{file}");
     pays(&world, &office, date, "ikea");
     assert_eq!(state(&world, date), settlement::State::Advised);
     pays(&world, &office, date, "pool");

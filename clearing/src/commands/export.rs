@@ -35,11 +35,12 @@ impl Export {
     pub fn run(self) -> anyhow::Result<()> {
         let (_, mut conn) = open(&self.at.config)?;
         let (period, partner) = (self.period, self.partner);
-        let revised = settlement::is_revised(&mut conn, &partner, period)?;
+        let revised = settlement::revisions_in(&mut conn, period, &partner)?;
         let files = settlement::statements(&mut conn, &partner, period)?;
         let none = || format!("cannot make {} of {partner} for {period}", self.form.as_str());
         let bytes = Statements::new(partner.clone(), period, &files)
-            .and_then(|statements| statements.revised(revised).export(self.form))
+            .and_then(|statements| statements.revised(&revised))
+            .and_then(|statements| statements.export(self.form))
             .with_context(none)?;
         out::file(&bytes, self.out.as_deref())
     }

@@ -1,6 +1,6 @@
 //! Why a statement has no such form.
 
-use crate::period::{Period, PeriodError};
+use crate::period::PeriodError;
 use crate::render::RenderError;
 
 /// Why there is nothing in a form.
@@ -18,11 +18,6 @@ pub enum ExportError {
     /// Payments aren't known one by one.
     #[error("this statement is of a window that was netted before payments had references")]
     NoPayments,
-    /// The payments that the statement names aren't those that are made.
-    #[error(
-        "what is paid for the window of {0} was revised after its statement: pay what its revisions name (GET /v1/statements/{0}/revisions, and `clearing payments --open`)"
-    )]
-    Revised(Period),
     /// An account isn't known.
     #[error("{0} has no account in the currency of the payment: the operator puts it in force by a change `account`")]
     NoAccount(&'static str),
@@ -43,7 +38,7 @@ impl ExportError {
     /// Whether there is no such file of these statements, and nothing is wrong with them.
     pub fn is_none(&self) -> bool {
         match self {
-            Self::NothingToPay | Self::NoPayments | Self::Revised(_) | Self::NoAccount(_) | Self::NoPosition | Self::OneDay => true,
+            Self::NothingToPay | Self::NoPayments | Self::NoAccount(_) | Self::NoPosition | Self::OneDay => true,
             Self::Period(error) => matches!(error, PeriodError::Empty | PeriodError::Gap(_)),
             Self::Render(_) | Self::Pdf(_) => false,
         }

@@ -17,7 +17,7 @@ use pdf::Language;
 
 use crate::period::{Period, PeriodError, PeriodStatement, Together};
 use crate::render;
-use crate::statement::Statement;
+use crate::statement::{Revision, Statement};
 use crate::store::Advised;
 
 /// In which form.
@@ -118,7 +118,8 @@ pub struct Statements {
     /// The bytes that were advised, where the period is a day.
     day: Option<String>,
     together: PeriodStatement,
-    is_revised: bool,
+    /// What has changed about the payments of the day since, oldest first.
+    revisions: Vec<Revision>,
 }
 
 impl Statements {
@@ -139,13 +140,15 @@ impl Statements {
             statements,
             day,
             together,
-            is_revised: false,
+            revisions: vec![],
         })
     }
 
-    /// Whether what the partner pays was revised after its statement: then there is no payment file.
-    pub fn revised(self, is_revised: bool) -> Self {
-        Self { is_revised, ..self }
+    /// With what has changed about what the partner pays since its statement, where the period is a day: the payment file is of what is paid now.
+    pub fn revised(self, files: &[Advised]) -> Result<Self, ExportError> {
+        let read = files.iter().map(|file| serde_json::from_str(&file.text));
+        let revisions = read.collect::<Result<_, _>>().map_err(render::RenderError::Json)?;
+        Ok(Self { revisions, ..self })
     }
 
     /// What a file of this form is called.
@@ -167,10 +170,9 @@ impl Statements {
             Form::Camt053 => camt::account(&self.together),
             Form::Hledger => Ok(self.journals(journal::Program::Hledger)),
             Form::Beancount => Ok(self.journals(journal::Program::Beancount)),
-            Form::Pain001 if self.is_revised => Err(ExportError::Revised(self.period)),
             Form::Pain001 => {
                 let day = self.period.day().and(self.statements.first());
-                pain::payments(day.ok_or(ExportError::OneDay)?)
+                pain::payments(day.ok_or(ExportError::OneDay)?, &self.revisions)
             }
             Form::Sha256 => self.sums(),
         }

@@ -4,14 +4,14 @@ use partner_sdk::banking::BankAccount;
 
 use super::error::ExportError;
 use super::xml::Xml;
-use crate::statement::{NetResult, PaymentLine, Statement};
+use crate::statement::{NetResult, PaymentLine, Revision, Statement};
 
 const NAMESPACE: &str = "urn:iso:std:iso:20022:tech:xsd:pain.001.001.09";
 
-/// A payment file; an error where there is nothing to pay, or an account isn't known.
-pub fn payments(statement: &Statement) -> Result<Vec<u8>, ExportError> {
-    let all = statement.payments.as_ref().ok_or(ExportError::NoPayments)?;
-    let all: Vec<&PaymentLine> = all.iter().filter(|payment| payment.result == NetResult::Pays).collect();
+/// A payment file of what is paid by a statement, as it stands with its revisions; an error where there is nothing to pay, or an account isn't known.
+pub fn payments(statement: &Statement, revisions: &[Revision]) -> Result<Vec<u8>, ExportError> {
+    let all = due(statement, revisions)?.into_iter();
+    let all: Vec<&PaymentLine> = all.filter(|payment| payment.result == NetResult::Pays).collect();
     let [first, ..] = &all[..] else {
         return Err(ExportError::NothingToPay);
     };
@@ -25,8 +25,9 @@ pub fn payments(statement: &Statement) -> Result<Vec<u8>, ExportError> {
     Ok(Xml::document(NAMESPACE, "CstmrCdtTrfInitn", |xml| {
         xml.within("GrpHdr", |xml| {
             xml.text("MsgId", first.reference.as_str());
-            // The same bytes whenever it is asked for: when the window ended.
-            xml.text("CreDtTm", &statement.cut_off_at.to_string());
+            // The same bytes whenever it is asked for: when the window ended, or was revised.
+            let made_at = revisions.last().map_or(statement.cut_off_at, |last| last.of.revised_at);
+            xml.text("CreDtTm", &made_at.to_string());
             xml.text("NbOfTxs", &all.len().to_string());
             xml.at(&["InitgPty", "Nm"], holder);
         });
@@ -34,6 +35,16 @@ pub fn payments(statement: &Statement) -> Result<Vec<u8>, ExportError> {
             xml.within("PmtInf", |xml| transfer(xml, payment, from, to));
         }
     }))
+}
+
+/// The payments that are made: in a currency those of the last revision that has changed it, as what was paid before doesn't go to the bank again.
+fn due<'a>(statement: &'a Statement, revisions: &'a [Revision]) -> Result<Vec<&'a PaymentLine>, ExportError> {
+    let mut all: Vec<&PaymentLine> = statement.payments.as_ref().ok_or(ExportError::NoPayments)?.iter().collect();
+    for revision in revisions {
+        all.retain(|payment| revision.net.iter().all(|net| net.currency != payment.currency));
+        all.extend(&revision.payments);
+    }
+    Ok(all)
 }
 
 fn transfer(xml: &mut Xml, payment: &PaymentLine, from: &BankAccount, to: &BankAccount) {

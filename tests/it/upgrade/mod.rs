@@ -1,6 +1,7 @@
 //! A database that a release has made and filled serves the releases after it: tables change by numbered migrations alone.
 
 mod kept;
+mod paying;
 mod story;
 
 use std::path::{Path, PathBuf};
@@ -314,7 +315,7 @@ fn the_story_has_everything(backend: Backend) {
     for table in kept::tables(&kept::write(&mut scratch)) {
         assert!(kept::has_rows(&mut conn, &table), "the story leaves {table} empty");
     }
-    let kinds = "acknowledge authorise burn capture earn exchange expiry fee prepay quote refuse reverse void write_off";
+    let kinds = "acknowledge adjustment authorise burn capture earn exchange expiry fee prepay quote refuse reverse void write_off";
     assert_eq!(kept::values(&mut conn, "message", "kind").join(" "), kinds);
     let states = "advised closed netted open settled";
     assert_eq!(kept::values(&mut conn, "settlement_window", "state").join(" "), states);

@@ -8,7 +8,6 @@ use clearing::office::config::Config;
 use clearing::office::pki;
 use jiff::{Timestamp, ToSpan};
 use partner_sdk::agreement::{AgreementKind, Terms};
-use partner_sdk::banking::{AccountTerms, Paid};
 use partner_sdk::calendar::CalendarTerms;
 use partner_sdk::change::{Change, Custody, ProgrammeTerms, Status};
 use partner_sdk::client::Identity;
@@ -19,12 +18,14 @@ use partner_sdk::log::note::NoteKey;
 use partner_sdk::rate::{BonusTerms, RateTerms};
 use partner_sdk::wire::keys::{Enrolment, Issued, KeyName, NewCertificate, NewKey, Revocation};
 use partner_sdk::wire::write_batch;
-use partner_sdk::{Amount, Body, Code, MessageId, PartnerId, Trust};
+use partner_sdk::{Body, Code, MessageId, PartnerId, Trust};
 use tests::office::{Office, act};
 use tests::tls::request_with;
 use tests::{
     Backend, World, amount, authorise, burn, capture, earn, earn_spend, exchange, id, prepay, quote, reverse, reverse_spend, void,
 };
+
+use super::paying;
 
 const NETWORK: &str = include_str!("network.toml");
 
@@ -77,8 +78,9 @@ pub fn play(backend: Backend) -> (World, Office) {
     }
     let business_date = "2026-11-20".parse().expect("a date");
     office.change(&world.sandbox, Change::Settle { business_date }).expect("settled");
-    paid(&world, &office);
-    taken_out(&world, &office);
+    paying::paid(&world, &office);
+    paying::disputed(&world, &office);
+    paying::taken_out(&world, &office);
     // The files of the 22nd have no room, and nobody looks after the 23rd.
     std::fs::write(world.statements().join("2026-11-22"), "in the way").expect("written");
     world.at("2026-11-23T00:00+08");
@@ -87,58 +89,6 @@ pub fn play(backend: Backend) -> (World, Office) {
     world.at("2026-11-24T00:00+08");
     world.post("wellcome", earn("YUU", "m4", "100")).expect("closes the 23rd");
     (world, office)
-}
-
-/// Where payments go, and that one was made.
-fn paid(world: &World, office: &Office) {
-    let account = AccountTerms {
-        partner: partner("clearing"),
-        currency: "HKD".parse().expect("a currency"),
-        holder: "Points Clearing Ltd".into(),
-        account: "012345678901".into(),
-        bank: "AAAAHKHH".into(),
-    };
-    office.change(&world.sandbox, Change::Account(account)).expect("set");
-    let mut conn = world.sandbox.database().expect("a connection");
-    let dues = settlement::dues_of(&mut conn, "2026-11-21".parse().expect("a date")).expect("payments");
-    let [due, _, ..] = &dues[..] else {
-        panic!("two payments at least: {dues:?}")
-    };
-    let paid = Paid {
-        reference: due.reference.clone(),
-        currency: due.currency,
-        amount: Amount::from_units(due.amount.0.abs(), 6).expect("an amount"),
-        paid_on: due.business_date,
-    };
-    let change = Change::Confirm {
-        payments: vec![paid],
-        bank_statement: None,
-    };
-    office.change(&world.sandbox, change).expect("confirmed");
-}
-
-/// One that hasn't paid for the 21st is taken out of it, and comes back.
-fn taken_out(world: &World, office: &Office) {
-    let business_date = "2026-11-21".parse().expect("a date");
-    let mut conn = world.sandbox.database().expect("a connection");
-    let dues = settlement::dues_of(&mut conn, business_date).expect("payments");
-    let paid: Vec<&PartnerId> = dues.iter().filter(|due| due.confirmed.is_some()).map(|due| &due.partner).collect();
-    let open = dues.iter().find(|due| due.is_open() && !paid.contains(&&due.partner));
-    let partner = open.expect("an open payment").partner.clone();
-    let status = |status| Change::Status {
-        partner: partner.clone(),
-        status,
-    };
-    for change in [
-        status(Status::Suspended),
-        Change::Default {
-            partner: partner.clone(),
-            business_date,
-        },
-        status(Status::Active),
-    ] {
-        office.change(&world.sandbox, change).expect("changed");
-    }
 }
 
 /// Bought, earned, spent, held and taken back, alone and in batches, and refused.

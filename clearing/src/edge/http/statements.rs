@@ -119,14 +119,14 @@ async fn made(partner: PartnerId, period: Period, form: Form, state: &State) -> 
     let turn = turn.ok().and_then(Result::ok).ok_or_else(|| Failure::new(Code::Overloaded))?;
     let of = partner.clone();
     let read = move |conn: &mut Conn| {
-        let revised = settlement::is_revised(conn, &of, period)?;
+        let revised = settlement::revisions_in(conn, period, &of)?;
         Ok((settlement::statements(conn, &of, period)?, revised, own, turn))
     };
     let (files, revised, own, turn) = on_database(state, read).await?;
     shares::read();
     let make = move || {
         let _turns = (own, turn);
-        let statements = Statements::new(partner, period, &files)?.revised(revised);
+        let statements = Statements::new(partner, period, &files)?.revised(&revised)?;
         let bytes = statements.export(form)?;
         Ok::<_, ExportError>((statements.file_name(form), sha256_hex(&bytes), bytes))
     };
