@@ -1,31 +1,49 @@
 //! `clearing check` notices: each figure that is altered behind the service's back breaks a rule of the books.
 
-use partner_sdk::Body;
+use migrations::Conn;
+use partner_sdk::banking::Paid;
+use partner_sdk::change::Change;
+use partner_sdk::{Amount, Body};
 use store::books;
+use tests::office::Office;
 use tests::{Backend, World, authorise, burn, earn, execute, id, on_both, quote, reverse};
 
 const POOL: &str = include_str!("networks/pool.toml");
 const ELSEWHERE: &str = include_str!("networks/elsewhere.toml");
 
-on_both!(points_and_the_nights, quotes_and_exchanges, the_log);
+on_both!(
+    points_and_the_nights,
+    quotes_and_exchanges,
+    the_log,
+    what_is_found_is_counted,
+    each_arm_of_a_rule,
+    confirmed_payments,
+    very_many_accounts,
+);
 
 /// Alters one table at a time, puts back what was in it, and expects the books to break and to balance again.
 fn all_are_noticed(world: &World, wrongs: &[(&str, &str)]) {
-    let mut conn = world.sandbox.database().expect("a connection");
     for (table, wrong) in wrongs {
-        execute(&mut conn, &format!("CREATE TABLE kept AS SELECT * FROM {table}; {wrong}"));
-        let found = books::check(&mut conn).expect("the check runs");
-        assert_ne!(found, Vec::<String>::new(), "{wrong}");
-        execute(
-            &mut conn,
-            &format!("DELETE FROM {table}; INSERT INTO {table} SELECT * FROM kept; DROP TABLE kept"),
-        );
+        assert_ne!(found_after(world, table, wrong), Vec::<String>::new(), "{wrong}");
+        let mut conn = world.sandbox.database().expect("a connection");
         assert_eq!(
             books::check(&mut conn).expect("the check runs"),
             Vec::<String>::new(),
             "after {wrong}"
         );
     }
+}
+
+/// What the check finds where one table was altered; what was in it is put back.
+fn found_after(world: &World, table: &str, wrong: &str) -> Vec<String> {
+    let mut conn = world.sandbox.database().expect("a connection");
+    execute(&mut conn, &format!("CREATE TABLE kept AS SELECT * FROM {table}; {wrong}"));
+    let found = books::check(&mut conn).expect("the check runs");
+    execute(
+        &mut conn,
+        &format!("DELETE FROM {table}; INSERT INTO {table} SELECT * FROM kept; DROP TABLE kept"),
+    );
+    found
 }
 
 fn points_and_the_nights(backend: Backend) {
@@ -175,5 +193,157 @@ fn quotes_and_exchanges(backend: Backend) {
                 "UPDATE posting SET amount = amount + 1 WHERE kind = 'exchange' AND unit = 'MILES'",
             ),
         ],
+    );
+}
+
+/// A finding says how many rows break its rule, and names the first of them: the same one on either database.
+fn what_is_found_is_counted(backend: Backend) {
+    let mut world = World::new(backend, POOL);
+    for (member, points) in [("m1", "101"), ("m1", "45"), ("m2", "7")] {
+        world.post("wellcome", earn("YUU", member, points)).expect("accepted");
+    }
+    for (wrong, expected) in [
+        (
+            "UPDATE account SET open_lots = open_lots + 1",
+            "an account counts its lots with points left: broken 2 times, first at YUU: 2 against 1",
+        ),
+        (
+            "UPDATE account SET open_lots = 0 WHERE member = 'm1'",
+            "an account counts its lots with points left: broken 1 times, first at YUU: 0 against 2",
+        ),
+        (
+            "UPDATE account SET lending_lots = 3 WHERE member = 'm2'",
+            "an account counts its lots that gave points for other earns: broken 1 times, first at YUU: 3 against 0",
+        ),
+    ] {
+        assert_eq!(found_after(&world, "account", wrong), [expected], "{wrong}");
+    }
+}
+
+/// A rule that looks from both sides finds what one of them doesn't see.
+fn each_arm_of_a_rule(backend: Backend) {
+    let mut world = World::new(backend, POOL);
+    world.post("wellcome", earn("YUU", "m1", "2000")).expect("accepted");
+    world.post("ikea", burn("YUU", "m1", "1000")).expect("accepted");
+    world.close();
+    let rule = "an obligation owes what the positions of its window do, and a netted position is in an obligation";
+    for (wrong, expected) in [
+        (
+            "DELETE FROM obligation WHERE party_a = 'wellcome' OR party_b = 'wellcome'",
+            "broken 1 times, first at wellcome: 0 against 11000000",
+        ),
+        ("DELETE FROM obligation", "broken 2 times, first at pool: 0 against 4800000"),
+        (
+            "UPDATE obligation SET a_owes = a_owes + 1",
+            "broken 2 times, first at ikea: 1 against 0",
+        ),
+        (
+            "UPDATE obligation SET b_owes = 0",
+            "broken 2 times, first at pool: 0 against 4800000",
+        ),
+    ] {
+        let found = found_after(&world, "obligation", wrong);
+        assert!(
+            found.iter().any(|found| found.starts_with(rule) && found.contains(expected)),
+            "{wrong}: {found:?}"
+        );
+    }
+    let mut world = World::new(backend, ELSEWHERE);
+    world.post("bank", earn("BANK", "m1", "2000")).expect("the bank's own points");
+    let exchange = id(world.exchange_at_quote("bank", "BANK", "MILES", "m1", "700"));
+    let sender_of = "bank".parse().expect("a partner");
+    let captured = Body::Acknowledge {
+        sender_of,
+        exchange,
+        reference: None,
+    };
+    world.post("airline", captured).expect("captured");
+    let rule = "an exchange that an issuer was told has one answer, or none while it is open";
+    for (wrong, expected) in [
+        ("DELETE FROM pending_exchange", "broken 1 times, first at airline"),
+        ("UPDATE pending_exchange SET answer_seq = NULL", "broken 2 times, first at airline"),
+    ] {
+        let found = found_after(&world, "pending_exchange", wrong);
+        assert!(
+            found.iter().any(|found| found.starts_with(rule) && found.contains(expected)),
+            "{wrong}: {found:?}"
+        );
+    }
+}
+
+/// What a confirmed payment took out of the exposures while its window isn't settled yet, of one who pays and of one who is paid.
+fn confirmed_payments(backend: Backend) {
+    let mut world = World::new(backend, POOL);
+    let office = Office::found(&world.sandbox);
+    world.post("wellcome", earn("YUU", "m1", "2000")).expect("accepted");
+    world.post("hangseng", earn("YUU", "m1", "4000")).expect("accepted");
+    world.post("ikea", burn("YUU", "m1", "4000")).expect("accepted");
+    let date = world.close().business_date;
+    let mut conn = world.sandbox.database().expect("a connection");
+    let dues = settlement::dues_of(&mut conn, date).expect("payments");
+    let payments = dues.iter().filter(|due| ["wellcome", "ikea"].contains(&due.partner.as_str()));
+    let payments: Vec<Paid> = payments
+        .map(|due| Paid {
+            reference: due.reference.clone(),
+            currency: due.currency,
+            amount: Amount::from_units(due.amount.0.abs(), 6).expect("an amount"),
+            paid_on: date.tomorrow().expect("a day"),
+        })
+        .collect();
+    assert_eq!(payments.len(), 2);
+    let confirm = Change::Confirm {
+        payments,
+        bank_statement: None,
+    };
+    office.change(&world.sandbox, confirm).expect("confirmed");
+    assert_eq!(books::check(&mut conn).expect("the check runs"), Vec::<String>::new());
+    let rule = "the exposures of a currency, with what confirmed payments took out of them, sum to what is owed to the clearinghouse";
+    for (wrong, expected) in [
+        (
+            "UPDATE payment SET confirmed_at = NULL WHERE partner = 'wellcome'",
+            "first at HKD: -11000000 against 0",
+        ),
+        (
+            "UPDATE payment SET confirmed_at = NULL WHERE partner = 'ikea'",
+            "first at HKD: 19200000 against 0",
+        ),
+    ] {
+        let found = found_after(&world, "payment", wrong);
+        assert!(
+            found.iter().any(|found| found.starts_with(rule) && found.contains(expected)),
+            "{wrong}: {found:?}"
+        );
+    }
+}
+
+/// However many accounts there are, no rule compares each with each.
+fn very_many_accounts(backend: Backend) {
+    let mut world = World::new(backend, POOL);
+    world.post("wellcome", earn("YUU", "m1", "100")).expect("accepted");
+    let mut conn = world.sandbox.database().expect("a connection");
+    let numbers = "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 20000)";
+    for sql in [
+        format!(
+            "{numbers} INSERT INTO lot SELECT 1000000 + n, leg, programme, 'x' || n, agreement, funder, price, currency, at_redemption, prepaid, issued, remaining, charged, \
+             reversed, expired, expired_paid, lent, expires_at, due_at FROM lot, n"
+        ),
+        format!("{numbers} INSERT INTO account SELECT programme, 'x' || n, points, debt, open_lots, lending_lots FROM account, n"),
+    ] {
+        execute(&mut conn, &sql);
+    }
+    if let Conn::Postgres(_) = conn {
+        execute(&mut conn, "ANALYZE lot; ANALYZE account; SET statement_timeout = '10s'");
+    }
+    let found = books::check(&mut conn).expect("no statement takes long");
+    // There are no postings for them; what they have is in their lots.
+    let mut rules = found.iter().filter_map(|found| found.split_once(": broken"));
+    assert!(
+        rules.any(|(rule, _)| rule == "a programme's balances are what its postings sum to"),
+        "{found:?}"
+    );
+    assert!(!found.iter().any(|found| found.starts_with("an account")), "{found:?}");
+    execute(
+        &mut conn,
+        "DELETE FROM lot WHERE seq > 1000000; DELETE FROM account WHERE member LIKE 'x%'",
     );
 }

@@ -5,27 +5,20 @@ use std::collections::BTreeMap;
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{BigInt, Text};
+use diesel::sql_types::{BigInt, Nullable, Text};
 use diesel::sqlite::SqliteAggregateFunction;
 use migrations::schema::{head, hold, lot};
 use migrations::{Conn, DbError, each_backend};
 
 use super::rows::held_lots;
 
+/// How many rows break a rule, and one of them.
 #[derive(QueryableByName)]
-struct Finding {
-    #[diesel(sql_type = Text)]
-    subject: String,
-    #[diesel(sql_type = Text)]
-    books: String,
-    #[diesel(sql_type = Text)]
-    postings: String,
-}
-
-#[derive(QueryableByName)]
-struct Count {
+struct Broken {
     #[diesel(sql_type = BigInt)]
     count: i64,
+    #[diesel(sql_type = Nullable<Text>)]
+    first: Option<String>,
 }
 
 #[diesel::declare_sql_function]
@@ -54,14 +47,17 @@ impl SqliteAggregateFunction<i64> for WideSum {
 const WINDOWS: &str = "(SELECT business_date, earlier FROM (SELECT business_date, state, LAG(business_date) OVER (ORDER BY business_date) AS earlier FROM settlement_window) x \
                        WHERE state IN ('netted', 'advised', 'settled'))";
 
-/// The rows that break a rule, in the words of a database: `WIDE[x]` is a sum as text, however large, so that no amount of rows keeps the books from being checked.
+/// A query for how many rows break a rule and which of them comes first, in the words of a database: `WIDE[x]` is a sum as text, however large, so that no amount of rows keeps the books
+/// from being checked. It has no `LIMIT`: PostgreSQL would take it that a broken row comes soon, and compare each row with each other where none does.
 fn broken(conn: &Conn, rule: &str) -> String {
     let (begin, end) = match conn {
         Conn::Sqlite(_) => ("wide_sum(", ")"),
         Conn::Postgres(_) => ("CAST(SUM(", ") AS TEXT)"),
     };
     let rule = rule.replace("WIDE[", begin).replace(']', end).replace("WINDOWS", WINDOWS);
-    format!("FROM ({rule}) broken")
+    // Where rows were tampered with, any of it may be missing.
+    let [subject, books, postings] = ["subject", "books", "postings"].map(|column| format!("COALESCE(CAST({column} AS TEXT), 'nothing')"));
+    format!("SELECT COUNT(*) AS count, MIN({subject} || ': ' || {books} || ' against ' || {postings}) AS first FROM ({rule}) broken")
 }
 
 /// Each rule: what it is, and a query for the rows that break it.
@@ -177,7 +173,8 @@ const RULES: &[(&str, &str)] = &[
          AND p.currency = o.currency AND p.debtor = o.party_b AND p.creditor = o.party_a WHERE o.b_owes <> COALESCE(p.micros, 0) \
          UNION ALL SELECT p.debtor, 0, p.micros FROM position p JOIN settlement_window w ON w.business_date = p.business_date AND w.state IN ('netted', 'advised', 'settled') \
          WHERE p.debtor <> p.creditor AND p.micros <> 0 AND NOT EXISTS (SELECT 1 FROM obligation o WHERE o.business_date = p.business_date AND o.currency = p.currency \
-         AND (o.party_a = p.debtor AND o.party_b = p.creditor OR o.party_a = p.creditor AND o.party_b = p.debtor))",
+         AND o.party_a = p.debtor AND o.party_b = p.creditor) AND NOT EXISTS (SELECT 1 FROM obligation o WHERE o.business_date = p.business_date AND o.currency = p.currency \
+         AND o.party_a = p.creditor AND o.party_b = p.debtor)",
     ),
     (
         "the payments of a window, but for those with others in their place, are its nets less what was taken out",
@@ -211,9 +208,12 @@ const RULES: &[(&str, &str)] = &[
     (
         "the exposures of a currency, with what confirmed payments took out of them and without what is disputed, sum to what is owed to the clearinghouse",
         "SELECT e.currency AS subject, e.sum AS books, COALESCE(c.sum, '0') AS postings FROM (SELECT currency, WIDE[micros] AS sum FROM ( \
-         SELECT currency, micros FROM exposure UNION ALL SELECT p.currency, CASE WHEN y.partner = p.debtor THEN p.micros ELSE -p.micros END FROM position p \
-         JOIN settlement_window w ON w.business_date = p.business_date AND w.state <> 'settled' JOIN (SELECT DISTINCT business_date, partner, currency FROM payment WHERE confirmed_at IS NOT NULL) y \
-         ON y.business_date = p.business_date AND y.currency = p.currency AND (y.partner = p.debtor OR y.partner = p.creditor) AND p.debtor <> p.creditor \
+         SELECT currency, micros FROM exposure UNION ALL SELECT p.currency, p.micros FROM position p \
+         JOIN settlement_window w ON w.business_date = p.business_date AND w.state <> 'settled' WHERE p.debtor <> p.creditor AND EXISTS \
+         (SELECT 1 FROM payment y WHERE y.business_date = p.business_date AND y.partner = p.debtor AND y.currency = p.currency AND y.confirmed_at IS NOT NULL) \
+         UNION ALL SELECT p.currency, -p.micros FROM position p \
+         JOIN settlement_window w ON w.business_date = p.business_date AND w.state <> 'settled' WHERE p.debtor <> p.creditor AND EXISTS \
+         (SELECT 1 FROM payment y WHERE y.business_date = p.business_date AND y.partner = p.creditor AND y.currency = p.currency AND y.confirmed_at IS NOT NULL) \
          UNION ALL SELECT t.currency, -t.micros FROM taken_out t JOIN settlement_window w ON w.business_date = t.business_date AND w.state <> 'settled' WHERE t.debtor <> 'clearing' AND EXISTS \
          (SELECT 1 FROM payment y WHERE y.business_date = t.business_date AND y.partner = t.debtor AND y.currency = t.currency AND y.confirmed_at IS NOT NULL AND y.run >= t.run) \
          UNION ALL SELECT t.currency, t.micros FROM taken_out t JOIN settlement_window w ON w.business_date = t.business_date AND w.state <> 'settled' WHERE t.creditor <> 'clearing' AND EXISTS \
@@ -285,8 +285,8 @@ const RULES: &[(&str, &str)] = &[
         "SELECT p.sender AS subject, p.seq AS books, COALESCE(p.answer_seq, 0) AS postings FROM pending_exchange p LEFT JOIN message a ON a.seq = p.answer_seq AND a.code IS NULL \
          AND a.sender = p.to_issuer AND a.kind = CASE p.state WHEN 'captured' THEN 'acknowledge' WHEN 'released' THEN 'refuse' END \
          WHERE (p.state = 'instructed') <> (p.answer_seq IS NULL) OR (p.state <> 'instructed' AND a.seq IS NULL) \
-         UNION ALL SELECT a.sender, a.seq, CAST(0 AS BIGINT) FROM message a WHERE a.code IS NULL AND a.kind IN ('acknowledge', 'refuse') \
-         AND NOT EXISTS (SELECT 1 FROM pending_exchange p WHERE p.answer_seq = a.seq)",
+         UNION ALL SELECT a.sender, a.seq, CAST(0 AS BIGINT) FROM message a LEFT JOIN (SELECT DISTINCT answer_seq FROM pending_exchange) p ON p.answer_seq = a.seq \
+         WHERE a.code IS NULL AND a.kind IN ('acknowledge', 'refuse') AND p.answer_seq IS NULL",
     ),
     (
         "an exchange into a programme that is kept elsewhere waits for its issuer, or was answered",
@@ -397,22 +397,23 @@ pub fn tree(conn: &mut Conn) -> Result<Vec<String>, DbError> {
 /// Every rule that doesn't hold, with an example; for one unchanging view of the database, on a connection that is [prepared](prepare). Names no member.
 pub fn sums(conn: &mut Conn) -> Result<Vec<String>, DbError> {
     let mut findings = vec![];
+    plan_rules(conn, "SET LOCAL enable_nestloop = off; SET LOCAL jit = off")?;
     for (rule, text) in RULES {
-        let broken = broken(conn, text);
-        // Where rows were tampered with, any of it may be missing.
-        let shown = ["subject", "books", "postings"].map(|column| format!("COALESCE(CAST({column} AS TEXT), 'nothing') AS {column}"));
-        let first = format!("SELECT {} {broken} LIMIT 1", shown.join(", "));
-        let first: Option<Finding> = each_backend!(conn, |c| sql_query(first).get_result(c).optional())?;
-        if let Some(Finding { subject, books, postings }) = first {
-            let count = format!("SELECT COUNT(*) AS count {broken}");
-            let Count { count } = each_backend!(conn, |c| sql_query(count).get_result(c))?;
-            findings.push(format!(
-                "{rule}: broken {count} times, first at {subject}: {books} against {postings}"
-            ));
-        }
+        let query = sql_query(broken(conn, text));
+        let Broken { count, first } = each_backend!(conn, |c| query.get_result(c))?;
+        findings.extend(first.map(|first| format!("{rule}: broken {count} times, first at {first}")));
     }
+    plan_rules(conn, "SET LOCAL enable_nestloop TO DEFAULT; SET LOCAL jit TO DEFAULT")?;
     findings.extend(held_twice(conn)?);
     Ok(findings)
+}
+
+/// On PostgreSQL: a rule reads each table from end to end and joins it at once. Row by row may look cheaper where it takes many rows for few, and takes hours.
+fn plan_rules(conn: &mut Conn, settings: &str) -> Result<(), DbError> {
+    match conn {
+        Conn::Sqlite(_) => Ok(()),
+        Conn::Postgres(c) => Ok(c.batch_execute(settings)?),
+    }
 }
 
 /// What the holds that are open keep of lots is there: no point is held twice, or held and gone.

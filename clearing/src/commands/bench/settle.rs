@@ -4,7 +4,6 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use diesel::RunQueryDsl;
 use jiff::ToSpan;
 use serde::Serialize;
 
@@ -17,6 +16,7 @@ use super::show::tell;
 use super::stand::Stand;
 use super::times::verdict;
 use crate::clock::Clock;
+use crate::commands::out;
 
 /// The longest that it may take, for 5,000,000 postings of 300 partners.
 const MARK: Duration = Duration::from_secs(60);
@@ -36,6 +36,7 @@ struct Report {
 }
 
 /// Fills a window, closes it, and measures what comes then. Every second message is a burn of another partner's points, so that there is something to net.
+/// The figure is printed before the books are checked, which may take longer than all of it.
 pub(super) fn run(options: &Settle) -> anyhow::Result<()> {
     let temporary = tempfile::tempdir().context("a temporary folder")?;
     let start = "2026-11-20T02:00:00Z".parse()?;
@@ -60,14 +61,6 @@ pub(super) fn run(options: &Settle) -> anyhow::Result<()> {
     let after = cpu::memory(std::process::id())?;
     ensure!(dates.len() == 1, "one window closes, not {}", dates.len());
     let files = std::fs::read_dir(sandbox.config.statements.join(dates[0].to_string()))?.count();
-    stand.sandbox.stop();
-    let mut conn = stand.sandbox.database()?;
-    // The service has put as many entries into the log's tree as there was time for.
-    while store::grow(&mut conn)? {}
-    // A window's rows came within minutes: PostgreSQL doesn't know yet how many there are, and would look them up one by one.
-    migrations::each_backend!(&mut conn, |c| diesel::sql_query("ANALYZE").execute(c))?;
-    let findings = store::books::check(&mut conn)?;
-    ensure!(findings.is_empty(), "the books don't balance: {findings:?}");
     let report = Report {
         machine: Machine::look(&stand)?,
         messages: options.messages,
@@ -76,7 +69,15 @@ pub(super) fn run(options: &Settle) -> anyhow::Result<()> {
         took: u64::try_from(took.as_millis())?,
         memory: [before.resident, after.peak],
     };
-    tell(&report, &options.at)
+    tell(&report, &options.at)?;
+    out::complain("the books are being checked");
+    stand.sandbox.stop();
+    let mut conn = stand.sandbox.database()?;
+    // The service has put as many entries into the log's tree as there was time for.
+    while store::grow(&mut conn)? {}
+    let findings = store::books::check(&mut conn)?;
+    ensure!(findings.is_empty(), "the books don't balance: {findings:?}");
+    Ok(())
 }
 
 impl fmt::Display for Report {
