@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::amount::Amount;
 use crate::banking::{AccountTerms, Paid};
 use crate::calendar::{Calendar, CalendarTerms};
+use crate::fx::FxTerms;
 use crate::ids::{Currency, KeyId, MemberNumber, MessageId, PartnerId, ProgrammeCode};
 use crate::rate::{BonusTerms, RateTerms};
 use crate::salt::Salt;
@@ -207,6 +208,8 @@ pub enum Change {
         /// How much isn't owed: from 0 to what is disputed, a whole number of minor units.
         upheld: Amount,
     },
+    /// A window that isn't netted yet is paid in one currency, at these rates.
+    Fx(FxTerms),
     /// Where a party is paid, or pays into.
     Account(AccountTerms),
     /// The network's first people, its calendar and how it stands; made once, and signed by all of them at once.
@@ -260,6 +263,7 @@ mod tests {
             r#"{"bonus":{"funded_percent":"50","percent":"15","programme":"BANK","to_programme":"MILES","valid_from":"2026-01-01T00:00:00Z","valid_until":"2026-02-01T00:00:00Z"}}"#,
             r#"{"account":{"account":"0123","bank":"HSBCHKHH","currency":"HKD","holder":"A Ltd","partner":"a"}}"#,
             r#"{"confirm":{"bank_statement":"00","payments":[{"amount":"8.25","currency":"HKD","paid_on":"2026-11-23","reference":"RF66261121HKD0004"}]}}"#,
+            r#"{"fx":{"business_date":"2026-11-21","payment_currency":"HKD","rates":[{"currency":"USD","rate":"7.8123"}]}}"#,
             r#"{"default":{"business_date":"2026-11-21","partner":"a"}}"#,
             r#"{"decide":{"dispute":"00","upheld":"8.25"}}"#,
             r#"{"programme":{"code":"YUU","currency":"HKD","custody":"external","issuer":"a","scale":0}}"#,

@@ -13,6 +13,7 @@
 //! | [`rate`] | exchange rates, and bonuses for a period |
 //! | [`document`] | documents that several sign: their canonical bytes, their strict reading, and what is done to them |
 //! | [`banking`] | references of payments, accounts, and which payments were made |
+//! | [`fx`] | at which rates a window's currencies are paid in another one |
 //! | [`calendar`] | the business calendar: which window an instant falls in, and when it ends |
 //! | [`change`] | what the operator changes, and the life of a partner |
 //! | [`salt`] | what keeps a document's hash from telling what it says |
@@ -36,6 +37,7 @@ pub mod client;
 pub mod dispute;
 pub mod document;
 mod forms;
+pub mod fx;
 pub mod ids;
 pub mod jcs;
 pub mod jws;

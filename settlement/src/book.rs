@@ -8,13 +8,15 @@ use partner_sdk::amount::format_units;
 use partner_sdk::banking::BankAccount;
 use partner_sdk::{Currency, Money, PartnerId, ProgrammeCode};
 
+use crate::converted;
 use crate::dues::{self, Due, Running};
+use crate::fx::{self, Conversion};
 use crate::netting::{self, NetPositions, NettingError, Obligation};
 use crate::payments;
 use crate::statement::{
     BreakageLine, DirectPayments, Direction, Line, NetLine, NetPosition, NetResult, PairLine, Payment, PaymentLine, ReductionLine,
-    RunningLine, SETTLEMENT_FORMAT, SETTLEMENT_FORMAT_1, STATEMENT_FORMAT, STATEMENT_FORMAT_2, STATEMENT_FORMAT_4, Settlement,
-    SettlementPair, Statement,
+    RunningLine, SETTLEMENT_FORMAT, SETTLEMENT_FORMAT_1, SETTLEMENT_FORMAT_3, STATEMENT_FORMAT, STATEMENT_FORMAT_2, STATEMENT_FORMAT_4,
+    STATEMENT_FORMAT_5, Settlement, SettlementPair, Statement,
 };
 
 /// Everything that a window's statements are made of.
@@ -30,6 +32,8 @@ pub struct Book {
     pub expired: Vec<Expired>,
     /// The pairs as netted.
     pub obligations: Vec<Obligation>,
+    /// What of them is paid in another currency.
+    pub conversions: Vec<Conversion>,
     /// How it is paid; nothing for a window that was netted before payments were known one by one.
     pub paying: Option<Paying>,
 }
@@ -129,17 +133,20 @@ impl Book {
 
     /// A partner's view; empty for one that took no part.
     pub fn statement(&self, partner: &PartnerId) -> Result<Statement, NettingError> {
-        let nets = netting::net_positions(&self.obligations)?;
+        let nets = self.net_positions()?;
         let own: NetPositions = nets
             .iter()
             .filter(|((_, p), _)| p == partner)
             .map(|(key, net)| (key.clone(), *net))
             .collect();
-        let mut reduction = self.reduction(&nets);
-        reduction.retain(|r| own.contains_key(&(r.currency, partner.clone())));
+        let pairs = self.pair_lines(partner);
+        let mut reduction = self.reduction()?;
+        reduction.retain(|r| pairs.iter().any(|pair| pair.currency == r.currency));
         let paying = self.paying.as_ref();
+        let conversions = converted::lines(&self.conversions, partner);
         let format = match paying {
             None => STATEMENT_FORMAT_2,
+            Some(_) if conversions.is_some() => STATEMENT_FORMAT_5,
             Some(paying) if paying.is_revised(partner) => STATEMENT_FORMAT_4,
             Some(_) => STATEMENT_FORMAT,
         };
@@ -150,7 +157,8 @@ impl Book {
             cut_off_at: self.cut_off_at,
             lines: self.lines(partner),
             breakage: self.breakage(partner),
-            obligations: self.pair_lines(partner),
+            obligations: pairs,
+            conversions,
             net: own
                 .iter()
                 .map(|((c, _), net)| NetLine {
@@ -167,7 +175,7 @@ impl Book {
 
     /// The operator's view.
     pub fn settlement(&self) -> Result<Settlement, NettingError> {
-        let nets = netting::net_positions(&self.obligations)?;
+        let nets = self.net_positions()?;
         let pair = |o: &Obligation| SettlementPair {
             party_a: o.party_a.clone(),
             party_b: o.party_b.clone(),
@@ -186,14 +194,21 @@ impl Book {
             net: whole(*net, *c),
             result: result(*net),
         };
+        let conversions = converted::of_settlement(&self.conversions);
+        let format = match (&self.paying, &conversions) {
+            (None, _) => SETTLEMENT_FORMAT_1,
+            (_, Some(_)) => SETTLEMENT_FORMAT_3,
+            _ => SETTLEMENT_FORMAT,
+        };
         Ok(Settlement {
-            format: self.paying.as_ref().map_or(SETTLEMENT_FORMAT_1, |_| SETTLEMENT_FORMAT).into(),
+            format: format.into(),
             business_date: self.business_date,
             cut_off_at: self.cut_off_at,
             obligations: obligations.into_iter().map(pair).collect(),
+            conversions,
             net_positions: nets.iter().map(position).collect(),
             payments: self.through_the_account(&nets)?,
-            reduction: self.reduction(&nets),
+            reduction: self.reduction()?,
         })
     }
 
@@ -256,6 +271,7 @@ impl Book {
                 you_owe: you_owe.display_micros(),
                 you_are_owed: you_are_owed.display_micros(),
                 carried_in: format_units(view(o.carried_in), 6),
+                differences: None,
                 net: whole(view(o.net), o.currency),
                 carried_out: format_units(view(o.carried_out), 6),
             }
@@ -281,7 +297,7 @@ impl Book {
                 (_, true) => Some(i128::from(o.carried_out.0)),
                 _ => None,
             });
-            own.sum::<i128>()
+            own.sum::<i128>() + converted::differences(&self.conversions, partner, currency)
         };
         let is_revised = paying.is_revised(partner);
         let line = |running: &Running| {
@@ -319,7 +335,14 @@ impl Book {
         Ok(all.into_iter().map(payment).collect())
     }
 
-    fn reduction(&self, nets: &NetPositions) -> Vec<ReductionLine> {
+    /// What each party receives, or pays, in the currencies in which it does.
+    fn net_positions(&self) -> Result<NetPositions, NettingError> {
+        netting::net_positions(fx::payable(&self.obligations, &self.conversions)?)
+    }
+
+    /// What netting did in each currency, before anything was converted.
+    fn reduction(&self) -> Result<Vec<ReductionLine>, NettingError> {
+        let nets = netting::net_positions(&self.obligations)?;
         let line = |r: netting::Reduction| ReductionLine {
             currency: r.currency,
             gross: format_units(r.gross, 6),
@@ -327,7 +350,7 @@ impl Book {
             multilateral: whole(r.multilateral, r.currency),
             efficiency_percent: format_units(r.efficiency(), 2),
         };
-        netting::reductions(&self.obligations, nets).into_iter().map(line).collect()
+        Ok(netting::reductions(&self.obligations, &nets).into_iter().map(line).collect())
     }
 }
 

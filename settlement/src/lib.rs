@@ -9,7 +9,7 @@
 //!
 //! Each phase is safe to start twice and to resume after a kill: close, net and settle are one transaction each, and advise writes the same
 //! bytes every time. [`pending`] tells what is left to do, and [`preflight`] what the open window would come to. The core is pure: [`calendar`] says when windows end, [`netting`] makes
-//! obligations of positions, `dues` makes payments of net positions, [`payments`] finds who pays whom where partners pay each other, [`gridlock`] in which order with what they have ([`queue`] asks it about a window), [`book`] makes statements of rows, [`render`] makes bytes of statements, [`period`] adds the statements of several days up, [`mod@accounting`] says what of points' prices is deferred, [`export`] makes of statements what people and programs read, [`bank`] reads what banks say, [`reconcile`] holds a partner's own record against its messages. Only `store` speaks SQL, only `files`
+//! obligations of positions, [`fx`] makes what is paid in another currency of them, `dues` makes payments of net positions, [`payments`] finds who pays whom where partners pay each other, [`gridlock`] in which order with what they have ([`queue`] asks it about a window), [`book`] makes statements of rows, [`render`] makes bytes of statements, [`period`] adds the statements of several days up, [`mod@accounting`] says what of points' prices is deferred, [`export`] makes of statements what people and programs read, [`bank`] reads what banks say, [`reconcile`] holds a partner's own record against its messages. Only `store` speaks SQL, only `files`
 //! writes, and no function reads a clock: the time comes from the caller.
 
 mod accounted;
@@ -17,10 +17,13 @@ pub mod accounting;
 pub mod bank;
 pub mod book;
 pub mod calendar;
+mod convert;
+mod converted;
 mod dues;
 mod error;
 pub mod export;
 mod files;
+pub mod fx;
 pub mod gridlock;
 pub mod netting;
 pub mod payments;
@@ -41,6 +44,7 @@ mod testing;
 
 pub use accounted::{AccountingRequest, accounting};
 pub use calendar::{Calendar, CalendarError, Calendars, Weekday};
+pub use convert::{convert_locked, may_convert};
 pub use dues::{Confirmed, Due};
 pub use error::SettlementError;
 pub use netting::NettingError;
@@ -55,8 +59,9 @@ pub use run::{
 };
 pub use settle::{NOTHING_DUE, confirm_locked, may_confirm, may_settle, settle, settle_locked};
 pub use statement::{
-    BreakageLine, DirectPayments, Direction, FeeLine, Line, NetLine, NetPosition, NetResult, PairLine, Payment, PaymentLine, Preflight,
-    Queue, QueueBalance, QueueLine, ReductionLine, RunningLine, Settlement, SettlementPair, Statement,
+    BreakageLine, ConversionLine, DirectPayments, Direction, FeeLine, Line, NetLine, NetPosition, NetResult, PairLine, Payment,
+    PaymentLine, Preflight, Queue, QueueBalance, QueueLine, ReductionLine, RunningLine, Settlement, SettlementConversion, SettlementPair,
+    Statement,
 };
 pub use store::{
     Accounts, Advised, EXPIRY, Listed, MEMBER, Pace, STATEMENTS, State, WINDOW, Wanted, Window, accounts, add_calendar, append, calendars,

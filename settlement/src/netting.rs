@@ -36,6 +36,9 @@ pub enum NettingError {
         /// The currency of the sum.
         currency: Currency,
     },
+    /// A net isn't a whole number of minor units, or a rate is too fine: what they make isn't exact.
+    #[error("a net in {0} at its rate is no whole number of millionths")]
+    Inexact(Currency),
     /// The net positions don't cancel out.
     #[error("the net positions in {0} don't sum to zero")]
     NotZero(Currency),
@@ -83,6 +86,36 @@ pub struct Obligation {
     pub net: Money,
     /// The residue for the next window; positive: a owes b.
     pub carried_out: Money,
+}
+
+/// What a pair pays of a window, in the currency in which it does; without a conversion that is its obligation's net.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Payable {
+    /// The party whose id sorts first.
+    pub party_a: PartnerId,
+    /// The other party.
+    pub party_b: PartnerId,
+    /// Of the amount.
+    pub currency: Currency,
+    /// A whole number of minor units; positive: a owes b.
+    pub net: Money,
+}
+
+impl From<&Obligation> for Payable {
+    fn from(o: &Obligation) -> Self {
+        Self {
+            party_a: o.party_a.clone(),
+            party_b: o.party_b.clone(),
+            currency: o.currency,
+            net: o.net,
+        }
+    }
+}
+
+impl From<&Payable> for Payable {
+    fn from(pair: &Payable) -> Self {
+        pair.clone()
+    }
 }
 
 /// What a partner is to receive over all its pairs (negative: to pay), by currency and partner, in micros. Wide, as a partner may have any number of pairs.
@@ -137,11 +170,17 @@ pub fn obligations(positions: &[Position], previous: &[Obligation]) -> Result<Ve
 }
 
 /// Every party's net position; a party whose pairs cancel out is there with zero. Fails if they don't sum to zero.
-pub fn net_positions(obligations: &[Obligation]) -> Result<NetPositions, NettingError> {
+pub fn net_positions<T: Into<Payable>>(pairs: impl IntoIterator<Item = T>) -> Result<NetPositions, NettingError> {
     let mut sums: BTreeMap<(Currency, PartnerId), i128> = BTreeMap::new();
-    for o in obligations {
-        *sums.entry((o.currency, o.party_a.clone())).or_default() -= i128::from(o.net.0);
-        *sums.entry((o.currency, o.party_b.clone())).or_default() += i128::from(o.net.0);
+    for pair in pairs {
+        let Payable {
+            party_a,
+            party_b,
+            currency,
+            net,
+        } = pair.into();
+        *sums.entry((currency, party_a)).or_default() -= i128::from(net.0);
+        *sums.entry((currency, party_b)).or_default() += i128::from(net.0);
     }
     let mut totals: BTreeMap<Currency, i128> = BTreeMap::new();
     for ((currency, _), sum) in &sums {
@@ -153,7 +192,7 @@ pub fn net_positions(obligations: &[Obligation]) -> Result<NetPositions, Netting
     Ok(sums)
 }
 
-/// Gross, bilateral and multilateral sums, one entry a currency.
+/// Gross, bilateral and multilateral sums, one entry a currency; `nets` are the net positions of these obligations, whatever is converted afterwards.
 pub fn reductions(obligations: &[Obligation], nets: &NetPositions) -> Vec<Reduction> {
     let mut sums: BTreeMap<Currency, (i128, i128, i128)> = BTreeMap::new();
     for o in obligations {

@@ -5,15 +5,16 @@ use partner_sdk::amount::format_units;
 
 use crate::book::{Book, direct_payments};
 use crate::error::SettlementError;
+use crate::fx;
 use crate::netting;
 use crate::run::open_window;
-use crate::statement::{FeeLine, PREFLIGHT_FORMAT, Preflight, Settlement};
+use crate::statement::{FeeLine, PREFLIGHT_FORMAT, PREFLIGHT_FORMAT_2, Preflight, Settlement};
 use crate::store::{self, Pace};
 
 /// Nets the open window as the night would, fees and residues included, and writes nothing. The night comes to the same if nothing more is posted and no points are due at the cut-off: where those repay
 /// what a member owes, and their funder pays at redemption, it owes for them. Refused while an earlier window isn't netted, whose residues it takes over.
 pub fn preflight(conn: &mut Conn) -> Result<Preflight, SettlementError> {
-    let (window, due, fees, obligations) = conn.snapshot(|conn| {
+    let (window, due, fees, obligations, rates) = conn.snapshot(|conn| {
         let window = open_window(conn)?;
         let date = window.business_date;
         if let Some(earlier) = store::unnetted_before(conn, date)? {
@@ -24,21 +25,24 @@ pub fn preflight(conn: &mut Conn) -> Result<Preflight, SettlementError> {
         positions.extend(fees.iter().cloned());
         let obligations = netting::obligations(&positions, &store::carried_over(conn, date)?)?;
         let due = store::any_due(conn, window.cut_off_at)?;
-        Ok((window, due, fees, obligations))
+        Ok((window, due, fees, obligations, store::rates(conn, date)?))
     })?;
-    let direct = direct_payments(&netting::net_positions(&obligations)?);
+    let conversions = fx::conversions(&obligations, &rates)?;
+    let direct = direct_payments(&netting::net_positions(fx::payable(&obligations, &conversions)?)?);
     let book = Book {
         business_date: window.business_date,
         cut_off_at: window.cut_off_at,
         gross: vec![],
         expired: vec![],
         obligations,
+        conversions,
         paying: None,
     };
     let Settlement {
         business_date,
         cut_off_at,
         obligations,
+        conversions,
         net_positions,
         payments,
         reduction,
@@ -50,12 +54,13 @@ pub fn preflight(conn: &mut Conn) -> Result<Preflight, SettlementError> {
         amount: format_units(fee.amount.0, 6),
     };
     Ok(Preflight {
-        format: PREFLIGHT_FORMAT.into(),
+        format: conversions.as_ref().map_or(PREFLIGHT_FORMAT, |_| PREFLIGHT_FORMAT_2).into(),
         business_date,
         cut_off_at,
         points_due: due,
         fees: fees.into_iter().map(fee).collect(),
         obligations,
+        conversions,
         net_positions,
         payments,
         direct,

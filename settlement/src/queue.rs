@@ -9,7 +9,7 @@ use partner_sdk::{Amount, Currency, PartnerId};
 use crate::book::{between, whole};
 use crate::error::SettlementError;
 use crate::gridlock::{self, Resolution};
-use crate::netting::Obligation;
+use crate::netting::Payable;
 use crate::payments::Transfer;
 use crate::reached::reached;
 use crate::statement::{QUEUE_FORMAT, Queue, QueueBalance, QueueLine};
@@ -89,24 +89,24 @@ pub fn balances(bytes: &[u8], known: impl Fn(&PartnerId) -> bool) -> Result<Bala
 /// Which of a window's payments can be made, and in which order, if each pair pays its net with what both have: currency by currency, as [`gridlock::resolve`] finds it. Fails if the window isn't netted
 /// yet. Nothing changes by it.
 pub fn queue(conn: &mut Conn, date: Date, balances: &Balances) -> Result<Queue, SettlementError> {
-    let (window, obligations) = conn.snapshot(|conn| {
+    let (window, payable) = conn.snapshot(|conn| {
         let window = reached(conn, date, State::Netted)?;
-        Ok::<_, SettlementError>((window, store::obligations(conn, date)?))
+        Ok::<_, SettlementError>((window, store::payable(conn, date)?))
     })?;
     Ok(Queue {
         format: QUEUE_FORMAT.into(),
         business_date: window.business_date,
         cut_off_at: window.cut_off_at,
-        currencies: lines(&obligations, balances),
+        currencies: lines(&payable, balances),
     })
 }
 
 /// One line for each currency in which a pair pays.
-fn lines(obligations: &[Obligation], balances: &Balances) -> Vec<QueueLine> {
-    let pays: BTreeSet<Currency> = obligations.iter().filter(|o| o.net.0 != 0).map(|o| o.currency).collect();
+fn lines(payable: &[Payable], balances: &Balances) -> Vec<QueueLine> {
+    let pays: BTreeSet<Currency> = payable.iter().filter(|o| o.net.0 != 0).map(|o| o.currency).collect();
     let line = |currency: Currency| {
-        let of = |o: &&Obligation| o.currency == currency && o.net.0 != 0;
-        let waiting: Vec<Transfer> = obligations.iter().filter(of).map(transfer).collect();
+        let of = |o: &&Payable| o.currency == currency && o.net.0 != 0;
+        let waiting: Vec<Transfer> = payable.iter().filter(of).map(transfer).collect();
         let its = balances.iter().filter(|((of, _), _)| *of == currency);
         let before = its.map(|((_, partner), has)| (partner.clone(), *has)).collect();
         shown(currency, &before, gridlock::resolve(&before, &waiting))
@@ -115,15 +115,15 @@ fn lines(obligations: &[Obligation], balances: &Balances) -> Vec<QueueLine> {
 }
 
 /// A pair's payment: of whoever owes.
-fn transfer(obligation: &Obligation) -> Transfer {
-    let (payer, payee) = match obligation.net.0 > 0 {
-        true => (&obligation.party_a, &obligation.party_b),
-        false => (&obligation.party_b, &obligation.party_a),
+fn transfer(pair: &Payable) -> Transfer {
+    let (payer, payee) = match pair.net.0 > 0 {
+        true => (&pair.party_a, &pair.party_b),
+        false => (&pair.party_b, &pair.party_a),
     };
     Transfer {
         payer: payer.clone(),
         payee: payee.clone(),
-        amount: i128::from(obligation.net.0).abs(),
+        amount: i128::from(pair.net.0).abs(),
     }
 }
 

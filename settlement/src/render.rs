@@ -21,9 +21,9 @@ pub enum RenderError {
     Workbook(#[from] rust_xlsxwriter::XlsxError),
 }
 
-/// The columns of a statement's CSV, in order; before format 3 those of [`SINCE_3`] aren't there, and before format 4 that of [`SINCE_4`]. A row leaves those empty that its section doesn't have. A column with figures belongs to one section, so
+/// The columns of a statement's CSV, in order; before format 3 those of [`SINCE_3`] aren't there, before format 4 that of [`SINCE_4`], and before format 5 those of [`SINCE_5`]. A row leaves those empty that its section doesn't have. A column with figures belongs to one section, so
 /// that its sum counts nothing twice.
-pub const CSV_COLUMNS: [&str; 38] = [
+pub const CSV_COLUMNS: [&str; 43] = [
     "format",
     "section",
     "business_date",
@@ -62,11 +62,18 @@ pub const CSV_COLUMNS: [&str; 38] = [
     "running_closing",
     "running_carried",
     "running_revised",
+    "conversion_net",
+    "conversion_rate",
+    "conversion_payment_currency",
+    "conversion_amount",
+    "conversion_difference",
 ];
 /// The place of the first column that came with format 3.
 pub const SINCE_3: usize = 27;
 /// The place of the column that came with format 4.
 pub const SINCE_4: usize = 37;
+/// The place of the first column that came with format 5.
+pub const SINCE_5: usize = 38;
 /// Without it spreadsheets take UTF-8 for something else.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
@@ -89,7 +96,8 @@ pub fn to_csv(statement: &Statement) -> Result<Vec<u8>, RenderError> {
 pub fn to_csv_of(statements: &[Statement]) -> Result<Vec<u8>, RenderError> {
     let mut running = statements.iter().flat_map(|statement| statement.running_position.iter().flatten());
     let (columns, before) = match statements.iter().any(|statement| statement.payments.is_some()) {
-        true if running.any(|line| line.revised.is_some()) => (&CSV_COLUMNS[..], BYTE_ORDER_MARK),
+        true if statements.iter().any(|statement| statement.conversions.is_some()) => (&CSV_COLUMNS[..], BYTE_ORDER_MARK),
+        true if running.any(|line| line.revised.is_some()) => (&CSV_COLUMNS[..SINCE_5], BYTE_ORDER_MARK),
         true => (&CSV_COLUMNS[..SINCE_4], BYTE_ORDER_MARK),
         false => (&CSV_COLUMNS[..SINCE_3], &b""[..]),
     };
@@ -153,6 +161,18 @@ fn write_rows(writer: &mut csv::Writer<Vec<u8>>, statement: &Statement, columns:
             ("pair_carried_out", &pair.carried_out),
         ];
         write("obligation", &cells)?;
+    }
+    for line in statement.conversions.iter().flatten() {
+        let cells = [
+            ("currency", line.currency.as_str()),
+            ("counterparty", line.counterparty.as_str()),
+            ("conversion_net", &line.net),
+            ("conversion_rate", &line.rate),
+            ("conversion_payment_currency", line.payment_currency.as_str()),
+            ("conversion_amount", &line.amount),
+            ("conversion_difference", &line.difference),
+        ];
+        write("conversion", &cells)?;
     }
     for net in &statement.net {
         write(

@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use migrations::Conn;
-use partner_sdk::{Currency, PartnerId};
+use partner_sdk::{Currency, Money, PartnerId};
 
 use crate::book::{payment, payment_line, whole};
 use crate::dues::Due;
 use crate::error::SettlementError;
+use crate::fx;
 use crate::netting::net_positions;
 use crate::period::Period;
 use crate::reached::reached;
@@ -56,27 +57,31 @@ pub fn may_default(conn: &mut Conn, partner: &PartnerId, date: Date) -> Result<B
 pub fn default_locked(conn: &mut Conn, partner: &PartnerId, date: Date, now: Timestamp, by: &str) -> Result<Outcome, SettlementError> {
     let currencies = may_default(conn, partner, date)?;
     let (before, _) = store::taken_of(conn, date)?;
-    let taken = all_of(partner, &currencies, &store::obligations(conn, date)?, &before)?;
+    let taken = all_of(partner, &currencies, &store::payable(conn, date)?, &before)?;
     take_out(conn, date, &taken, Cause::Default(partner), now, by)
 }
 
-/// Whether what a debtor disputes can be taken out of a window: neither it nor the creditor has paid there, or was paid, in the currency. An error where a default has taken out what is between the two.
-pub fn may_dispute(
-    conn: &mut Conn,
-    date: Date,
-    (debtor, creditor): (&PartnerId, &PartnerId),
-    currency: Currency,
-) -> Result<bool, SettlementError> {
+/// What is taken out of a window's payments where a debtor disputes a debt: the debt in the currency in which the window pays it, or nothing where debtor or creditor has paid in that currency already, or was paid.
+/// An error where a default has taken out what is between the two.
+pub fn may_dispute(conn: &mut Conn, date: Date, debt: &TakenOut) -> Result<Option<TakenOut>, SettlementError> {
     let window = reached(conn, date, State::Advised)?;
-    if store::is_in_default(conn, date, (debtor, creditor), currency)? {
+    let debt = match store::rates(conn, date)?.get(&debt.currency) {
+        Some(rate) => fx::debt_at(debt, *rate)?,
+        None => debt.clone(),
+    };
+    if store::is_in_default(conn, date, (&debt.debtor, &debt.creditor), debt.currency)? {
         return Err(SettlementError::InDefault {
-            debtor: debtor.clone(),
-            creditor: creditor.clone(),
+            debtor: debt.debtor,
+            creditor: debt.creditor,
             date,
         });
     }
-    let paid = |due: &Due| due.confirmed.is_some() && due.currency == currency && [debtor, creditor].contains(&&due.partner);
-    Ok(window.state == State::Advised && window.value_date.is_some() && !store::dues_of(conn, date)?.iter().any(paid))
+    let concerns = |due: &Due| due.currency == debt.currency && [&debt.debtor, &debt.creditor].contains(&&due.partner);
+    let is_paid = store::dues_of(conn, date)?
+        .iter()
+        .any(|due| due.confirmed.is_some() && concerns(due));
+    let is_open = window.state == State::Advised && window.value_date.is_some() && !is_paid;
+    Ok(Some(debt).filter(|debt| is_open && debt.amount > Money::ZERO))
 }
 
 /// Takes what a debtor disputes out of an advised window. It counts against its cap until it is [decided](dispute_over_locked); the creditor isn't owed it meanwhile. For a transaction that has locked the ledger.
@@ -86,9 +91,12 @@ pub fn dispute_locked(conn: &mut Conn, date: Date, taken: &TakenOut, now: Timest
     Ok(outcome)
 }
 
-/// What was taken out is decided: from now on what is posted for it counts. For a transaction that has locked the ledger.
-pub fn dispute_over_locked(conn: &mut Conn, taken: &TakenOut) -> Result<(), SettlementError> {
-    store::add_exposure(conn, &taken.debtor, taken.currency, -i128::from(taken.amount.0))
+/// What a dispute has taken out, if it has, is decided: from now on what is posted for it counts. For a transaction that has locked the ledger.
+pub fn dispute_over_locked(conn: &mut Conn, dispute: &str) -> Result<(), SettlementError> {
+    for taken in store::taken_by(conn, dispute)? {
+        store::add_exposure(conn, &taken.debtor, taken.currency, -i128::from(taken.amount.0))?;
+    }
+    Ok(())
 }
 
 /// Why something is taken out of a window.
@@ -121,7 +129,7 @@ fn take_out(conn: &mut Conn, date: Date, taken: &[TakenOut], cause: Cause, now: 
     // As the entry has it, by which it is done again.
     let now = store::time(conn, now)?;
     let (before, last) = store::taken_of(conn, date)?;
-    let mut nets = net_positions(&store::obligations(conn, date)?)?;
+    let mut nets = net_positions(&store::payable(conn, date)?)?;
     for (key, effect) in effects(&before) {
         *nets.entry(key).or_default() += effect;
     }

@@ -9,7 +9,7 @@ use partner_sdk::banking::PaymentReference;
 use partner_sdk::{Currency, Money, PartnerId};
 
 use crate::dues::{Due, fits};
-use crate::netting::{NetPositions, NettingError, Obligation};
+use crate::netting::{NetPositions, NettingError, Payable};
 
 /// A debt between two, or a part of it, that no payment of the window moves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,12 +64,12 @@ pub fn effects<'a>(taken: impl IntoIterator<Item = &'a TakenOut>) -> NetPosition
 pub fn all_of(
     partner: &PartnerId,
     currencies: &BTreeSet<Currency>,
-    obligations: &[Obligation],
+    payable: &[Payable],
     before: &[TakenOut],
 ) -> Result<Vec<TakenOut>, NettingError> {
     // By currency and counterparty; positive: the partner owes.
     let mut owes: BTreeMap<(Currency, &PartnerId), i128> = BTreeMap::new();
-    for o in obligations {
+    for o in payable {
         let net = i128::from(o.net.0);
         if o.party_a == *partner {
             *owes.entry((o.currency, &o.party_b)).or_default() += net;
@@ -186,7 +186,7 @@ mod tests {
         for seed in 1..=2_000 {
             let mut random = Lcg(seed);
             let positions = random_day(&mut random);
-            let all = obligations(&positions, &[]).expect("nets");
+            let all: Vec<Payable> = obligations(&positions, &[]).expect("nets").iter().map(Payable::from).collect();
             let nets = net_positions(&all).expect("zero");
             let mut paying = dues(date, date, &nets).expect("fits");
             let gone = *random.pick(&["ann", "ben", "dot", "eve", "fay"]);
@@ -201,7 +201,7 @@ mod tests {
             }
             let taken = all_of(&partner(gone), &BTreeSet::from([hkd()]), &all, &[]).expect("fits");
             let moved = moved(&nets, &paying, &taken, (date, value_date)).expect("fits");
-            let among: Vec<Obligation> = all
+            let among: Vec<Payable> = all
                 .iter()
                 .filter(|o| o.party_a != partner(gone) && o.party_b != partner(gone))
                 .cloned()
@@ -288,6 +288,7 @@ mod tests {
             amount: Money(amount),
         };
         let all = obligations(&[owes("ann", "ben", 900_000), owes("dot", "ann", 500_000)], &[]).expect("nets");
+        let all: Vec<Payable> = all.iter().map(Payable::from).collect();
         let before = TakenOut {
             debtor: partner("ann"),
             creditor: partner("ben"),

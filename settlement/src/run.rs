@@ -17,7 +17,7 @@ use crate::reached::reached;
 use crate::settle::{NOTHING_DUE, settle_locked};
 use crate::statement::{Settlement, Statement};
 use crate::store::{self, Advised, FIRST_RUN, Mark, NamedBytes, Pace, State, Window};
-use crate::{dues, files, netting, render, revision};
+use crate::{dues, files, fx, netting, render, revision};
 
 /// The name of the file with the operator's view; no partner may have this id.
 const SETTLEMENT: &str = "settlement";
@@ -135,8 +135,14 @@ pub fn net(conn: &mut Conn, date: Date, now: Timestamp, pace: Pace, payments: Pa
         let (positions, previous) = (store::positions(conn, date)?, store::carried_over(conn, date)?);
         let obligations = netting::obligations(&positions, &previous)?;
         store::insert_obligations(conn, date, &obligations)?;
+        let conversions = fx::conversions(&obligations, &store::rates(conn, date)?)?;
+        store::insert_conversions(conn, date, &conversions)?;
         let value_date = match payments {
-            Payments::OneByOne => Some(write_payments(conn, date, &netting::net_positions(&obligations)?)?),
+            Payments::OneByOne => Some(write_payments(
+                conn,
+                date,
+                &netting::net_positions(fx::payable(&obligations, &conversions)?)?,
+            )?),
             Payments::AsAWhole => None,
         };
         store::mark(conn, date, Mark::Netted(value_date), now)?;

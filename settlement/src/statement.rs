@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 pub const STATEMENT_FORMAT: &str = "points-statement/3";
 /// The version of those whose running position has `revised`: of windows before which others were revised.
 pub const STATEMENT_FORMAT_4: &str = "points-statement/4";
+/// The version of those that have `conversions`: of windows of which something was converted. Its running position has `revised` where there is something.
+pub const STATEMENT_FORMAT_5: &str = "points-statement/5";
 /// The version before, without payments: of windows that were netted before payments were known one by one.
 pub const STATEMENT_FORMAT_2: &str = "points-statement/2";
 /// The version of [`Revision`]'s fields.
@@ -20,10 +22,14 @@ pub const REVISION_FORMAT: &str = "points-revision/1";
 pub const SETTLEMENT_REVISION_FORMAT: &str = "points-settlement-revision/1";
 /// The version of [`Preflight`]'s fields.
 pub const PREFLIGHT_FORMAT: &str = "points-preflight/1";
+/// The version of those that have `conversions`.
+pub const PREFLIGHT_FORMAT_2: &str = "points-preflight/2";
 /// The version of [`Queue`]'s fields.
 pub const QUEUE_FORMAT: &str = "points-queue/1";
 /// The version of [`Settlement`]'s fields.
 pub const SETTLEMENT_FORMAT: &str = "points-settlement/2";
+/// The version of those that have `conversions`.
+pub const SETTLEMENT_FORMAT_3: &str = "points-settlement/3";
 /// The version before, whose payments have no reference.
 pub const SETTLEMENT_FORMAT_1: &str = "points-settlement/1";
 
@@ -43,7 +49,7 @@ pub enum NetResult {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Statement {
-    /// [`STATEMENT_FORMAT`], the one before or after.
+    /// [`STATEMENT_FORMAT`], the one before or one after.
     pub format: String,
     /// Whose statement.
     pub partner: PartnerId,
@@ -57,6 +63,9 @@ pub struct Statement {
     pub breakage: Vec<BreakageLine>,
     /// Pair by pair.
     pub obligations: Vec<PairLine>,
+    /// What of it is paid in another currency; only in [`STATEMENT_FORMAT_5`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversions: Option<Vec<ConversionLine>>,
     /// What the partner pays or receives, one entry a currency.
     pub net: Vec<NetLine>,
     /// How it pays or receives it, one entry a currency in which it does; not in files before [`STATEMENT_FORMAT`].
@@ -101,7 +110,7 @@ pub struct BreakageLine {
     pub value: String,
 }
 
-/// One counterparty and currency: `you_are_owed - you_owe + carried_in == net + carried_out`.
+/// One counterparty and currency: `you_are_owed - you_owe + carried_in == net + carried_out`; over several windows with the `differences` of conversions of all but the last.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "docs/STATEMENTS.md says what each field holds")]
@@ -111,11 +120,27 @@ pub struct PairLine {
     pub you_owe: String,
     pub you_are_owed: String,
     pub carried_in: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub differences: Option<String>,
     pub net: String,
     pub carried_out: String,
 }
 
-/// The sum of a partner's rounded pair nets in one currency.
+/// A pair's net in the currency in which it is paid: `net * rate == amount + difference`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "docs/STATEMENTS.md says what each field holds")]
+pub struct ConversionLine {
+    pub counterparty: PartnerId,
+    pub currency: Currency,
+    pub net: String,
+    pub rate: String,
+    pub payment_currency: Currency,
+    pub amount: String,
+    pub difference: String,
+}
+
+/// The sum of a partner's rounded pair nets that are paid in one currency.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "docs/STATEMENTS.md says what each field holds")]
@@ -155,7 +180,7 @@ pub struct RunningLine {
     pub opening: String,
     /// What payments that were confirmed since have done to it.
     pub confirmed: String,
-    /// What was taken out of earlier windows since; only in [`STATEMENT_FORMAT_4`].
+    /// What was taken out of earlier windows since; only in [`STATEMENT_FORMAT_4`] and later ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revised: Option<String>,
     /// What the window adds.
@@ -182,7 +207,7 @@ pub struct ReductionLine {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settlement {
-    /// [`SETTLEMENT_FORMAT`], or the one before.
+    /// [`SETTLEMENT_FORMAT`], the one before or after.
     pub format: String,
     /// The window.
     pub business_date: Date,
@@ -190,6 +215,9 @@ pub struct Settlement {
     pub cut_off_at: Timestamp,
     /// Pair by pair.
     pub obligations: Vec<SettlementPair>,
+    /// What of it is paid in another currency; only in [`SETTLEMENT_FORMAT_3`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversions: Option<Vec<SettlementConversion>>,
     /// What each party pays or receives; they sum to zero.
     pub net_positions: Vec<NetPosition>,
     /// Through the clearing account, at most one a partner and currency.
@@ -211,6 +239,21 @@ pub struct SettlementPair {
     pub carried_in: String,
     pub net: String,
     pub carried_out: String,
+}
+
+/// One pair's net in the currency in which it is paid; positive where a owes b.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "docs/STATEMENTS.md says what each field holds")]
+pub struct SettlementConversion {
+    pub party_a: PartnerId,
+    pub party_b: PartnerId,
+    pub currency: Currency,
+    pub net: String,
+    pub rate: String,
+    pub payment_currency: Currency,
+    pub amount: String,
+    pub difference: String,
 }
 
 /// One party and currency; positive where it receives.
@@ -352,7 +395,7 @@ pub struct RevisedPosition {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Preflight {
-    /// [`PREFLIGHT_FORMAT`].
+    /// [`PREFLIGHT_FORMAT`], or the one after.
     pub format: String,
     /// The open window.
     pub business_date: Date,
@@ -364,6 +407,9 @@ pub struct Preflight {
     pub fees: Vec<FeeLine>,
     /// Pair by pair, fees and residues included.
     pub obligations: Vec<SettlementPair>,
+    /// What of it would be paid in another currency; only in [`PREFLIGHT_FORMAT_2`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversions: Option<Vec<SettlementConversion>>,
     /// What each party would pay or receive; they sum to zero.
     pub net_positions: Vec<NetPosition>,
     /// Through the clearing account, at most one a partner and currency.

@@ -41,6 +41,7 @@ pub fn book(gross: Vec<Gross>, obligations: Vec<Obligation>) -> Book {
         gross,
         expired: vec![],
         obligations,
+        conversions: vec![],
         paying: None,
     }
 }

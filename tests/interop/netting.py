@@ -1,6 +1,6 @@
-"""Nets ledgers again with exact fractions, by what docs/STATEMENTS.md says of obligations, net positions and payments.
+"""Nets ledgers again with exact fractions, by what docs/STATEMENTS.md says of obligations, conversions, net positions and payments.
 
-A ledger is a list of windows of gross positions and what the service made of each. The answer is a list of complaints for each ledger.
+A ledger is a list of windows of gross positions and rates, and what the service made of each. The answer is a list of complaints for each ledger.
 """
 
 import json
@@ -41,10 +41,42 @@ def obligations(gross, carried):
     return made
 
 
-def net_positions(made):
+def conversions(made, rates):
+    """The nets in currencies that have a rate: (currency, a, b) -> (net, rate, payment currency, amount, difference)."""
+    converted = {}
+    for (currency, a, b), (_, _, _, net, _) in made.items():
+        if currency in rates:
+            into, rate = rates[currency]
+            amount = rounded(net * rate, DECIMALS[into])
+            converted[currency, a, b] = (net, rate, into, amount, net * rate - amount)
+    return converted
+
+
+def payable(made, converted):
+    """What each pair pays, in the currency in which it does: (currency, a, b) -> net."""
+    pays = defaultdict(Fraction)
+    for (currency, a, b), (_, _, _, net, _) in made.items():
+        if (currency, a, b) not in converted:
+            pays[currency, a, b] += net
+    for (_, a, b), (_, _, into, amount, _) in converted.items():
+        pays[into, a, b] += amount
+    return dict(pays)
+
+
+def carried_on(made, converted):
+    """What rounding has left of each pair, in the currency in which it is carried into the next window."""
+    left = defaultdict(Fraction)
+    for key, (_, _, _, _, residue) in made.items():
+        left[key] += residue
+    for (_, a, b), (_, _, into, _, difference) in converted.items():
+        left[into, a, b] += difference
+    return dict(left)
+
+
+def net_positions(pays):
     """What each party receives over all its pairs; below zero it pays."""
     nets = defaultdict(Fraction)
-    for (currency, a, b), (_, _, _, net, _) in made.items():
+    for (currency, a, b), net in pays.items():
         nets[currency, a] -= net
         nets[currency, b] += net
     return dict(nets)
@@ -106,7 +138,10 @@ def window_complaints(window, carried):
     made = obligations(window["gross"], carried)
     theirs = {(o[0], o[1], o[2]): tuple(money(amount) for amount in o[3:]) for o in window["obligations"]}
     complaints = list(compared("obligation", made, theirs))
-    nets = net_positions(made)
+    converted = conversions(made, {currency: (into, money(rate)) for currency, into, rate in window["rates"]})
+    theirs = {(c[0], c[1], c[2]): (money(c[3]), money(c[4]), c[5], money(c[6]), money(c[7])) for c in window["conversions"]}
+    complaints += compared("conversion", converted, theirs)
+    nets = net_positions(payable(made, converted))
     complaints += compared("net position", nets, {(currency, party): money(net) for currency, party, net in window["nets"]})
     for currency in {currency for currency, _ in nets}:
         if sum(net for (of, _), net in nets.items() if of == currency) != 0:
@@ -120,7 +155,7 @@ def window_complaints(window, carried):
         entry = direct.get(currency, {"payments": [], "at_least": 0})
         of_currency = {party: net for (of, party), net in nets.items() if of == currency}
         complaints += direct_complaints(currency, of_currency, entry["payments"], entry["at_least"])
-    return complaints, {key: residue for key, (_, _, _, _, residue) in made.items()}
+    return complaints, carried_on(made, converted)
 
 
 def ledger_complaints(windows):

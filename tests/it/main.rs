@@ -26,6 +26,7 @@ mod edge;
 mod enrolment;
 mod expiry;
 mod founding;
+mod fx;
 mod histories;
 mod holds;
 mod install;

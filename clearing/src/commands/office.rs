@@ -244,6 +244,7 @@ fn from_when(conn: &mut Conn, document: &Document, now: Timestamp) -> anyhow::Re
             let (first, ends) = calendars.next(terms.first_date.yesterday()?)?;
             format!("from the window of {first}, which ends at {ends}")
         }
+        Change::Fx(terms) => format!("for the window of {}, if it is approved before that is netted", terms.business_date),
         _ => "from its approval".to_owned(),
     })
 }

@@ -1,5 +1,7 @@
 //! `clearing preflight`: what the open window would come to if it closed now.
 
+use std::collections::BTreeSet;
+
 use partner_sdk::text::counted;
 use partner_sdk::{Currency, PartnerId};
 use settlement::{DirectPayments, NetResult, Payment, Preflight};
@@ -23,8 +25,10 @@ pub fn run(at: &At, json: bool) -> anyhow::Result<()> {
     if preflight.reduction.is_empty() {
         say!("nobody would owe anything")?;
     }
-    for line in &preflight.reduction {
-        currency(&preflight, line.currency)?;
+    let owed = preflight.reduction.iter().map(|line| line.currency);
+    let paid = preflight.conversions.iter().flatten().map(|line| line.payment_currency);
+    for one in owed.chain(paid).collect::<BTreeSet<_>>() {
+        currency(&preflight, one)?;
     }
     if preflight.points_due {
         say!("\nNot in it: what points that are due at the cut-off repay, where their members owe some")?;
@@ -51,6 +55,18 @@ fn currency(preflight: &Preflight, currency: Currency) -> anyhow::Result<()> {
     }
     for fee in preflight.fees.iter().filter(|fee| fee.currency == currency) {
         say!("  fee of {} to {}: {}", fee.debtor, PartnerId::clearing(), fee.amount)?;
+    }
+    for line in preflight.conversions.iter().flatten().filter(|line| line.currency == currency) {
+        let (debtor, creditor) = match line.net.starts_with('-') {
+            true => (&line.party_b, &line.party_a),
+            false => (&line.party_a, &line.party_b),
+        };
+        let [net, amount] = [&line.net, &line.amount].map(|text| text.trim_start_matches('-'));
+        say!(
+            "  {debtor} to {creditor}: {net} at {} are {} {amount}",
+            line.rate,
+            line.payment_currency
+        )?;
     }
     for net in preflight.net_positions.iter().filter(|net| net.currency == currency) {
         let does = match net.result {

@@ -11,8 +11,8 @@ use partner_sdk::{Amount, Code, MemberNumber, PartnerId, Points, Problem, Progra
 
 use super::rights::Role;
 use super::{
-    Countersigner, Done, Fault, add, by_person, calendars, decide, defaults, digest, disputes, fact, find, fresh, not_in_state, open,
-    people, publication, record, refused, settled, step, tell,
+    Countersigner, Done, Fault, add, by_person, calendars, conversions, decide, defaults, digest, disputes, fact, find, fresh,
+    not_in_state, open, people, publication, record, refused, settled, step, tell,
 };
 use ledger::AccountKey;
 use ledger::directory::Directory;
@@ -274,6 +274,7 @@ fn check(conn: &mut Conn, directory: &Directory, change: &Change, now: Timestamp
         Change::Confirm { payments, bank_statement } => settled::check_payments(conn, payments, bank_statement.as_deref(), now),
         Change::Default { partner, business_date } => defaults::check(conn, directory, partner, *business_date),
         Change::Decide { dispute, upheld } => disputes::check(conn, dispute, *upheld, now),
+        Change::Fx(terms) => conversions::check(conn, terms),
         Change::Account(terms) => settled::check_account(directory, terms),
         Change::Found { .. } => refused(Code::FourEyes, "change", "the network is founded, which is done once"),
         Change::Person(terms) => people::check(conn, directory, terms),
@@ -423,6 +424,7 @@ fn take_effect(conn: &mut Conn, directory: &mut Directory, change: &Change, hash
         Change::Confirm { payments, .. } => settled::confirm(conn, payments, hash, now)?,
         Change::Default { partner, business_date } => defaults::take_effect(conn, partner, *business_date, hash, now)?,
         Change::Decide { dispute, upheld } => disputes::take_effect(conn, directory, dispute, *upheld, hash, now)?,
+        Change::Fx(terms) => conversions::take_effect(conn, terms, hash, now)?,
         Change::Account(terms) => settled::set_account(conn, terms, hash, now)?,
         Change::Found { .. } => return Err(Code::Internal.into()),
         Change::Person(terms) => people::come(conn, terms, hash, now)?,

@@ -20,8 +20,8 @@ use store::posted::{self, Party, Wanted};
 pub struct Claim {
     /// The debt that is said not to be one.
     pub debt: TakenOut,
-    /// Whether it isn't paid yet, so that it can be taken out of the window's payments.
-    pub is_open: bool,
+    /// What is taken out of the window's payments; nothing where it is paid already.
+    pub taken: Option<TakenOut>,
 }
 
 /// Looks whether a partner owes what it disputes: by a line of its statement that came out not long ago, and not disputed before.
@@ -65,16 +65,14 @@ pub fn claim(conn: &mut Conn, directory: &Directory, caller: &PartnerId, terms: 
             return refused(Code::BadAmount, "amount", detail);
         }
     }
-    let pair = (caller, &terms.counterparty);
-    let is_open =
-        settlement::may_dispute(conn, terms.business_date, pair, terms.currency).map_err(|error| fault(error, "business_date"))?;
     let debt = TakenOut {
         debtor: caller.clone(),
         creditor: terms.counterparty.clone(),
         currency: terms.currency,
         amount,
     };
-    Ok(Claim { debt, is_open })
+    let taken = settlement::may_dispute(conn, terms.business_date, &debt).map_err(|error| fault(error, "business_date"))?;
+    Ok(Claim { debt, taken })
 }
 
 /// An amount of a document as money: not below zero, a whole number of minor units.

@@ -9,7 +9,6 @@ use partner_sdk::dispute::{ANSWER_WITHIN_DAYS, DisputeTerms};
 use partner_sdk::document::{self, Action, Kind, State};
 use partner_sdk::jws::TYP_DISPUTE;
 use partner_sdk::{Amount, Code, Money, PartnerId, Problem};
-use settlement::TakenOut;
 
 use super::between::{acted, enter, own_missing, own_signature, theirs};
 use super::disputed::{Claim, claim, money};
@@ -45,7 +44,7 @@ pub fn propose(conn: &mut Conn, now: Timestamp, caller: &PartnerId, text: &str) 
             let detail = format!("{MAX_OPEN} disputes of yours are open");
             return Err(Problem::new(Code::TooManyProposals, detail).into());
         }
-        let Claim { debt, is_open } = claim(conn, &directory, caller, &terms, now)?;
+        let claim = claim(conn, &directory, caller, &terms, now)?;
         record(conn, now, (Kind::Dispute, &about), "propose", caller.as_str(), &digest([signature]))?;
         let mut new = Document {
             hash: about.clone(),
@@ -59,7 +58,7 @@ pub fn propose(conn: &mut Conn, now: Timestamp, caller: &PartnerId, text: &str) 
         };
         documents::insert(conn, &new)?;
         add(conn, &mut new, "proposer", caller.as_str(), signature.clone(), now)?;
-        file(conn, (&about, terms), &debt, is_open, now)?;
+        file(conn, (&about, terms), &claim, now)?;
         Ok(new)
     })
 }
@@ -73,13 +72,12 @@ fn may_dispute(directory: &Directory, partner: &PartnerId) -> Done<()> {
 }
 
 /// Takes what is disputed out of the window's payments, where it isn't paid yet, and tells the parties.
-fn file(conn: &mut Conn, (hash, terms): (&str, DisputeTerms), debt: &TakenOut, is_open: bool, now: Timestamp) -> Done<()> {
+fn file(conn: &mut Conn, (hash, terms): (&str, DisputeTerms), claim: &Claim, now: Timestamp) -> Done<()> {
     let date = terms.business_date;
     let answer_by = now + SignedDuration::from_hours(24 * ANSWER_WITHIN_DAYS);
-    let outcome = match is_open {
-        true => Some(settlement::dispute_locked(conn, date, debt, now, hash).map_err(|error| fault(error, "business_date"))?),
-        false => None,
-    };
+    let Claim { debt, taken } = claim;
+    let outcome = taken.as_ref().map(|taken| settlement::dispute_locked(conn, date, taken, now, hash));
+    let outcome = outcome.transpose().map_err(|error| fault(error, "business_date"))?;
     let new = Disputed {
         hash: hash.to_owned(),
         business_date: date,
@@ -102,7 +100,7 @@ fn file(conn: &mut Conn, (hash, terms): (&str, DisputeTerms), debt: &TakenOut, i
         fact("window", date.to_string()),
         fact("currency", debt.currency.as_str()),
         fact("amount", debt.amount.display(debt.currency)),
-        fact("carved_out", if is_open { "yes" } else { "no" }),
+        fact("carved_out", if taken.is_some() { "yes" } else { "no" }),
         fact("answer_by", answer_by.to_string()),
     ];
     tell(conn, now, &parties(&new), "dispute.filed", hash, &facts)?;
@@ -243,15 +241,7 @@ struct End<'a> {
 
 /// It is known how much is owed: that is posted in the open window.
 fn finish(conn: &mut Conn, directory: &Directory, dispute: Disputed, end: End, now: Timestamp) -> Done<()> {
-    if dispute.run.is_some() {
-        let taken = TakenOut {
-            debtor: dispute.debtor.clone(),
-            creditor: dispute.creditor.clone(),
-            currency: dispute.currency,
-            amount: dispute.amount,
-        };
-        settlement::dispute_over_locked(conn, &taken).map_err(|error| fault(error, "dispute"))?;
-    }
+    settlement::dispute_over_locked(conn, &dispute.hash).map_err(|error| fault(error, "dispute"))?;
     let mut facts = end.facts;
     facts.push(fact("upheld", end.upheld.display(dispute.currency)));
     let mut adjusted_in: Option<Date> = None;

@@ -8,6 +8,7 @@
 //! | `disputed` | what a dispute is about, and whether that is owed |
 //! | `between` | what documents between two parties have in common |
 //! | [`changes`] | propose, approve, and what a change does |
+//! | `conversions` | at which rates a window is paid in one currency |
 //! | `calendars` | when windows end, from one that hasn't opened |
 //! | [`people`] | the founding, and who comes and goes |
 //! | [`publication`] | when a rate or bonus may be published, or taken back |
@@ -20,6 +21,7 @@ pub mod agreements;
 mod between;
 mod calendars;
 pub mod changes;
+mod conversions;
 mod defaults;
 mod disputed;
 pub mod disputes;

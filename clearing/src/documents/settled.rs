@@ -176,6 +176,8 @@ pub fn fault(error: SettlementError, field: &str) -> Fault {
         | SettlementError::NoPayment(_)
         | SettlementError::NothingOpen { .. }
         | SettlementError::InDefault { .. }
+        | SettlementError::Netted(_)
+        | SettlementError::HasRates(_)
         | SettlementError::PaidWhen { .. } => Code::BadTerms,
         _ => return Fault::Db(DbError::Corrupt(error.to_string())),
     };

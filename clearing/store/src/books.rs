@@ -47,6 +47,17 @@ impl SqliteAggregateFunction<i64> for WideSum {
 const WINDOWS: &str = "(SELECT business_date, earlier FROM (SELECT business_date, state, LAG(business_date) OVER (ORDER BY business_date) AS earlier FROM settlement_window) x \
                        WHERE state IN ('netted', 'advised', 'settled'))";
 
+/// In which currency what a position `p` owes is paid.
+const PAID_IN: &str =
+    "COALESCE((SELECT f.payment_currency FROM fx_rate f WHERE f.business_date = p.business_date AND f.currency = p.currency), p.currency)";
+
+/// The obligations that are paid as they are.
+const UNCONVERTED: &str = "(SELECT * FROM obligation p WHERE PAID_IN = p.currency)";
+
+/// What pairs carry on from a window, by the currency in which they do.
+const CARRIED: &str = "(SELECT business_date, party_a, party_b, currency, carried_out AS micros FROM obligation \
+                       UNION ALL SELECT business_date, party_a, party_b, payment_currency, difference FROM conversion)";
+
 /// A query for how many rows break a rule and which of them comes first, in the words of a database: `WIDE[x]` is a sum as text, however large, so that no amount of rows keeps the books
 /// from being checked. It has no `LIMIT`: PostgreSQL would take it that a broken row comes soon, and compare each row with each other where none does.
 fn broken(conn: &Conn, rule: &str) -> String {
@@ -54,7 +65,14 @@ fn broken(conn: &Conn, rule: &str) -> String {
         Conn::Sqlite(_) => ("wide_sum(", ")"),
         Conn::Postgres(_) => ("CAST(SUM(", ") AS TEXT)"),
     };
-    let rule = rule.replace("WIDE[", begin).replace(']', end).replace("WINDOWS", WINDOWS);
+    let named = [
+        ("WINDOWS", WINDOWS),
+        ("UNCONVERTED", UNCONVERTED),
+        ("CARRIED", CARRIED),
+        ("PAID_IN", PAID_IN),
+    ];
+    let rule = named.iter().fold(rule.to_owned(), |rule, (name, text)| rule.replace(name, text));
+    let rule = rule.replace("WIDE[", begin).replace(']', end);
     // Where rows were tampered with, any of it may be missing.
     let [subject, books, postings] = ["subject", "books", "postings"].map(|column| format!("COALESCE(CAST({column} AS TEXT), 'nothing')"));
     format!("SELECT COUNT(*) AS count, MIN({subject} || ': ' || {books} || ' against ' || {postings}) AS first FROM ({rule}) broken")
@@ -150,18 +168,18 @@ const RULES: &[(&str, &str)] = &[
     (
         "an exposure is the net of the positions of the windows not yet settled, but for payments that are confirmed and what was taken out, with what is disputed",
         "SELECT k.partner AS subject, COALESCE(e.micros, 0) AS books, COALESCE(s.sum, '0') AS postings FROM \
-         (SELECT partner, currency FROM exposure UNION SELECT debtor, currency FROM position UNION SELECT creditor, currency FROM position UNION SELECT debtor, currency FROM dispute) k \
+         (SELECT partner, currency FROM exposure UNION SELECT debtor, currency FROM position UNION SELECT creditor, currency FROM position UNION SELECT debtor, currency FROM taken_out UNION SELECT creditor, currency FROM taken_out) k \
          LEFT JOIN exposure e ON e.partner = k.partner AND e.currency = k.currency LEFT JOIN \
          (SELECT partner, currency, WIDE[micros] AS sum FROM ( \
          SELECT p.debtor AS partner, p.currency AS currency, p.micros AS micros FROM position p JOIN settlement_window w ON w.business_date = p.business_date AND w.state <> 'settled' \
-         WHERE NOT EXISTS (SELECT 1 FROM payment y WHERE y.business_date = p.business_date AND y.partner = p.debtor AND y.currency = p.currency AND y.confirmed_at IS NOT NULL) \
+         WHERE NOT EXISTS (SELECT 1 FROM payment y WHERE y.business_date = p.business_date AND y.partner = p.debtor AND y.currency = PAID_IN AND y.confirmed_at IS NOT NULL) \
          UNION ALL SELECT p.creditor, p.currency, -p.micros FROM position p JOIN settlement_window w ON w.business_date = p.business_date AND w.state <> 'settled' \
-         WHERE NOT EXISTS (SELECT 1 FROM payment y WHERE y.business_date = p.business_date AND y.partner = p.creditor AND y.currency = p.currency AND y.confirmed_at IS NOT NULL) \
+         WHERE NOT EXISTS (SELECT 1 FROM payment y WHERE y.business_date = p.business_date AND y.partner = p.creditor AND y.currency = PAID_IN AND y.confirmed_at IS NOT NULL) \
          UNION ALL SELECT t.debtor, t.currency, -t.micros FROM taken_out t JOIN settlement_window w ON w.business_date = t.business_date AND w.state <> 'settled' WHERE NOT EXISTS \
          (SELECT 1 FROM payment y WHERE y.business_date = t.business_date AND y.partner = t.debtor AND y.currency = t.currency AND y.confirmed_at IS NOT NULL AND y.run >= t.run) \
          UNION ALL SELECT t.creditor, t.currency, t.micros FROM taken_out t JOIN settlement_window w ON w.business_date = t.business_date AND w.state <> 'settled' WHERE NOT EXISTS \
          (SELECT 1 FROM payment y WHERE y.business_date = t.business_date AND y.partner = t.creditor AND y.currency = t.currency AND y.confirmed_at IS NOT NULL AND y.run >= t.run) \
-         UNION ALL SELECT debtor, currency, micros FROM dispute WHERE run IS NOT NULL AND upheld IS NULL) x \
+         UNION ALL SELECT t.debtor, t.currency, t.micros FROM taken_out t JOIN dispute d ON d.hash = t.document WHERE d.upheld IS NULL) x \
          GROUP BY partner, currency) s ON s.partner = k.partner AND s.currency = k.currency WHERE k.partner <> 'clearing' \
          AND CAST(COALESCE(e.micros, 0) AS TEXT) <> COALESCE(s.sum, '0')",
     ),
@@ -177,9 +195,11 @@ const RULES: &[(&str, &str)] = &[
          AND o.party_a = p.creditor AND o.party_b = p.debtor)",
     ),
     (
-        "the payments of a window, but for those with others in their place, are its nets less what was taken out",
+        "the payments of a window, but for those with others in their place, are its nets, converted where they are, less what was taken out",
         "SELECT x.partner AS subject, COALESCE(y.sum, '0') AS books, x.sum AS postings FROM (SELECT business_date, currency, partner, WIDE[micros] AS sum FROM ( \
-         SELECT business_date, currency, party_a AS partner, -net AS micros FROM obligation UNION ALL SELECT business_date, currency, party_b, net FROM obligation \
+         SELECT business_date, currency, party_a AS partner, -net AS micros FROM UNCONVERTED o \
+         UNION ALL SELECT business_date, currency, party_b, net FROM UNCONVERTED o \
+         UNION ALL SELECT business_date, payment_currency, party_a, -amount FROM conversion UNION ALL SELECT business_date, payment_currency, party_b, amount FROM conversion \
          UNION ALL SELECT business_date, currency, debtor, micros FROM taken_out UNION ALL SELECT business_date, currency, creditor, -micros FROM taken_out) n \
          WHERE partner <> 'clearing' GROUP BY business_date, currency, partner) x JOIN settlement_window w ON w.business_date = x.business_date AND w.value_date IS NOT NULL \
          LEFT JOIN (SELECT business_date, currency, partner, WIDE[micros] AS sum FROM payment WHERE replaced_by IS NULL GROUP BY business_date, currency, partner) y \
@@ -191,14 +211,30 @@ const RULES: &[(&str, &str)] = &[
          WHERE net + carried_out <> a_owes - b_owes + carried_in",
     ),
     (
-        "what a netted window carries in is what the window before carried on",
-        "SELECT k.party_a AS subject, COALESCE(o.carried_in, 0) AS books, COALESCE(c.carried_out, 0) AS postings FROM \
+        "what a netted window carries in is what the window before carried on, with the differences of its conversions",
+        "SELECT k.party_a AS subject, COALESCE(o.carried_in, 0) AS books, COALESCE(c.sum, '0') AS postings FROM \
          (SELECT o.business_date AS business_date, w.earlier AS earlier, o.party_a AS party_a, o.party_b AS party_b, o.currency AS currency \
          FROM obligation o JOIN WINDOWS w ON w.business_date = o.business_date \
-         UNION SELECT w.business_date, w.earlier, o.party_a, o.party_b, o.currency FROM obligation o JOIN WINDOWS w ON w.earlier = o.business_date) k \
+         UNION SELECT w.business_date, w.earlier, x.party_a, x.party_b, x.currency FROM CARRIED x JOIN WINDOWS w ON w.earlier = x.business_date) k \
          LEFT JOIN obligation o ON o.business_date = k.business_date AND o.party_a = k.party_a AND o.party_b = k.party_b AND o.currency = k.currency \
-         LEFT JOIN obligation c ON c.business_date = k.earlier AND c.party_a = k.party_a AND c.party_b = k.party_b AND c.currency = k.currency \
-         WHERE COALESCE(o.carried_in, 0) <> COALESCE(c.carried_out, 0)",
+         LEFT JOIN (SELECT business_date, party_a, party_b, currency, WIDE[micros] AS sum FROM CARRIED x GROUP BY business_date, party_a, party_b, currency) c \
+         ON c.business_date = k.earlier AND c.party_a = k.party_a AND c.party_b = k.party_b AND c.currency = k.currency \
+         WHERE CAST(COALESCE(o.carried_in, 0) AS TEXT) <> COALESCE(c.sum, '0')",
+    ),
+    (
+        "what a conversion pays and carries on is its net at its rate",
+        "SELECT party_a AS subject, CAST(amount AS NUMERIC) + difference AS books, CAST(net / 1000000 AS NUMERIC) * rate + CAST(net % 1000000 AS NUMERIC) * rate / 1000000 AS postings \
+         FROM conversion WHERE CAST(net % 1000000 AS NUMERIC) * rate % 1000000 <> 0 \
+         OR CAST(amount AS NUMERIC) + difference <> CAST(net / 1000000 AS NUMERIC) * rate + CAST(net % 1000000 AS NUMERIC) * rate / 1000000",
+    ),
+    (
+        "a net in a currency with a rate is converted at that rate, and no other is",
+        "SELECT c.party_a AS subject, c.net AS books, COALESCE(o.net, 0) AS postings FROM conversion c \
+         LEFT JOIN obligation o ON o.business_date = c.business_date AND o.party_a = c.party_a AND o.party_b = c.party_b AND o.currency = c.currency \
+         LEFT JOIN fx_rate f ON f.business_date = c.business_date AND f.currency = c.currency AND f.rate = c.rate AND f.payment_currency = c.payment_currency \
+         WHERE o.net IS NULL OR f.rate IS NULL OR o.net <> c.net \
+         UNION ALL SELECT o.party_a, CAST(0 AS BIGINT), o.net FROM obligation o JOIN fx_rate f ON f.business_date = o.business_date AND f.currency = o.currency \
+         WHERE NOT EXISTS (SELECT 1 FROM conversion c WHERE c.business_date = o.business_date AND c.party_a = o.party_a AND c.party_b = o.party_b AND c.currency = o.currency)",
     ),
     (
         "points that were due at the cut-off of a netted window are gone",
@@ -210,15 +246,15 @@ const RULES: &[(&str, &str)] = &[
         "SELECT e.currency AS subject, e.sum AS books, COALESCE(c.sum, '0') AS postings FROM (SELECT currency, WIDE[micros] AS sum FROM ( \
          SELECT currency, micros FROM exposure UNION ALL SELECT p.currency, p.micros FROM position p \
          JOIN settlement_window w ON w.business_date = p.business_date AND w.state <> 'settled' WHERE p.debtor <> p.creditor AND EXISTS \
-         (SELECT 1 FROM payment y WHERE y.business_date = p.business_date AND y.partner = p.debtor AND y.currency = p.currency AND y.confirmed_at IS NOT NULL) \
+         (SELECT 1 FROM payment y WHERE y.business_date = p.business_date AND y.partner = p.debtor AND y.currency = PAID_IN AND y.confirmed_at IS NOT NULL) \
          UNION ALL SELECT p.currency, -p.micros FROM position p \
          JOIN settlement_window w ON w.business_date = p.business_date AND w.state <> 'settled' WHERE p.debtor <> p.creditor AND EXISTS \
-         (SELECT 1 FROM payment y WHERE y.business_date = p.business_date AND y.partner = p.creditor AND y.currency = p.currency AND y.confirmed_at IS NOT NULL) \
+         (SELECT 1 FROM payment y WHERE y.business_date = p.business_date AND y.partner = p.creditor AND y.currency = PAID_IN AND y.confirmed_at IS NOT NULL) \
          UNION ALL SELECT t.currency, -t.micros FROM taken_out t JOIN settlement_window w ON w.business_date = t.business_date AND w.state <> 'settled' WHERE t.debtor <> 'clearing' AND EXISTS \
          (SELECT 1 FROM payment y WHERE y.business_date = t.business_date AND y.partner = t.debtor AND y.currency = t.currency AND y.confirmed_at IS NOT NULL AND y.run >= t.run) \
          UNION ALL SELECT t.currency, t.micros FROM taken_out t JOIN settlement_window w ON w.business_date = t.business_date AND w.state <> 'settled' WHERE t.creditor <> 'clearing' AND EXISTS \
          (SELECT 1 FROM payment y WHERE y.business_date = t.business_date AND y.partner = t.creditor AND y.currency = t.currency AND y.confirmed_at IS NOT NULL AND y.run >= t.run) \
-         UNION ALL SELECT currency, -micros FROM dispute WHERE run IS NOT NULL AND upheld IS NULL) x GROUP BY currency) e \
+         UNION ALL SELECT t.currency, -t.micros FROM taken_out t JOIN dispute d ON d.hash = t.document WHERE d.upheld IS NULL) x GROUP BY currency) e \
          LEFT JOIN (SELECT currency, WIDE[micros] AS sum FROM (SELECT p.currency AS currency, CASE WHEN p.creditor = 'clearing' THEN p.micros ELSE -p.micros END AS micros FROM position p \
          JOIN settlement_window w ON w.business_date = p.business_date AND w.state <> 'settled' WHERE (p.creditor = 'clearing') <> (p.debtor = 'clearing') \
          UNION ALL SELECT t.currency, CASE WHEN t.creditor = 'clearing' THEN -t.micros ELSE t.micros END FROM taken_out t \
@@ -229,7 +265,8 @@ const RULES: &[(&str, &str)] = &[
         "what a dispute takes out of a window is what is disputed",
         "SELECT d.debtor AS subject, d.micros AS books, COALESCE(t.micros, 0) AS postings FROM dispute d LEFT JOIN taken_out t ON t.document = d.hash \
          WHERE (d.run IS NULL) <> (t.document IS NULL) OR t.run <> d.run OR t.business_date <> d.business_date OR t.debtor <> d.debtor OR t.creditor <> d.creditor \
-         OR t.currency <> d.currency OR t.micros <> d.micros",
+         OR CASE WHEN t.currency = d.currency THEN t.micros <> d.micros ELSE NOT EXISTS (SELECT 1 FROM fx_rate f WHERE f.business_date = d.business_date AND f.currency = d.currency \
+         AND f.payment_currency = t.currency) END",
     ),
     (
         "a dispute's outcome is posted once, as its adjustment",

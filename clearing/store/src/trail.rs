@@ -4,12 +4,13 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use diesel::prelude::*;
 use jiff::civil::Date;
-use migrations::schema::{agreement, bank_account, calendar, payment, rate, settlement_window, signing_key, taken_out, tls_key};
+use migrations::schema::{agreement, bank_account, calendar, fx_rate, payment, rate, settlement_window, signing_key, taken_out, tls_key};
 use migrations::{Conn, DbError, each_backend};
 use partner_sdk::agreement::Terms;
 use partner_sdk::banking::AccountTerms;
 use partner_sdk::change::{Change, Proposal};
 use partner_sdk::document::{Kind, State};
+use partner_sdk::fx::FxTerms;
 use partner_sdk::jws::{Compact, TYP_AGREEMENT, TYP_CHANGE, TYP_DISPUTE, VerifyingKey, sha256_hex};
 use partner_sdk::wire::keys::{KeyName, Revocation, TYP_REVOCATION};
 use partner_sdk::{Amount, KeyId, PartnerId};
@@ -93,6 +94,7 @@ pub fn check(conn: &mut Conn, kid: &KeyId, clearing: &VerifyingKey) -> Result<Ve
     findings.extend(unsigned_calendars(conn, &changed.calendars, &founding)?);
     findings.extend(people::findings(conn, &known)?);
     findings.extend(unsigned_revocations(conn, &known)?);
+    findings.extend(unsigned_rates(conn, &changed.fx)?);
     findings.extend(unsigned_accounts(conn, &changed.accounts, sandbox)?);
     let disputed = contested::findings(conn, &changed.decided)?;
     findings.extend(disputed.findings);
@@ -120,6 +122,7 @@ struct Changed {
     /// References of payments.
     confirmed: HashMap<String, HashSet<String>>,
     accounts: HashMap<String, AccountTerms>,
+    fx: HashMap<String, FxTerms>,
 }
 
 impl Changed {
@@ -145,6 +148,7 @@ impl Changed {
                 self.confirmed.insert(hash, references.collect());
             }
             Change::Decide { dispute, upheld } => drop(self.decided.insert(hash, (dispute, upheld))),
+            Change::Fx(terms) => drop(self.fx.insert(hash, terms)),
             Change::Account(terms) => drop(self.accounts.insert(hash, terms)),
             _ => {}
         }
@@ -277,6 +281,23 @@ fn unsigned_revisions(conn: &mut Conn, signed: &HashMap<String, (String, String)
             findings.push(format!(
                 "payment {reference} is of a revision of window {date}, and nothing was taken out of it"
             ));
+        }
+    }
+    Ok(findings)
+}
+
+/// Rates at which windows are converted that no document says.
+fn unsigned_rates(conn: &mut Conn, signed: &HashMap<String, FxTerms>) -> Result<Vec<String>, DbError> {
+    type Row = (String, String, String, i64, String);
+    let mut findings = vec![];
+    for (date, currency, into, micros, document) in each_backend!(conn, |c| fx_rate::table.load::<Row>(c))? {
+        let says = |terms: &FxTerms| {
+            let of_window = terms.business_date.to_string() == date && terms.payment_currency.as_str() == into;
+            let mut rates = terms.rates.iter().filter(|one| one.currency.as_str() == currency);
+            of_window && rates.any(|one| one.micros().is_some_and(|rate| rate.0 == micros))
+        };
+        if !signed.get(&document).is_some_and(says) {
+            findings.push(format!("window {date} has a rate of {currency}, and no signed document says so"));
         }
     }
     Ok(findings)

@@ -52,3 +52,27 @@ diesel::table! {
         document -> Text,
     }
 }
+
+diesel::table! {
+    fx_rate (business_date, currency) {
+        business_date -> Text,
+        currency -> Text,
+        payment_currency -> Text,
+        rate -> BigInt,
+        document -> Text,
+    }
+}
+
+diesel::table! {
+    conversion (business_date, party_a, party_b, currency) {
+        business_date -> Text,
+        party_a -> Text,
+        party_b -> Text,
+        currency -> Text,
+        net -> BigInt,
+        rate -> BigInt,
+        payment_currency -> Text,
+        amount -> BigInt,
+        difference -> BigInt,
+    }
+}

@@ -3,12 +3,13 @@
 //! The account is the running position: it opens with what was open, takes what each window adds, what confirmed payments take away and what was taken out of earlier windows, and closes with what is open then. Credit is what the partner receives.
 
 use jiff::civil::Date;
+use partner_sdk::PartnerId;
 use partner_sdk::jws::sha256_hex;
 
 use super::error::ExportError;
 use super::xml::Xml;
 use crate::period::{DayLine, PeriodStatement};
-use crate::statement::{PairLine, RunningLine};
+use crate::statement::{ConversionLine, PairLine, RunningLine};
 
 const NAMESPACE: &str = "urn:iso:std:iso:20022:tech:xsd:camt.053.001.08";
 
@@ -117,20 +118,51 @@ fn entry(
 
 /// The pairs that a window's net is made of.
 fn details(xml: &mut Xml, of: &PeriodStatement, running: &RunningLine) {
-    let pairs: Vec<&PairLine> = of
-        .obligations
-        .iter()
-        .filter(|pair| pair.currency == running.currency && !is_zero(&pair.net))
+    let currency = running.currency;
+    let conversions = || of.conversions.iter().flatten();
+    let converted = |pair: &PairLine| conversions().any(|line| (line.currency, &line.counterparty) == (pair.currency, &pair.counterparty));
+    let own = |pair: &&PairLine| pair.currency == currency && !is_zero(&pair.net) && !converted(pair);
+    let pairs: Vec<&PairLine> = of.obligations.iter().filter(own).collect();
+    let into: Vec<&ConversionLine> = conversions()
+        .filter(|line| line.payment_currency == currency && !is_zero(&line.amount))
         .collect();
     xml.within("NtryDtls", |xml| {
-        xml.at(&["Btch", "NbOfTxs"], &pairs.len().to_string());
+        xml.at(&["Btch", "NbOfTxs"], &(pairs.len() + into.len()).to_string());
         for pair in pairs {
-            let side = if pair.net.starts_with('-') { "Cdtr" } else { "Dbtr" };
             xml.within("TxDtls", |xml| {
                 signed(xml, running, &pair.net);
-                xml.at(&["RltdPties", side, "Pty", "Nm"], pair.counterparty.as_str());
+                party(xml, &pair.net, &pair.counterparty);
             });
         }
+        for line in into {
+            xml.within("TxDtls", |xml| {
+                signed(xml, running, &line.amount);
+                xml.within("AmtDtls", |xml| xml.within("InstdAmt", |xml| exchanged(xml, line)));
+                party(xml, &line.amount, &line.counterparty);
+            });
+        }
+    });
+}
+
+/// Who pays the partner, or is paid by it.
+fn party(xml: &mut Xml, amount: &str, counterparty: &PartnerId) {
+    let side = if amount.starts_with('-') { "Cdtr" } else { "Dbtr" };
+    xml.at(&["RltdPties", side, "Pty", "Nm"], counterparty.as_str());
+}
+
+/// What was converted, and at which rate.
+fn exchanged(xml: &mut Xml, line: &ConversionLine) {
+    xml.amount("Amt", line.currency, line.net.trim_start_matches('-'));
+    let rate = line.rate.trim_end_matches('0').trim_end_matches('.');
+    // A rate has no more digits there; none that is published has.
+    if rate.bytes().filter(u8::is_ascii_digit).count() > 11 {
+        return;
+    }
+    xml.within("CcyXchg", |xml| {
+        xml.text("SrcCcy", line.currency.as_str());
+        xml.text("TrgtCcy", line.payment_currency.as_str());
+        xml.text("UnitCcy", line.currency.as_str());
+        xml.text("XchgRate", rate);
     });
 }
 

@@ -6,6 +6,7 @@
 //! | a line by which it is owed | the counterparty's account, and income |
 //! | a reversal | the same the other way round, in the account of what it reverses |
 //! | a pair's net | from the counterparty's account to that of the settlement |
+//! | a net that is paid in another currency | the counterparty's account gives it at the rate, that of the settlement takes the amount, and the difference stays on the counterparty's in the other currency |
 //!
 //! What is left on a counterparty's account is the residue that the statement carries out. What is on the account of the settlement is the net: the payment by the bank clears it.
 
@@ -14,7 +15,7 @@ use std::fmt::Write;
 
 use partner_sdk::wire::Direction;
 
-use crate::statement::{Line, PairLine, Statement};
+use crate::statement::{ConversionLine, Line, PairLine, Statement};
 
 /// The version of both forms.
 pub const JOURNAL_FORMAT: &str = "points-journal/1";
@@ -31,30 +32,57 @@ pub enum Program {
 /// An account, by its parts in small letters.
 type Account = Vec<String>;
 
-/// An entry of two sides: what the first takes, the second gives.
+/// An entry: what its postings move sums to nothing.
 struct Entry {
     payee: String,
     text: String,
     agreement: Option<String>,
-    currency: String,
+    postings: Vec<Posting>,
+}
+
+/// What an account takes, or (below zero) gives.
+struct Posting {
+    account: Account,
     /// With its sign.
     amount: String,
-    to: Account,
-    from: Account,
+    currency: String,
+    /// What one unit of it is worth here, and of what.
+    at: Option<(String, String)>,
+}
+
+impl Posting {
+    fn moves(&self) -> bool {
+        self.amount.bytes().any(|b| (b'1'..=b'9').contains(&b))
+    }
+}
+
+/// What the first takes, the second gives.
+fn two_sides(currency: &str, amount: &str, to: Account, from: Account) -> Vec<Posting> {
+    let posting = |account, amount| Posting {
+        account,
+        amount,
+        currency: currency.to_owned(),
+        at: None,
+    };
+    vec![posting(to, amount.to_owned()), posting(from, negated(amount))]
 }
 
 /// A statement as a journal. Lines without money make no entry.
 pub fn journal(statement: &Statement, program: Program) -> String {
+    let conversions = || statement.conversions.iter().flatten();
+    let converted = |pair: &PairLine| conversions().any(|line| (line.currency, &line.counterparty) == (pair.currency, &pair.counterparty));
     let entries: Vec<Entry> = statement
         .lines
         .iter()
         .map(line)
-        .chain(statement.obligations.iter().map(net))
-        .filter(|entry| entry.amount.bytes().any(|b| (b'1'..=b'9').contains(&b)))
+        .chain(statement.obligations.iter().filter(|pair| !converted(pair)).map(net))
+        .chain(conversions().map(conversion))
+        .filter(|entry| entry.postings.iter().any(Posting::moves))
         .collect();
     let accounts: BTreeSet<(&Account, &str)> = entries
         .iter()
-        .flat_map(|entry| [(&entry.to, entry.currency.as_str()), (&entry.from, entry.currency.as_str())])
+        .flat_map(|entry| &entry.postings)
+        .map(|posting| (&posting.account, posting.currency.as_str()))
         .collect();
     let mut text = String::new();
     let mut line = |line: std::fmt::Arguments<'_>| {
@@ -76,13 +104,7 @@ pub fn journal(statement: &Statement, program: Program) -> String {
         Program::Beancount => line(format_args!("plugin \"beancount.plugins.auto_accounts\"")),
     }
     for entry in &entries {
-        let Entry {
-            payee,
-            text,
-            currency,
-            amount,
-            ..
-        } = entry;
+        let Entry { payee, text, .. } = entry;
         let agreement = entry.agreement.as_deref();
         line(format_args!(""));
         match program {
@@ -95,8 +117,13 @@ pub fn journal(statement: &Statement, program: Program) -> String {
                 agreement.into_iter().for_each(|hash| line(format_args!("  agreement: \"{hash}\"")));
             }
         }
-        for (account, amount) in [(&entry.to, amount.clone()), (&entry.from, negated(amount))] {
-            line(format_args!("    {:<44}  {amount:>26} {currency}", program.name(account)));
+        for posting in &entry.postings {
+            let Posting { amount, currency, at, .. } = posting;
+            let at = at.as_ref().map_or_else(String::new, |(rate, of)| format!(" @ {rate} {of}"));
+            line(format_args!(
+                "    {:<44}  {amount:>26} {currency}{at}",
+                program.name(&posting.account)
+            ));
         }
     }
     text
@@ -138,10 +165,7 @@ fn line(line: &Line) -> Entry {
             line.kind, line.points, line.programme, line.price, line.messages
         ),
         agreement: Some(line.agreement.clone()),
-        currency: line.currency.to_string(),
-        amount: line.amount.clone(),
-        to,
-        from,
+        postings: two_sides(line.currency.as_str(), &line.amount, to, from),
     }
 }
 
@@ -150,10 +174,36 @@ fn net(pair: &PairLine) -> Entry {
         payee: pair.counterparty.to_string(),
         text: "net".to_owned(),
         agreement: None,
-        currency: pair.currency.to_string(),
-        amount: pair.net.clone(),
-        to: account(&["assets", "points", "settlement"]),
-        from: account(&["assets", "points", pair.counterparty.as_str()]),
+        postings: two_sides(
+            pair.currency.as_str(),
+            &pair.net,
+            account(&["assets", "points", "settlement"]),
+            account(&["assets", "points", pair.counterparty.as_str()]),
+        ),
+    }
+}
+
+fn conversion(line: &ConversionLine) -> Entry {
+    let pair = || account(&["assets", "points", line.counterparty.as_str()]);
+    let into = |account, amount: &str| Posting {
+        account,
+        amount: amount.to_owned(),
+        currency: line.payment_currency.to_string(),
+        at: None,
+    };
+    let gives = Posting {
+        account: pair(),
+        amount: negated(&line.net),
+        currency: line.currency.to_string(),
+        at: Some((line.rate.clone(), line.payment_currency.to_string())),
+    };
+    let takes = into(account(&["assets", "points", "settlement"]), &line.amount);
+    let difference = into(pair(), &line.difference);
+    Entry {
+        payee: line.counterparty.to_string(),
+        text: format!("net in {}, paid in {}", line.currency, line.payment_currency),
+        agreement: None,
+        postings: [gives, takes, difference].into_iter().filter(Posting::moves).collect(),
     }
 }
 

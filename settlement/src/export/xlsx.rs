@@ -7,7 +7,7 @@ use rust_xlsxwriter::{DocProperties, Workbook};
 use super::sheet::{Cell, Rows, date_time, sheet};
 use crate::period::PeriodStatement;
 use crate::render::{RenderError, paid, result, signed};
-use crate::statement::{Line, PaymentLine};
+use crate::statement::{ConversionLine, Line, PaymentLine};
 use Cell::{Count, Date, Number, Text};
 
 /// The workbook's bytes: the same for the same statement.
@@ -32,7 +32,13 @@ pub fn workbook(of: &PeriodStatement) -> Result<Vec<u8>, RenderError> {
     sheet(&mut workbook, "about", &["what", "value"], about)?;
     sheet(&mut workbook, "net", &["currency", "net", "result"], net(of))?;
     sheet(&mut workbook, "payments", &PAYMENTS, payment_rows(of, &payments))?;
-    sheet(&mut workbook, "obligations", &OBLIGATIONS, obligations(of))?;
+    match &of.conversions {
+        None => sheet(&mut workbook, "obligations", &OBLIGATIONS[..7], obligations(of))?,
+        Some(lines) => {
+            sheet(&mut workbook, "obligations", &OBLIGATIONS, obligations(of))?;
+            sheet(&mut workbook, "conversions", &CONVERSIONS, conversions(lines))?;
+        }
+    }
     sheet(&mut workbook, "lines", &LINES, lines(of, &amounts))?;
     sheet(&mut workbook, "breakage", &BREAKAGE, breakage(of))?;
     sheet(&mut workbook, "running_position", &RUNNING, running(of))?;
@@ -55,7 +61,7 @@ const PAYMENTS: [&str; 11] = [
     "to_account",
     "to_bank",
 ];
-const OBLIGATIONS: [&str; 7] = [
+const OBLIGATIONS: [&str; 8] = [
     "currency",
     "counterparty",
     "you_owe",
@@ -63,6 +69,16 @@ const OBLIGATIONS: [&str; 7] = [
     "carried_in",
     "net",
     "carried_out",
+    "differences",
+];
+const CONVERSIONS: [&str; 7] = [
+    "currency",
+    "counterparty",
+    "net",
+    "rate",
+    "payment_currency",
+    "amount",
+    "difference",
 ];
 const LINES: [&str; 10] = [
     "currency",
@@ -133,7 +149,7 @@ fn payment_rows<'a>(of: &'a PeriodStatement, amounts: &'a [String]) -> Rows<'a> 
 
 fn obligations(of: &PeriodStatement) -> Rows<'_> {
     rows(&of.obligations, |pair| {
-        vec![
+        let mut row = vec![
             Text(pair.currency.as_str()),
             Text(pair.counterparty.as_str()),
             Number(&pair.you_owe),
@@ -141,6 +157,26 @@ fn obligations(of: &PeriodStatement) -> Rows<'_> {
             Number(&pair.carried_in),
             Number(&pair.net),
             Number(&pair.carried_out),
+        ];
+        row.extend(
+            of.conversions
+                .as_ref()
+                .map(|_| pair.differences.as_deref().map_or(Text(""), Number)),
+        );
+        row
+    })
+}
+
+fn conversions(lines: &[ConversionLine]) -> Rows<'_> {
+    rows(lines, |line| {
+        vec![
+            Text(line.currency.as_str()),
+            Text(line.counterparty.as_str()),
+            Number(&line.net),
+            Number(&line.rate),
+            Text(line.payment_currency.as_str()),
+            Number(&line.amount),
+            Number(&line.difference),
         ]
     })
 }

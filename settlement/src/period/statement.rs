@@ -5,18 +5,21 @@ use jiff::civil::Date;
 use partner_sdk::{Currency, PartnerId};
 use serde::{Deserialize, Serialize};
 
-use crate::statement::{BreakageLine, Line, NetLine, PairLine, PaymentLine, ReductionLine, RunningLine};
+use crate::statement::{BreakageLine, ConversionLine, Line, NetLine, PairLine, PaymentLine, ReductionLine, RunningLine};
 
 /// The version of [`PeriodStatement`]'s fields.
 pub const PERIOD_FORMAT: &str = "points-statement-period/1";
 /// The version of those whose running position has `revised`.
 pub const PERIOD_FORMAT_2: &str = "points-statement-period/2";
 
+/// The version of those that have `conversions`.
+pub const PERIOD_FORMAT_3: &str = "points-statement-period/3";
+
 /// A partner's statements of a period as one. Signed amounts are positive where the partner receives.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PeriodStatement {
-    /// [`PERIOD_FORMAT`], or the one after.
+    /// [`PERIOD_FORMAT`], or one after.
     pub format: String,
     /// Whose.
     pub partner: PartnerId,
@@ -34,6 +37,9 @@ pub struct PeriodStatement {
     pub breakage: Vec<BreakageLine>,
     /// Pair by pair: with what its first window began, and with what its last ended.
     pub obligations: Vec<PairLine>,
+    /// What was paid in another currency, a line for each rate; only in [`PERIOD_FORMAT_3`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversions: Option<Vec<ConversionLine>>,
     /// What the windows' nets add up to.
     pub net: Vec<NetLine>,
     /// Every payment of the windows.
@@ -58,7 +64,7 @@ pub struct WindowLine {
     pub sha256: String,
 }
 
-/// One window in one currency: `you_are_owed - you_owe` and the residues make `net`.
+/// One window in one currency: `you_are_owed - you_owe` and the residues make `net`, unless something was converted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DayLine {
@@ -75,7 +81,7 @@ pub struct DayLine {
     /// What payments that were confirmed since the window before did to the running position; nothing of windows without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmed: Option<String>,
-    /// What was taken out of earlier windows since the window before; only in [`PERIOD_FORMAT_2`].
+    /// What was taken out of earlier windows since the window before; only in [`PERIOD_FORMAT_2`] and the one after.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revised: Option<String>,
 }

@@ -7,9 +7,11 @@ use partner_sdk::amount::format_units;
 use partner_sdk::{Currency, PartnerId, ProgrammeCode};
 
 use super::dates::{Period, PeriodError};
-use super::statement::{DayLine, PERIOD_FORMAT, PERIOD_FORMAT_2, PeriodStatement, WindowLine};
+use super::statement::{DayLine, PERIOD_FORMAT, PERIOD_FORMAT_2, PERIOD_FORMAT_3, PeriodStatement, WindowLine};
 use crate::netting::Reduction;
-use crate::statement::{BreakageLine, Direction, Line, NetLine, NetResult, PairLine, PaymentLine, ReductionLine, RunningLine, Statement};
+use crate::statement::{
+    BreakageLine, ConversionLine, Direction, Line, NetLine, NetResult, PairLine, PaymentLine, ReductionLine, RunningLine, Statement,
+};
 
 /// A number as statements write it: whole units of its last decimal.
 #[derive(Debug, Clone, Copy, Default)]
@@ -55,7 +57,11 @@ pub struct Together {
     /// By all that a line has but its figures.
     lines: BTreeMap<LineKey, (i64, Sum, Sum)>,
     breakage: BTreeMap<BreakageKey, (Sum, Sum)>,
-    pairs: BTreeMap<(Currency, PartnerId), Pair>,
+    pairs: BTreeMap<PairKey, Pair>,
+    /// The differences of the last window, which the next carries in.
+    differences: BTreeMap<PairKey, Sum>,
+    /// By all that a conversion has but its figures.
+    conversions: BTreeMap<ConversionKey, [Sum; 3]>,
     net: BTreeMap<Currency, Sum>,
     payments: Vec<PaymentLine>,
     running: BTreeMap<Currency, Running>,
@@ -65,12 +71,15 @@ pub struct Together {
     is_written_down: bool,
 }
 
+type PairKey = (Currency, PartnerId);
+type ConversionKey = (Currency, PartnerId, Currency, String);
 type LineKey = (Currency, PartnerId, String, Direction, String, ProgrammeCode, String);
 type BreakageKey = (ProgrammeCode, Option<String>, String, String, Option<PartnerId>, Option<Currency>);
 
 /// Of a pair: what was first carried in, the sums, and what was last carried out.
 struct Pair {
     carried_in: String,
+    differences: Option<Sum>,
     owe: Sum,
     owed: Sum,
     net: Sum,
@@ -97,6 +106,8 @@ impl Together {
             lines: BTreeMap::new(),
             breakage: BTreeMap::new(),
             pairs: BTreeMap::new(),
+            differences: BTreeMap::new(),
+            conversions: BTreeMap::new(),
             net: BTreeMap::new(),
             payments: vec![],
             running: BTreeMap::new(),
@@ -134,6 +145,7 @@ impl Together {
         }
         self.goes_on(statement)?;
         self.add_pairs(statement)?;
+        self.add_conversions(statement)?;
         self.add_day(statement)?;
         for line in &statement.net {
             self.net.entry(line.currency).or_default().add(&line.net)?;
@@ -181,8 +193,9 @@ impl Together {
             .iter()
             .map(|line| ((line.currency, line.counterparty.clone()), &line.carried_in))
             .collect();
-        let pairs = carried.keys().chain(self.pairs.keys());
-        let pairs_go_on = { pairs }.all(|pair| same(self.pairs.get(pair).map(|pair| &pair.carried_out), carried.get(pair).copied()));
+        let before = self.carried_on()?;
+        let pairs = carried.keys().chain(before.keys());
+        let pairs_go_on = { pairs }.all(|pair| same(before.get(pair), carried.get(pair).copied()));
         // Before they were written down there were none.
         let running = statement.running_position.as_deref().filter(|_| self.is_written_down);
         let opening: Option<BTreeMap<Currency, &String>> =
@@ -197,19 +210,46 @@ impl Together {
         }
     }
 
+    /// What pairs carry into the next window: what rounding and converting have left.
+    fn carried_on(&self) -> Result<BTreeMap<PairKey, String>, PeriodError> {
+        let mut sums = self.differences.clone();
+        for (pair, line) in &self.pairs {
+            sums.entry(pair.clone()).or_default().add(&line.carried_out)?;
+        }
+        Ok(sums.into_iter().map(|(pair, sum)| (pair, sum.text())).collect())
+    }
+
+    /// What a statement's pairs were converted into, each added to those at the same rate.
+    fn add_conversions(&mut self, statement: &Statement) -> Result<(), PeriodError> {
+        self.differences.clear();
+        for line in statement.conversions.iter().flatten() {
+            let counterparty = || line.counterparty.clone();
+            let key = (line.currency, counterparty(), line.payment_currency, line.rate.clone());
+            let sums = self.conversions.entry(key).or_default();
+            for (sum, text) in sums.iter_mut().zip([&line.net, &line.amount, &line.difference]) {
+                sum.add(text)?;
+            }
+            let left = self.differences.entry((line.payment_currency, counterparty())).or_default();
+            left.add(&line.difference)?;
+        }
+        Ok(())
+    }
+
     /// The pairs of a statement, each added to its own.
     fn add_pairs(&mut self, statement: &Statement) -> Result<(), PeriodError> {
         for line in &statement.obligations {
-            let pair = self
-                .pairs
-                .entry((line.currency, line.counterparty.clone()))
-                .or_insert_with(|| Pair {
-                    carried_in: line.carried_in.clone(),
-                    owe: Sum::default(),
-                    owed: Sum::default(),
-                    net: Sum::default(),
-                    carried_out: String::new(),
-                });
+            let key = (line.currency, line.counterparty.clone());
+            if let (Some(pair), Some(left)) = (self.pairs.get_mut(&key), self.differences.get(&key)) {
+                pair.differences.get_or_insert_default().add(&left.text())?;
+            }
+            let pair = self.pairs.entry(key).or_insert_with(|| Pair {
+                carried_in: line.carried_in.clone(),
+                differences: None,
+                owe: Sum::default(),
+                owed: Sum::default(),
+                net: Sum::default(),
+                carried_out: String::new(),
+            });
             pair.carried_out.clone_from(&line.carried_out);
             pair.owe.add(&line.you_owe)?;
             pair.owed.add(&line.you_are_owed)?;
@@ -227,9 +267,13 @@ impl Together {
         };
         for line in &statement.obligations {
             let (sums, _) = days.entry(line.currency).or_insert_with(|| nothing(line.currency));
-            for (sum, text) in sums.iter_mut().zip([&line.you_owe, &line.you_are_owed, &line.net]) {
+            for (sum, text) in sums.iter_mut().zip([&line.you_owe, &line.you_are_owed]) {
                 sum.add(text)?;
             }
+        }
+        for line in &statement.net {
+            let ([.., net], _) = days.entry(line.currency).or_insert_with(|| nothing(line.currency));
+            net.add(&line.net)?;
         }
         for line in statement.running_position.iter().flatten() {
             let (_, since) = days.entry(line.currency).or_insert_with(|| nothing(line.currency));
@@ -255,9 +299,11 @@ impl Together {
         let mut days = self.days;
         days.sort_by_key(|day| (day.currency, day.business_date));
         let format = match self.running.values().any(|running| running.revised.is_some()) {
+            _ if !self.conversions.is_empty() => PERIOD_FORMAT_3,
             true => PERIOD_FORMAT_2,
             false => PERIOD_FORMAT,
         };
+        let conversions = (!self.conversions.is_empty()).then(|| self.conversions.into_iter().map(as_conversion).collect());
         Some(PeriodStatement {
             format: format.to_owned(),
             partner: self.partner,
@@ -268,6 +314,7 @@ impl Together {
             lines: self.lines.into_iter().map(as_line).collect(),
             breakage: self.breakage.into_iter().map(as_breakage).collect(),
             obligations: self.pairs.into_iter().map(as_pair).collect(),
+            conversions,
             net: self.net.into_iter().map(as_net).collect(),
             payments: self.payments,
             running_position: self.running.into_iter().map(as_running).collect(),
@@ -336,8 +383,23 @@ fn as_pair(((currency, counterparty), pair): ((Currency, PartnerId), Pair)) -> P
         you_owe: pair.owe.text(),
         you_are_owed: pair.owed.text(),
         carried_in: pair.carried_in,
+        differences: pair.differences.map(Sum::text),
         net: pair.net.text(),
         carried_out: pair.carried_out,
+    }
+}
+
+fn as_conversion(
+    ((currency, counterparty, payment_currency, rate), [net, amount, difference]): (ConversionKey, [Sum; 3]),
+) -> ConversionLine {
+    ConversionLine {
+        counterparty,
+        currency,
+        net: net.text(),
+        rate,
+        payment_currency,
+        amount: amount.text(),
+        difference: difference.text(),
     }
 }
 

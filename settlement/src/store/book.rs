@@ -15,7 +15,7 @@ use partner_sdk::agreement::Terms;
 use partner_sdk::{Currency, Money, PartnerId, ProgrammeCode};
 use serde::Deserialize;
 
-use super::{Window, accounts, obligations, party, read, running_of};
+use super::{Window, accounts, conversions, obligations, party, read, running_of};
 use crate::book::{Book, Expired, Gross, Paying};
 
 /// In place of a party, the member whom the message names: such postings move points.
@@ -275,5 +275,6 @@ pub fn read_book(conn: &mut Conn, window: &Window, pace: Pace) -> Result<Book, D
         gross,
         expired,
         obligations,
+        conversions: conversions(conn, window.business_date)?,
     })
 }

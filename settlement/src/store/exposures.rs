@@ -9,14 +9,15 @@ use migrations::schema::{exposure, payment as p};
 use migrations::{Conn, DbError, each_backend};
 use partner_sdk::{Currency, PartnerId};
 
+use super::fx::rates;
 use super::pairs::positions;
 use super::revisions::taken_with_runs;
 use super::{party, read};
 use crate::error::SettlementError;
 use crate::netting::{NetPositions, NettingError};
 
-/// What a window that isn't settled counts against net debit caps now, by currency and partner; positive where it owes. What is posted counts until a payment of the partner is confirmed, and what a
-/// revision takes out counts from then on until a payment of that run, or of a later one, is.
+/// What a window that isn't settled counts against net debit caps now, by currency and partner; positive where it owes. What is posted counts, in its own currency, until a payment of the partner in the
+/// currency in which that is paid is confirmed, and what a revision takes out counts from then on until a payment of that run, or of a later one, is.
 pub fn exposed(conn: &mut Conn, date: Date) -> Result<NetPositions, SettlementError> {
     let paid = paid_up_to(conn, date)?;
     let mut sums = NetPositions::new();
@@ -24,7 +25,9 @@ pub fn exposed(conn: &mut Conn, date: Date) -> Result<NetPositions, SettlementEr
         *sums.entry((position.currency, position.debtor)).or_default() += i128::from(position.amount.0);
         *sums.entry((position.currency, position.creditor)).or_default() -= i128::from(position.amount.0);
     }
-    sums.retain(|key, _| !paid.contains_key(key));
+    let rates = rates(conn, date)?;
+    let paid_in = |currency| rates.get(&currency).map_or(currency, |rate| rate.payment_currency);
+    sums.retain(|(currency, partner), _| !paid.contains_key(&(paid_in(*currency), partner.clone())));
     for (run, taken) in taken_with_runs(conn, date)? {
         let micros = i128::from(taken.amount.0);
         for (partner, change) in [(taken.debtor, -micros), (taken.creditor, micros)] {

@@ -7,6 +7,7 @@ mod entries;
 mod exposures;
 mod fees;
 mod files;
+mod fx;
 mod listed;
 mod lots;
 mod pairs;
@@ -21,13 +22,14 @@ pub use entries::{append, random};
 pub use exposures::{add_exposure, exposed, recount};
 pub use fees::{fees, post_fees};
 pub use files::{Advised, ENTRY as STATEMENTS, NamedBytes, keep_files, kept_between, kept_file, kept_files};
+pub use fx::{carried_over, conversions, insert_conversions, payable, put_rates, rates};
 pub use listed::{Listed, listed};
 pub use lots::{DRAWN_BACK, Issued, Lotted, Moved, each_moved, issued, members_of};
 #[cfg(test)]
 pub use pairs::add_position;
-pub use pairs::{carried_over, insert_obligations, obligations, parties, positions};
+pub use pairs::{insert_obligations, obligations, parties, positions};
 pub use payments::{Wanted, closed_before, confirm, due, dues, dues_of, insert_dues, insert_running, open_before, running_of};
-pub use revisions::{FIRST_RUN, count_taken, is_in_default, replace, take_out, taken_of};
+pub use revisions::{FIRST_RUN, count_taken, is_in_default, replace, take_out, taken_by, taken_of};
 pub use windows::{
     ENTRY as WINDOW, Mark, State, Window, any_due, first_open, insert_open, is_empty, is_sandbox, mark, not_before, time, unnetted_before,
     window, windows_in,

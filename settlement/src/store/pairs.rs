@@ -127,14 +127,6 @@ pub fn window_before(conn: &mut Conn, date: Date) -> Result<Option<Date>, DbErro
     last.map(|last| read("a window's business date", last.parse())).transpose()
 }
 
-/// The obligations of the last window before `date`: every residue there is, because netting hands each on to the next window.
-pub fn carried_over(conn: &mut Conn, date: Date) -> Result<Vec<Obligation>, DbError> {
-    match window_before(conn, date)? {
-        Some(last) => obligations(conn, last),
-        None => Ok(vec![]),
-    }
-}
-
 /// Writes what netting made of a window.
 pub fn insert_obligations(conn: &mut Conn, date: Date, obligations: &[Obligation]) -> Result<(), DbError> {
     let row = |o: &Obligation| ObligationRow {

@@ -51,6 +51,14 @@ pub fn is_in_default(conn: &mut Conn, date: Date, (a, b): (&PartnerId, &PartnerI
     Ok(each_backend!(conn, |c| taken.first::<i64>(c).optional())?.is_some())
 }
 
+/// What a document has taken out of a window.
+pub fn taken_by(conn: &mut Conn, document: &str) -> Result<Vec<TakenOut>, DbError> {
+    let rows = t::table.filter(t::document.eq(document));
+    let rows = rows.select((t::debtor, t::creditor, t::currency, t::micros));
+    let rows = each_backend!(conn, |c| rows.load::<Row>(c))?;
+    rows.into_iter().map(taken).collect()
+}
+
 /// Takes it out of a window, by a document.
 pub fn take_out(conn: &mut Conn, date: Date, run: i64, all: &[TakenOut], document: &str) -> Result<(), DbError> {
     let row = |one: &TakenOut| {

@@ -11,12 +11,14 @@ use tests::office::Office;
 use tests::{Backend, World, burn, earn, id, on_both, reverse};
 
 use super::finance::{POOL, asked, micros};
+use crate::fx;
 
 on_both!(
     workbooks_hold_the_statements_figures,
     a_pdf_holds_every_total,
     an_account_is_stated_as_the_schema_asks_for,
     a_period_is_the_sum_of_its_days,
+    what_was_converted_stands_in_every_form,
 );
 
 /// A party whose name a spreadsheet could take for a formula, and XML for markup.
@@ -350,4 +352,48 @@ fn a_period_is_the_sum_of_its_days(backend: Backend) {
             other => panic!("{period}: {other:?}"),
         }
     }
+}
+
+/// Travel owes the pool USD 10.01, of which HKD 78.20 are paid, and is owed HKD 4.80.
+fn what_was_converted_stands_in_every_form(backend: Backend) {
+    let mut world = World::new(backend, fx::CURRENCIES);
+    let office = Office::found(&world.sandbox);
+    office.change(&world.sandbox, fx::in_hkd(&world, "7.8123")).expect("in force");
+    let dates = [fx::trade(&mut world), fx::trade_again(&mut world)].map(|date| date.to_string());
+    let month = &dates[0][..7];
+    let file = |period: &str, form: &str| bytes(&world, "travel", &format!("{period}/{form}")).expect(form);
+    let accounts = [&*dates[0], &dates[1], month].map(|period| String::from_utf8(file(period, "camt053")).expect("text"));
+    let cases = accounts.each_ref().map(|text| json!({"camt053": text}));
+    for (answer, text) in asked(&cases).iter().zip(&accounts) {
+        assert_eq!(answer["errors"], json!([]), "{text}");
+    }
+    let plain: String = accounts[0].split_whitespace().collect();
+    for part in [
+        "<NbOfTxs>2</NbOfTxs>",
+        "<AmtCcy=\"HKD\">78.20</Amt><CdtDbtInd>DBIT</CdtDbtInd><AmtDtls><InstdAmt><AmtCcy=\"USD\">10.01</Amt>",
+        "<SrcCcy>USD</SrcCcy><TrgtCcy>HKD</TrgtCcy><UnitCcy>USD</UnitCcy><XchgRate>7.8123</XchgRate>",
+    ] {
+        assert!(plain.contains(part), "{part}: {plain}");
+    }
+    settlement::bank::read(accounts[0].as_bytes()).expect("our own reader takes it");
+    for period in [&*dates[0], month] {
+        let book = &asked(&[json!({"workbook": base64(&file(period, "xlsx"))})])[0];
+        for (name, figure) in [
+            ("net", "-10.01"),
+            ("rate", "7.8123"),
+            ("amount", "-78.20"),
+            ("difference", "-0.001123"),
+        ] {
+            assert_eq!(sum(&column(book, "conversions", name)), micros(figure), "{period} {name}");
+        }
+        for form in ["pdf", "pdf-zh"] {
+            let read = &asked(&[json!({"pdf": base64(&file(period, form))})])[0];
+            let text = read["text"].to_string();
+            for figure in ["-10.01", "7.812300", "-78.20", "-0.001123"] {
+                assert!(stands_alone(&text, figure), "{period} {form}: {figure} in {text}");
+            }
+        }
+    }
+    let book = &asked(&[json!({"workbook": base64(&file(&dates[1], "xlsx"))})])[0];
+    assert!(book["sheets"]["conversions"].is_null(), "nothing was converted");
 }

@@ -10,6 +10,7 @@ use partner_sdk::amount::format_units;
 use partner_sdk::{Currency, Money, PartnerId};
 use serde_json::{Value, json};
 use settlement::book::Book;
+use settlement::fx::{self, Conversion, Rate, Rates};
 use settlement::netting::{self, NetPositions, Obligation, Position};
 use settlement::payments;
 
@@ -98,16 +99,36 @@ fn direct(nets: &NetPositions) -> Vec<Value> {
     currencies.into_iter().map(plan).collect()
 }
 
-/// A window's positions and what is made of them; what it carries on takes the place of `before`.
-fn window(positions: &[Position], before: &mut Vec<Obligation>) -> Value {
+/// Two windows of three have none; the others are paid in one currency, but for those that have no rate.
+fn rates(random: &mut Random) -> Rates {
+    let payment_currency: Currency = CURRENCIES[random.below(4) as usize].parse().expect("a currency");
+    let mut rates = Rates::new();
+    if random.below(3) == 0 {
+        for currency in CURRENCIES.map(|code| code.parse::<Currency>().expect("a currency")) {
+            // As fine as it may be.
+            let step = 10i64.pow(currency.minor_digits());
+            if currency != payment_currency && random.below(4) > 0 {
+                let rate = Money(step * (1 + random.below(20_000_000 / step as u64) as i64));
+                rates.insert(currency, Rate { payment_currency, rate });
+            }
+        }
+    }
+    rates
+}
+
+/// A window's positions and rates and what is made of them; what it carries on takes the place of `before`.
+fn window(positions: &[Position], rates: &Rates, before: &mut Vec<Obligation>) -> Value {
     let obligations = netting::obligations(positions, before).expect("it fits");
-    let nets = netting::net_positions(&obligations).expect("they sum to zero");
+    let conversions = fx::conversions(&obligations, rates).expect("it fits");
+    let payable = fx::payable(&obligations, &conversions).expect("it fits");
+    let nets = netting::net_positions(&payable).expect("they sum to zero");
     let book = Book {
         business_date: DAY,
         cut_off_at: Timestamp::UNIX_EPOCH,
         gross: vec![],
         expired: vec![],
         obligations: obligations.clone(),
+        conversions: conversions.clone(),
         paying: None,
     };
     let settlement = book.settlement().expect("it fits");
@@ -118,14 +139,23 @@ fn window(positions: &[Position], before: &mut Vec<Obligation>) -> Value {
         let [a_owes, b_owes, carried_in, net, out] = [o.a_owes, o.b_owes, o.carried_in, o.net, o.carried_out].map(|m| shown(m.0));
         json!([o.currency, o.party_a, o.party_b, a_owes, b_owes, carried_in, net, out])
     };
+    let converted = |c: &Conversion| {
+        let [net, rate, amount, difference] = [c.net, c.rate, c.amount, c.difference].map(|m| shown(m.0));
+        json!([c.currency, c.party_a, c.party_b, net, rate, c.payment_currency, amount, difference])
+    };
+    let rates = rates
+        .iter()
+        .map(|(currency, of)| json!([currency, of.payment_currency, shown(of.rate.0)]));
     let made = json!({
+        "rates": rates.collect::<Vec<_>>(),
+        "conversions": conversions.iter().map(converted).collect::<Vec<_>>(),
         "gross": gross.collect::<Vec<_>>(),
         "obligations": obligations.iter().map(pair).collect::<Vec<_>>(),
         "nets": nets.iter().map(|((currency, partner), net)| json!([currency, partner, shown(*net)])).collect::<Vec<_>>(),
         "payments": settlement.payments.iter().map(|p| json!([p.currency, p.payer, p.payee, p.amount])).collect::<Vec<_>>(),
         "direct": direct(&nets),
     });
-    *before = obligations;
+    *before = fx::carried_on(obligations, &conversions);
     made
 }
 
@@ -135,7 +165,10 @@ fn ledger(seed: u64) -> Value {
     let windows = 2 + random.below(2);
     json!(
         (0..windows)
-            .map(|_| window(&gross(&mut random, parties), &mut before))
+            .map(|_| {
+                let positions = gross(&mut random, parties);
+                window(&positions, &rates(&mut random), &mut before)
+            })
             .collect::<Vec<_>>()
     )
 }

@@ -3,9 +3,10 @@
 use partner_sdk::banking::{AccountTerms, Paid};
 use partner_sdk::change::{Change, Status};
 use partner_sdk::document::Action;
+use partner_sdk::fx::{FxRate, FxTerms};
 use partner_sdk::{Amount, PartnerId};
-use tests::World;
 use tests::office::Office;
+use tests::{World, amount};
 
 use crate::disputes::filing::{decide, file_as, says, terms_of};
 
@@ -69,4 +70,18 @@ pub fn disputed(world: &World, office: &Office) {
     says(world, "wellcome", Action::Withdraw, &withdrawn.filed.hash).expect("withdrawn");
     says(world, "pool", Action::Decline, &decided.filed.hash).expect("contested");
     office.change(&world.sandbox, decide(&decided, "0.01")).expect("decided");
+}
+
+/// The 22nd is paid in USD.
+pub fn converted(world: &World, office: &Office) {
+    let rate = FxRate {
+        currency: "HKD".parse().expect("a currency"),
+        rate: amount("0.1281"),
+    };
+    let change = Change::Fx(FxTerms {
+        business_date: "2026-11-22".parse().expect("a date"),
+        payment_currency: "USD".parse().expect("a currency"),
+        rates: vec![rate],
+    });
+    office.change(&world.sandbox, change).expect("in force");
 }

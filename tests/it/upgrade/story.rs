@@ -81,6 +81,7 @@ pub fn play(backend: Backend) -> (World, Office) {
     paying::paid(&world, &office);
     paying::disputed(&world, &office);
     paying::taken_out(&world, &office);
+    paying::converted(&world, &office);
     // The files of the 22nd have no room, and nobody looks after the 23rd.
     std::fs::write(world.statements().join("2026-11-22"), "in the way").expect("written");
     world.at("2026-11-23T00:00+08");

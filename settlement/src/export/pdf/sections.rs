@@ -13,7 +13,7 @@ use super::{chart, text::grouped};
 use crate::NetLine;
 use crate::period::{DayLine, PeriodStatement};
 use crate::render::signed;
-use crate::statement::{BreakageLine, Line, PairLine, PaymentLine};
+use crate::statement::{BreakageLine, ConversionLine, Line, PairLine, PaymentLine};
 
 /// Of tables.
 const SMALL: f32 = 7.5;
@@ -25,6 +25,7 @@ pub fn all(sheet: &mut Sheet, words: &Words, statement: &PeriodStatement) {
     reduction(sheet, words, statement);
     days(sheet, words, statement);
     obligations(sheet, words, &statement.obligations);
+    conversions(sheet, words, statement.conversions.as_deref().unwrap_or_default());
     lines(sheet, words, &statement.lines);
     breakage(sheet, words, &statement.breakage);
     running(sheet, words, statement);
@@ -213,6 +214,33 @@ fn obligations(sheet: &mut Sheet, words: &Words, pairs: &[PairLine]) {
         ];
         put(sheet, &format!("{} {currency}", words.obligations), SMALL, &heads, rows.collect());
     }
+}
+
+fn conversions(sheet: &mut Sheet, words: &Words, lines: &[ConversionLine]) {
+    if lines.is_empty() {
+        return;
+    }
+    let rows = lines.iter().map(|line| {
+        vec![
+            Cell::text(line.counterparty.as_str()),
+            Cell::whole(line.currency.as_str()),
+            Cell::figure(&line.net),
+            Cell::figure(&line.rate),
+            Cell::whole(line.payment_currency.as_str()),
+            Cell::figure(&line.amount),
+            Cell::figure(&line.difference),
+        ]
+    });
+    let heads = [
+        words.counterparty,
+        words.currency,
+        words.net,
+        words.rate,
+        words.paid_in,
+        words.amount,
+        words.difference,
+    ];
+    section(sheet, (words.conversions, words.conversions_note), SMALL, &heads, rows.collect());
 }
 
 /// The first digits of an agreement's hash: the appendix has them all.

@@ -1,0 +1,2 @@
+DROP TABLE conversion;
+DROP TABLE fx_rate;
