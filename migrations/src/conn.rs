@@ -282,7 +282,7 @@ mod tests {
                 assert_eq!(sqlite, postgres);
             )*};
         }
-        twins!("0001_ledger" "0002_payments" "0003_reconciliation" "0004_revisions" "0005_disputes" "0007_conversions");
+        twins!("0001_ledger" "0002_payments" "0003_reconciliation" "0004_revisions" "0005_disputes" "0006_joined" "0007_conversions");
     }
 
     #[test]

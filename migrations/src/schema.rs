@@ -6,7 +6,7 @@ mod paying;
 mod reconciling;
 
 pub use disputing::dispute;
-pub use paying::{bank_account, conversion, fx_rate, payment, running_position, taken_out};
+pub use paying::{bank_account, conversion, fx_rate, joined, payment, running_position, taken_out};
 pub use reconciling::{reconciliation_mapping, reconciliation_resolved};
 
 diesel::table! {

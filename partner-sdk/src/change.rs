@@ -110,6 +110,9 @@ pub struct ProgrammeTerms {
 /// How many people there are at least, from the founding on: with two, a lost key would stop every change.
 pub const FOUNDERS: usize = 3;
 
+/// The most windows that are paid together.
+pub const MOST_JOINED: usize = 31;
+
 /// One of the operator's people, who propose and approve.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -210,6 +213,11 @@ pub enum Change {
     },
     /// A window that isn't netted yet is paid in one currency, at these rates.
     Fx(FxTerms),
+    /// What is open of several windows is paid together: each partner makes one payment of the sum in a currency, with the last of the windows, or none where the sum is zero.
+    Join {
+        /// At least two, at most [`MOST_JOINED`], sorted, each once.
+        business_dates: Vec<Date>,
+    },
     /// Where a party is paid, or pays into.
     Account(AccountTerms),
     /// The network's first people, its calendar and how it stands; made once, and signed by all of them at once.
@@ -266,6 +274,7 @@ mod tests {
             r#"{"fx":{"business_date":"2026-11-21","payment_currency":"HKD","rates":[{"currency":"USD","rate":"7.8123"}]}}"#,
             r#"{"default":{"business_date":"2026-11-21","partner":"a"}}"#,
             r#"{"decide":{"dispute":"00","upheld":"8.25"}}"#,
+            r#"{"join":{"business_dates":["2026-11-20","2026-11-21"]}}"#,
             r#"{"programme":{"code":"YUU","currency":"HKD","custody":"external","issuer":"a","scale":0}}"#,
         ] {
             let text = format!(r#"{{"change":{change},"id":"c-1","proposed_at":"2026-01-01T00:00:00Z","reason":"why","salt":"{salt}"}}"#);

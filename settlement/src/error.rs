@@ -6,6 +6,7 @@ use jiff::civil::Date;
 use migrations::DbError;
 use partner_sdk::PartnerId;
 use partner_sdk::banking::PaymentReference;
+use partner_sdk::change::MOST_JOINED;
 
 use crate::calendar::CalendarError;
 use crate::netting::NettingError;
@@ -79,6 +80,31 @@ pub enum SettlementError {
     /// Another payment is in its place.
     #[error("the payment {0} isn't made any more: its window was revised, and another payment is in its place")]
     Replaced(PaymentReference),
+    /// The window is paid with another.
+    #[error("the window of {date} is paid together with that of {lead}: name that one")]
+    Joined {
+        /// The window.
+        date: Date,
+        /// The one that has its payments.
+        lead: Date,
+    },
+    /// A window that others are paid with can't be joined to a later one.
+    #[error("other windows are paid with that of {0}, so it can only be the last of those that are joined")]
+    Lead(Date),
+    /// A window can't be looked at by itself.
+    #[error("the window of {0} is paid together with others: what each pays stands in `clearing payments --open`")]
+    Together(Date),
+    /// Its payments aren't known one by one.
+    #[error("the window of {0} was netted before payments were known one by one: settle it by itself")]
+    AsAWhole(Date),
+    /// More windows would be paid together than may be.
+    #[error("{windows} windows would be paid together with that of {lead}, and with it there may be {MOST_JOINED} at most")]
+    TooMany {
+        /// How many.
+        windows: usize,
+        /// The one that has their payments.
+        lead: Date,
+    },
     /// A partner has nothing open in a window, so nothing of it is in default.
     #[error(
         "{partner} has no open payment for the window of {date} in a currency in which it has neither paid nor was paid, so it can't be taken out"

@@ -166,7 +166,9 @@ pub fn obligations(positions: &[Position], previous: &[Obligation]) -> Result<Ve
             carried_out,
         })
     };
-    pairs.into_iter().map(net).collect()
+    // A residue and the difference of a conversion may cancel out.
+    let owing = pairs.into_iter().filter(|(_, sums)| *sums != (0, 0, 0));
+    owing.map(net).collect()
 }
 
 /// Every party's net position; a party whose pairs cancel out is there with zero. Fails if they don't sum to zero.

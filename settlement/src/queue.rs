@@ -9,6 +9,7 @@ use partner_sdk::{Amount, Currency, PartnerId};
 use crate::book::{between, whole};
 use crate::error::SettlementError;
 use crate::gridlock::{self, Resolution};
+use crate::group::Group;
 use crate::netting::Payable;
 use crate::payments::Transfer;
 use crate::reached::reached;
@@ -87,10 +88,13 @@ pub fn balances(bytes: &[u8], known: impl Fn(&PartnerId) -> bool) -> Result<Bala
 }
 
 /// Which of a window's payments can be made, and in which order, if each pair pays its net with what both have: currency by currency, as [`gridlock::resolve`] finds it. Fails if the window isn't netted
-/// yet. Nothing changes by it.
+/// yet, or is paid together with others. Nothing changes by it.
 pub fn queue(conn: &mut Conn, date: Date, balances: &Balances) -> Result<Queue, SettlementError> {
     let (window, payable) = conn.snapshot(|conn| {
         let window = reached(conn, date, State::Netted)?;
+        if !Group::of(conn, date)?.joined.is_empty() {
+            return Err(SettlementError::Together(date));
+        }
         Ok::<_, SettlementError>((window, store::payable(conn, date)?))
     })?;
     Ok(Queue {

@@ -5,59 +5,69 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use migrations::Conn;
-use partner_sdk::{Currency, Money, PartnerId};
+use partner_sdk::{Money, PartnerId};
 
 use crate::book::{payment, payment_line, whole};
-use crate::dues::Due;
 use crate::error::SettlementError;
 use crate::fx;
-use crate::netting::net_positions;
+use crate::group::{Group, Taken};
 use crate::period::Period;
 use crate::reached::reached;
 use crate::render;
-use crate::revision::{Moved, TakenOut, all_of, effects, moved};
+use crate::revised::{
+    Debt, REVISION_FORMAT, REVISION_FORMAT_2, Revised, RevisedNet, RevisedPosition, Revision, SETTLEMENT_REVISION_FORMAT,
+    SETTLEMENT_REVISION_FORMAT_2, SettlementRevision, TakenOutLine,
+};
+use crate::revision::{Moved, TakenOut, all_of, moved};
 use crate::run::open_window;
 use crate::settle::{close_if_paid, may_settle};
-use crate::statement::{
-    Debt, REVISION_FORMAT, Revised, RevisedNet, RevisedPosition, Revision, SETTLEMENT_REVISION_FORMAT, SettlementRevision, TakenOutLine,
-};
 use crate::store::{self, Accounts, Advised, NamedBytes, State};
 
 /// What a revision has done.
 #[derive(Debug)]
 pub struct Outcome {
-    /// Which run of the window it is.
+    /// The window: where several are paid together, the one that has the payments.
+    pub business_date: Date,
+    /// Which run of it this is.
     pub run: i64,
     /// Whom it concerns, and how.
     pub moved: Vec<Moved>,
-    /// Whether nothing is left to be paid, so that the window is settled.
-    pub settled: bool,
+    /// The windows of which nothing is left to be paid, so that they are settled.
+    pub settled: Vec<Date>,
 }
 
-/// In which currencies a partner can be taken out of a window: those in which a payment of its own is open, and none was made. An error where there is none, or where the window isn't advised, or is settled.
-pub fn may_default(conn: &mut Conn, partner: &PartnerId, date: Date) -> Result<BTreeSet<Currency>, SettlementError> {
+/// What of a partner can be taken out of a window and those that are paid with it, in the currencies in which a payment of its own is open: of each window none was made for. An error where
+/// there is nothing, or where the window isn't advised, is settled, or is paid with another.
+pub fn may_default(conn: &mut Conn, partner: &PartnerId, date: Date) -> Result<Taken, SettlementError> {
     may_settle(conn, date)?;
-    let dues = store::dues_of(conn, date)?;
-    let own = || dues.iter().filter(|due| due.partner == *partner);
-    // What it has paid, or was paid, by an earlier run would have to go back.
-    let made: BTreeSet<Currency> = own().filter(|due| due.confirmed.is_some()).map(|due| due.currency).collect();
-    let open = own().filter(|due| due.is_open() && !made.contains(&due.currency));
-    let currencies: BTreeSet<Currency> = open.map(|due| due.currency).collect();
-    match currencies.is_empty() {
+    let group = Group::of(conn, date)?;
+    let dues = group.dues(conn)?;
+    let open = || dues.iter().filter(|due| due.partner == *partner && due.is_open());
+    let mut taken = Taken::new();
+    for date in group.dates() {
+        // What it has paid, or was paid, would have to go back.
+        let made = store::paid_up_to(conn, date)?;
+        let currencies = open().map(|due| due.currency);
+        let currencies = currencies.filter(|currency| !made.contains_key(&(*currency, partner.clone())));
+        let (before, _) = store::taken_of(conn, date)?;
+        let all = all_of(partner, &currencies.collect(), &store::payable(conn, date)?, &before)?;
+        if !all.is_empty() {
+            taken.insert(date, all);
+        }
+    }
+    match taken.is_empty() {
         true => Err(SettlementError::NothingOpen {
             partner: partner.clone(),
             date,
         }),
-        false => Ok(currencies),
+        false => Ok(taken),
     }
 }
 
-/// Takes a partner out of an advised window, in the currencies in which it hasn't paid (or wasn't paid): its debts and claims there stay between it and the others, and their payments are made anew.
+/// Takes a partner out of an advised window and those that are paid with it, in the currencies in which it hasn't paid (or wasn't paid): its debts and claims there stay between it and the others, and their payments are made anew.
 /// Both runs are kept. For a transaction that has locked the ledger.
 pub fn default_locked(conn: &mut Conn, partner: &PartnerId, date: Date, now: Timestamp, by: &str) -> Result<Outcome, SettlementError> {
-    let currencies = may_default(conn, partner, date)?;
-    let (before, _) = store::taken_of(conn, date)?;
-    let taken = all_of(partner, &currencies, &store::payable(conn, date)?, &before)?;
+    let taken = may_default(conn, partner, date)?;
     take_out(conn, date, &taken, Cause::Default(partner), now, by)
 }
 
@@ -76,17 +86,18 @@ pub fn may_dispute(conn: &mut Conn, date: Date, debt: &TakenOut) -> Result<Optio
             date,
         });
     }
-    let concerns = |due: &Due| due.currency == debt.currency && [&debt.debtor, &debt.creditor].contains(&&due.partner);
-    let is_paid = store::dues_of(conn, date)?
-        .iter()
-        .any(|due| due.confirmed.is_some() && concerns(due));
+    let made = store::paid_up_to(conn, date)?;
+    let is_paid = [&debt.debtor, &debt.creditor]
+        .into_iter()
+        .any(|party| made.contains_key(&(debt.currency, party.clone())));
     let is_open = window.state == State::Advised && window.value_date.is_some() && !is_paid;
     Ok(Some(debt).filter(|debt| is_open && debt.amount > Money::ZERO))
 }
 
 /// Takes what a debtor disputes out of an advised window. It counts against its cap until it is [decided](dispute_over_locked); the creditor isn't owed it meanwhile. For a transaction that has locked the ledger.
 pub fn dispute_locked(conn: &mut Conn, date: Date, taken: &TakenOut, now: Timestamp, by: &str) -> Result<Outcome, SettlementError> {
-    let outcome = take_out(conn, date, std::slice::from_ref(taken), Cause::Dispute, now, by)?;
+    let taken_out = Taken::from([(date, vec![taken.clone()])]);
+    let outcome = take_out(conn, date, &taken_out, Cause::Dispute, now, by)?;
     store::add_exposure(conn, &taken.debtor, taken.currency, taken.amount.0.into())?;
     Ok(outcome)
 }
@@ -124,48 +135,64 @@ impl Cause<'_> {
     }
 }
 
-/// Takes debts out of an advised window: its next run, by the document `by`. For a transaction that has locked the ledger.
-fn take_out(conn: &mut Conn, date: Date, taken: &[TakenOut], cause: Cause, now: Timestamp, by: &str) -> Result<Outcome, SettlementError> {
+/// Takes debts out of advised windows that are paid together, one of which is that of `date`: their next run, by the document `by`. For a transaction that has locked the ledger.
+fn take_out(conn: &mut Conn, date: Date, taken: &Taken, cause: Cause, now: Timestamp, by: &str) -> Result<Outcome, SettlementError> {
     // As the entry has it, by which it is done again.
     let now = store::time(conn, now)?;
-    let (before, last) = store::taken_of(conn, date)?;
-    let mut nets = net_positions(&store::payable(conn, date)?)?;
-    for (key, effect) in effects(&before) {
-        *nets.entry(key).or_default() += effect;
-    }
-    let open = open_window(conn)?.business_date;
-    let (value_date, _) = store::calendars(conn)?.next(open)?;
-    let moved = moved(&nets, &store::dues_of(conn, date)?, taken, (date, value_date))?;
+    let group = Group::of(conn, date)?;
+    let (nets, dues) = (group.nets(conn)?, group.dues(conn)?);
+    let all: Vec<TakenOut> = taken.values().flatten().cloned().collect();
+    let moved = moved(&nets, &dues, &all, (group.lead, due_on(conn)?))?;
     let of = Revised {
-        business_date: date,
-        run: last + 1,
+        business_date: group.lead,
+        joined: group.others(),
+        lead: None,
+        run: group.last_run(conn)? + 1,
         cause: cause.as_str().into(),
         defaulted: cause.defaulted(),
         document: by.to_owned(),
         revised_at: now,
     };
-    let exposed = store::exposed(conn, date)?;
-    write(conn, &of, taken, &moved)?;
-    let left = store::exposed(conn, date)?;
+    let exposed = group.exposed(conn)?;
+    for (date, taken) in taken {
+        store::take_out(conn, *date, of.run, taken, by)?;
+    }
+    pay_anew(conn, &of, &moved)?;
+    let left = group.exposed(conn)?;
     store::recount(conn, &exposed, &left)?;
-    let files = files(&of, taken, &moved, &store::accounts(conn)?)?;
-    store::keep_files(conn, date, &files, now)?;
-    let settled = close_if_paid(conn, date, now, by)?;
-    let run = of.run;
-    Ok(Outcome { run, moved, settled })
+    keep(conn, &of, taken, &moved)?;
+    let settled = close_if_paid(conn, &group, now, by)?;
+    Ok(Outcome {
+        business_date: group.lead,
+        run: of.run,
+        moved,
+        settled,
+    })
 }
 
-fn write(conn: &mut Conn, of: &Revised, taken: &[TakenOut], moved: &[Moved]) -> Result<(), SettlementError> {
-    store::take_out(conn, of.business_date, of.run, taken, &of.document)?;
-    for reference in moved.iter().filter_map(|line| line.replaced.as_ref()) {
-        store::replace(conn, reference, &of.document)?;
-    }
+/// When payments that are made anew now fall due: on the business date after the open window's.
+pub fn due_on(conn: &mut Conn) -> Result<Date, SettlementError> {
+    let open = open_window(conn)?.business_date;
+    let (value_date, _) = store::calendars(conn)?.next(open)?;
+    Ok(value_date)
+}
+
+/// Marks what is replaced, and writes down what is paid in its place.
+pub fn pay_anew(conn: &mut Conn, of: &Revised, moved: &[Moved]) -> Result<(), SettlementError> {
+    let replaced: Vec<_> = moved.iter().flat_map(|line| &line.replaced).collect();
+    store::replace(conn, &replaced, &of.document)?;
     let new: Vec<_> = moved.iter().filter_map(|line| line.due.clone()).collect();
     Ok(store::insert_dues(conn, &new, of.run)?)
 }
 
+/// Keeps a revision's files beside the statements of its window.
+pub fn keep(conn: &mut Conn, of: &Revised, taken: &Taken, moved: &[Moved]) -> Result<(), SettlementError> {
+    let files = files(of, taken, moved, &store::accounts(conn)?)?;
+    Ok(store::keep_files(conn, of.business_date, &files, of.revised_at)?)
+}
+
 /// The files of a revision, by name: what it is for each whom it concerns, and for the operator.
-fn files(of: &Revised, taken: &[TakenOut], moved: &[Moved], accounts: &Accounts) -> Result<Vec<NamedBytes>, SettlementError> {
+fn files(of: &Revised, taken: &Taken, moved: &[Moved], accounts: &Accounts) -> Result<Vec<NamedBytes>, SettlementError> {
     let mut files = vec![(format!("settlement.{}.json", of.run), render::to_json(&whole_of(of, taken, moved))?)];
     let parties: BTreeSet<&PartnerId> = moved.iter().map(|line| &line.partner).collect();
     for party in parties {
@@ -181,14 +208,15 @@ fn revision_file(partner: &PartnerId, run: i64) -> String {
     format!("{partner}.{run}.json")
 }
 
-fn own_of(partner: &PartnerId, of: &Revised, taken: &[TakenOut], moved: &[Moved], accounts: &Accounts) -> Revision {
-    let line = |one: &TakenOut| {
+fn own_of(partner: &PartnerId, of: &Revised, taken: &Taken, moved: &[Moved], accounts: &Accounts) -> Revision {
+    let line = |(date, one): (Option<Date>, &TakenOut)| {
         let (counterparty, sign) = match (one.debtor == *partner, one.creditor == *partner) {
             (true, _) => (&one.creditor, -1),
             (_, true) => (&one.debtor, 1),
             _ => return None,
         };
         Some(TakenOutLine {
+            business_date: date,
             counterparty: counterparty.clone(),
             currency: one.currency,
             amount: whole(sign * i128::from(one.amount.0), one.currency),
@@ -196,12 +224,12 @@ fn own_of(partner: &PartnerId, of: &Revised, taken: &[TakenOut], moved: &[Moved]
     };
     let own = || moved.iter().filter(|line| line.partner == *partner);
     Revision {
-        format: REVISION_FORMAT.into(),
+        format: if is_alone(of) { REVISION_FORMAT } else { REVISION_FORMAT_2 }.into(),
         partner: partner.clone(),
         of: of.clone(),
-        taken_out: taken.iter().filter_map(line).collect(),
+        taken_out: dated(of, taken).filter_map(line).collect(),
         net: own().map(revised_net).collect(),
-        replaced: own().filter_map(|line| line.replaced.clone()).collect(),
+        replaced: own().flat_map(|line| line.replaced.clone()).collect(),
         payments: own()
             .filter_map(|line| line.due.clone())
             .map(|due| payment_line(due, accounts))
@@ -209,8 +237,9 @@ fn own_of(partner: &PartnerId, of: &Revised, taken: &[TakenOut], moved: &[Moved]
     }
 }
 
-fn whole_of(of: &Revised, taken: &[TakenOut], moved: &[Moved]) -> SettlementRevision {
-    let debt = |one: &TakenOut| Debt {
+fn whole_of(of: &Revised, taken: &Taken, moved: &[Moved]) -> SettlementRevision {
+    let debt = |(date, one): (Option<Date>, &TakenOut)| Debt {
+        business_date: date,
         debtor: one.debtor.clone(),
         creditor: one.creditor.clone(),
         currency: one.currency,
@@ -220,14 +249,34 @@ fn whole_of(of: &Revised, taken: &[TakenOut], moved: &[Moved]) -> SettlementRevi
         partner: line.partner.clone(),
         net: revised_net(line),
     };
+    let format = if is_alone(of) {
+        SETTLEMENT_REVISION_FORMAT
+    } else {
+        SETTLEMENT_REVISION_FORMAT_2
+    };
     SettlementRevision {
-        format: SETTLEMENT_REVISION_FORMAT.into(),
+        format: format.into(),
         of: of.clone(),
-        taken_out: taken.iter().map(debt).collect(),
+        taken_out: dated(of, taken).map(debt).collect(),
         net_positions: moved.iter().map(position).collect(),
-        replaced: moved.iter().filter_map(|line| line.replaced.clone()).collect(),
+        replaced: moved.iter().flat_map(|line| line.replaced.clone()).collect(),
         payments: moved.iter().filter_map(|line| line.due.clone()).map(payment).collect(),
     }
+}
+
+/// Whether the window is paid by itself.
+fn is_alone(of: &Revised) -> bool {
+    of.joined.is_empty() && of.lead.is_none()
+}
+
+/// What is taken out, with its window where there are several.
+fn dated<'a>(of: &Revised, taken: &'a Taken) -> impl Iterator<Item = (Option<Date>, &'a TakenOut)> {
+    let is_alone = is_alone(of);
+    let one = move |(date, all): (&Date, &'a Vec<TakenOut>)| {
+        let date = (!is_alone).then_some(*date);
+        all.iter().map(move |one| (date, one))
+    };
+    taken.iter().flat_map(one)
 }
 
 fn revised_net(line: &Moved) -> RevisedNet {
@@ -242,12 +291,18 @@ fn revised_net(line: &Moved) -> RevisedNet {
     }
 }
 
-/// What revisions of a window have changed for a partner, the oldest first, to the byte; none where it wasn't revised, or the partner isn't concerned.
+/// What revisions of a window have changed for a partner, the oldest first, to the byte: since the window is paid with another, that one's. None where it wasn't revised, or the partner
+/// isn't concerned.
 pub fn revisions(conn: &mut Conn, date: Date, partner: &PartnerId) -> Result<Vec<Advised>, SettlementError> {
-    let (_, last) = store::taken_of(conn, date)?;
+    let group = Group::of(conn, date)?;
+    let joined_in = group.joined.iter().find(|(joined, _)| *joined == date).map(|(_, run)| *run);
     let mut found = vec![];
-    for run in store::FIRST_RUN + 1..=last {
-        found.extend(store::kept_file(conn, date, &revision_file(partner, run))?);
+    for run in store::FIRST_RUN + 1..=group.last_run(conn)? {
+        let of = match joined_in {
+            Some(joined_in) if run > joined_in => group.lead,
+            _ => date,
+        };
+        found.extend(store::kept_file(conn, of, &revision_file(partner, run))?);
     }
     Ok(found)
 }

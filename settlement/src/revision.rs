@@ -37,8 +37,8 @@ pub struct Moved {
     pub taken_out: i128,
     /// What it has paid (below zero) or was paid of the window.
     pub paid: i128,
-    /// Its open payment, which isn't paid any more.
-    pub replaced: Option<PaymentReference>,
+    /// Its open payments, which aren't made any more: one at most of each window.
+    pub replaced: Vec<PaymentReference>,
     /// The payment in its place; nothing where nothing is open, and for the clearinghouse itself.
     pub due: Option<Due>,
 }
@@ -99,51 +99,74 @@ pub fn all_of(
     open.map(taken).collect()
 }
 
-/// What changes for everybody whose net changes, in the order of currencies and partners. `nets` are those before, `dues` all payments of the window so far; new ones get the places after theirs.
+/// What changes for everybody whose net changes, in the order of currencies and partners. `nets` are those before, `dues` all payments so far of the windows that are paid together;
+/// new ones get the places after those of the window whose they are.
 pub fn moved(
     nets: &NetPositions,
     dues: &[Due],
     taken: &[TakenOut],
     (business_date, value_date): (Date, Date),
 ) -> Result<Vec<Moved>, NettingError> {
+    let all = effects(taken).into_iter().filter(|(_, effect)| *effect != 0);
+    let lines = all.map(|(key, taken_out)| line(nets, dues, key, taken_out)).collect();
+    paid_anew(lines, dues, (business_date, value_date))
+}
+
+/// What changes for everybody with an open payment where windows are paid together, in the order of currencies and partners: one payment of the sum is in the place of all. `nets` and
+/// `dues` are those of all the windows, the new payments are of `business_date`.
+pub fn joint(nets: &NetPositions, dues: &[Due], (business_date, value_date): (Date, Date)) -> Result<Vec<Moved>, NettingError> {
+    paid_anew(left(nets, dues), dues, (business_date, value_date))
+}
+
+/// What is open, and isn't paid here any more.
+pub fn left(nets: &NetPositions, dues: &[Due]) -> Vec<Moved> {
+    let open = dues.iter().filter(|due| due.is_open());
+    let keys: BTreeSet<_> = open.map(|due| (due.currency, due.partner.clone())).collect();
+    keys.into_iter().map(|key| line(nets, dues, key, 0)).collect()
+}
+
+fn line(nets: &NetPositions, dues: &[Due], key: (Currency, PartnerId), taken_out: i128) -> Moved {
+    let before = nets.get(&key).copied().unwrap_or(0);
+    let (currency, partner) = key;
+    let own = || dues.iter().filter(|due| due.partner == partner && due.currency == currency);
+    let paid = own().filter(|due| due.confirmed.is_some()).map(|due| i128::from(due.amount.0));
+    let (paid, open) = (paid.sum(), own().filter(|due| due.is_open()));
+    Moved {
+        before,
+        taken_out,
+        paid,
+        replaced: open.map(|due| due.reference.clone()).collect(),
+        due: None,
+        partner,
+        currency,
+    }
+}
+
+/// Puts a payment of what is open into each line.
+fn paid_anew(mut lines: Vec<Moved>, dues: &[Due], (business_date, value_date): (Date, Date)) -> Result<Vec<Moved>, NettingError> {
     let mut places: BTreeMap<Currency, usize> = BTreeMap::new();
-    for due in dues {
+    for due in dues.iter().filter(|due| due.business_date == business_date) {
         *places.entry(due.currency).or_default() += 1;
     }
-    let moved = |((currency, partner), taken_out): ((Currency, PartnerId), i128)| {
-        let before = nets.get(&(currency, partner.clone())).copied().unwrap_or(0);
-        let own = || dues.iter().filter(|due| due.partner == partner && due.currency == currency);
-        let paid = own()
-            .filter(|due| due.confirmed.is_some())
-            .map(|due| i128::from(due.amount.0))
-            .sum();
-        let open = before + taken_out - paid;
-        let due = (open != 0 && partner != PartnerId::clearing()).then(|| {
-            let place = places.entry(currency).or_default();
-            *place += 1;
-            Ok(Due {
-                reference: PaymentReference::new(business_date, currency, *place),
-                business_date,
-                partner: partner.clone(),
-                currency,
-                amount: fits(open, &partner, currency)?,
-                value_date,
-                confirmed: None,
-                replaced_by: None,
-            })
+    for line in &mut lines {
+        let open = line.after() - line.paid;
+        if open == 0 || line.partner == PartnerId::clearing() {
+            continue;
+        }
+        let place = places.entry(line.currency).or_default();
+        *place += 1;
+        line.due = Some(Due {
+            reference: PaymentReference::new(business_date, line.currency, *place),
+            business_date,
+            partner: line.partner.clone(),
+            currency: line.currency,
+            amount: fits(open, &line.partner, line.currency)?,
+            value_date,
+            confirmed: None,
+            replaced_by: None,
         });
-        Ok(Moved {
-            before,
-            taken_out,
-            paid,
-            replaced: own().find(|due| due.is_open()).map(|due| due.reference.clone()),
-            due: due.transpose()?,
-            partner,
-            currency,
-        })
-    };
-    let all = effects(taken).into_iter().filter(|(_, effect)| *effect != 0);
-    all.map(moved).collect()
+    }
+    Ok(lines)
 }
 
 #[cfg(test)]
@@ -218,7 +241,7 @@ mod tests {
                 }
                 let mut total: i128 = 0;
                 for due in paying.iter().filter(|due| due.partner == id) {
-                    let stays = line.is_none_or(|line| line.replaced.as_ref() != Some(&due.reference));
+                    let stays = line.is_none_or(|line| !line.replaced.contains(&due.reference));
                     total += if stays { i128::from(due.amount.0) } else { 0 };
                 }
                 total += line.and_then(|line| line.due.as_ref()).map_or(0, |due| i128::from(due.amount.0));
@@ -276,6 +299,82 @@ mod tests {
                 sum += pays(id, line) - pays(id, None);
             }
             assert_eq!((sum, moved.len()), (0, 2), "seed {seed}");
+        }
+    }
+
+    fn is_made(due: &mut Due) {
+        due.confirmed = Some(Confirmed {
+            paid_on: None,
+            at: jiff::Timestamp::UNIX_EPOCH,
+            by: "doc".into(),
+        });
+    }
+
+    /// Puts what a run has made among the payments of before.
+    fn run(paying: &mut Vec<Due>, moved: &[Moved]) {
+        for due in paying.iter_mut() {
+            if moved.iter().any(|line| line.replaced.contains(&due.reference)) {
+                assert!(due.is_open(), "{due:?}");
+                due.replaced_by = Some("doc".into());
+            }
+        }
+        paying.extend(moved.iter().filter_map(|line| line.due.clone()));
+    }
+
+    /// Several windows, of which any payments were made: whatever is joined, and whoever is taken out of all of them then, what each pays in all is the sum of its nets, by one open payment at most.
+    #[test]
+    fn what_is_joined_pays_the_sum_of_the_nets() {
+        for seed in 1..=2_000 {
+            let mut random = Lcg(seed);
+            let (mut nets, mut paying, mut all) = (NetPositions::new(), vec![], vec![]);
+            let windows = 2 + random.below(3);
+            let dates = (0..windows).map(|window| day("2026-11-20").saturating_add(jiff::Span::new().days(window as i64)));
+            let (dates, value_date) = (dates.collect::<Vec<Date>>(), day("2026-11-27"));
+            for date in &dates {
+                let obligations = obligations(&random_day(&mut random), &[]).expect("nets");
+                let obligations: Vec<Payable> = obligations.iter().map(Payable::from).collect();
+                let own = net_positions(&obligations).expect("zero");
+                paying.extend(dues(*date, *date, &own).expect("fits"));
+                own.into_iter().for_each(|(key, net)| *nets.entry(key).or_default() += net);
+                all.push(obligations);
+            }
+            // Whoever is taken out then has made no payment.
+            let gone = partner(random.pick::<&str>(&["ann", "ben", "dot", "eve", "fay"]));
+            let others = paying.iter_mut().filter(|due| due.partner != gone);
+            others.for_each(|due| {
+                if random.below(2) == 0 {
+                    is_made(due)
+                }
+            });
+            let lead = dates[dates.len() - 1];
+            let joined = joint(&nets, &paying, (lead, value_date)).expect("fits");
+            run(&mut paying, &joined);
+            let later = paying.iter_mut().filter(|due| due.is_open() && due.partner != gone);
+            later.for_each(|due| {
+                if random.below(3) == 0 {
+                    is_made(due)
+                }
+            });
+            let all_out = |obligations: &Vec<Payable>| all_of(&gone, &BTreeSet::from([hkd()]), obligations, &[]).expect("fits");
+            let taken: Vec<TakenOut> = match random.below(2) {
+                0 => vec![],
+                _ => all.iter().flat_map(all_out).collect(),
+            };
+            let revised = moved(&nets, &paying, &taken, (lead, value_date)).expect("fits");
+            run(&mut paying, &revised);
+            effects(&taken)
+                .into_iter()
+                .for_each(|(key, effect)| *nets.entry(key).or_default() += effect);
+            for id in ["ann", "ben", "dot", "eve", "fay"].map(partner) {
+                let own = || paying.iter().filter(|due| due.partner == id && due.replaced_by.is_none());
+                let total: i128 = own().map(|due| i128::from(due.amount.0)).sum();
+                assert_eq!(total, nets.get(&(hkd(), id.clone())).copied().unwrap_or(0), "seed {seed}: {id}");
+                let open: Vec<&Due> = own().filter(|due| due.is_open()).collect();
+                let fresh = |due: &&Due| due.business_date == lead && due.value_date == value_date && due.amount.0 != 0;
+                assert!(open.len() <= 1 && open.iter().all(fresh), "seed {seed}: {open:?}");
+            }
+            let references: BTreeSet<_> = paying.iter().map(|due| &due.reference).collect();
+            assert_eq!(references.len(), paying.len(), "seed {seed}: a reference is one payment's");
         }
     }
 

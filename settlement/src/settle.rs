@@ -10,6 +10,7 @@ use partner_sdk::banking::Paid;
 
 use crate::dues::{Confirmed, Due};
 use crate::error::SettlementError;
+use crate::group::Group;
 use crate::netting::NetPositions;
 use crate::reached::reached;
 use crate::store::{self, Mark, State};
@@ -21,29 +22,33 @@ pub const NOTHING_DUE: &str = "nothing_due";
 pub fn settle(conn: &mut Conn, date: Date, now: Timestamp, by: &str) -> Result<(), SettlementError> {
     conn.transaction(|conn| {
         store::lock_head(conn)?;
-        settle_locked(conn, date, now, by)
+        settle_locked(conn, date, now, by).map(drop)
     })
 }
 
-/// The same in a transaction that has locked the ledger.
-pub fn settle_locked(conn: &mut Conn, date: Date, now: Timestamp, by: &str) -> Result<(), SettlementError> {
+/// The same in a transaction that has locked the ledger. Returns the windows that are settled by it: those that were joined to it too.
+pub fn settle_locked(conn: &mut Conn, date: Date, now: Timestamp, by: &str) -> Result<Vec<Date>, SettlementError> {
     may_settle(conn, date)?;
     // As the entry has it, by which it is done again.
     let now = store::time(conn, now)?;
-    let exposed = store::exposed(conn, date)?;
-    for due in store::dues_of(conn, date)?.iter().filter(|due| due.is_open()) {
+    let group = Group::of(conn, date)?;
+    let exposed = group.exposed(conn)?;
+    for due in group.dues(conn)?.iter().filter(|due| due.is_open()) {
         let (paid_on, by) = (None, by.to_owned());
         store::confirm(conn, &due.reference, &Confirmed { paid_on, at: now, by })?;
     }
     store::recount(conn, &exposed, &NetPositions::new())?;
-    close(conn, date, now, by)
+    close(conn, &group, now, by)
 }
 
-/// Whether a window's payments can be confirmed: it is advised, and they weren't before.
+/// Whether a window's payments can be confirmed: it is advised, they weren't before, and they aren't another's.
 pub fn may_settle(conn: &mut Conn, date: Date) -> Result<(), SettlementError> {
-    match reached(conn, date, State::Advised)?.state > State::Advised {
-        true => Err(SettlementError::Settled(date)),
-        false => Ok(()),
+    if reached(conn, date, State::Advised)?.state > State::Advised {
+        return Err(SettlementError::Settled(date));
+    }
+    match store::joined_to(conn, date)? {
+        Some((lead, _)) => Err(SettlementError::Joined { date, lead }),
+        None => Ok(()),
     }
 }
 
@@ -89,34 +94,35 @@ pub fn confirm_locked(conn: &mut Conn, payments: &[Paid], now: Timestamp, by: &s
     }
     let mut settled = vec![];
     for (date, made) in windows {
-        let exposed = store::exposed(conn, date)?;
+        let group = Group::of(conn, date)?;
+        let exposed = group.exposed(conn)?;
         for (due, paid_on) in &made {
             let (paid_on, by) = (Some(*paid_on), by.to_owned());
             store::confirm(conn, &due.reference, &Confirmed { paid_on, at: now, by })?;
         }
-        let left = store::exposed(conn, date)?;
+        let left = group.exposed(conn)?;
         store::recount(conn, &exposed, &left)?;
-        if close_if_paid(conn, date, now, by)? {
-            settled.push(date);
-        }
+        settled.extend(close_if_paid(conn, &group, now, by)?);
     }
     Ok(settled)
 }
 
-/// Settles a window of which no payment is open any more, and says whether it did; for a transaction that has locked the ledger.
-pub fn close_if_paid(conn: &mut Conn, date: Date, now: Timestamp, by: &str) -> Result<bool, SettlementError> {
-    if store::dues_of(conn, date)?.iter().any(Due::is_open) {
-        return Ok(false);
+/// Settles windows of which no payment is open any more, and returns those that it did; for a transaction that has locked the ledger.
+pub fn close_if_paid(conn: &mut Conn, group: &Group, now: Timestamp, by: &str) -> Result<Vec<Date>, SettlementError> {
+    if group.dues(conn)?.iter().any(Due::is_open) {
+        return Ok(vec![]);
     }
     // Whoever came out even has nothing to pay, and may have owed a part of a cent; and whoever was taken out owes outside of the window.
-    let exposed = store::exposed(conn, date)?;
+    let exposed = group.exposed(conn)?;
     store::recount(conn, &exposed, &NetPositions::new())?;
-    close(conn, date, now, by)?;
-    Ok(true)
+    close(conn, group, now, by)
 }
 
-fn close(conn: &mut Conn, date: Date, now: Timestamp, by: &str) -> Result<(), SettlementError> {
-    let now = store::time(conn, now)?;
-    store::mark(conn, date, Mark::Settled(by), now)?;
-    Ok(())
+fn close(conn: &mut Conn, group: &Group, now: Timestamp, by: &str) -> Result<Vec<Date>, SettlementError> {
+    let dates = group.dates();
+    for date in &dates {
+        let now = store::time(conn, now)?;
+        store::mark(conn, *date, Mark::Settled(by), now)?;
+    }
+    Ok(dates)
 }

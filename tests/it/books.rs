@@ -297,7 +297,7 @@ fn confirmed_payments(backend: Backend) {
     };
     office.change(&world.sandbox, confirm).expect("confirmed");
     assert_eq!(books::check(&mut conn).expect("the check runs"), Vec::<String>::new());
-    let rule = "the exposures of a currency, with what confirmed payments took out of them, sum to what is owed to the clearinghouse";
+    let rule = "the exposures of a currency, with what confirmed payments took out of them and without what is disputed, sum to what is owed to the clearinghouse";
     for (wrong, expected) in [
         (
             "UPDATE payment SET confirmed_at = NULL WHERE partner = 'wellcome'",

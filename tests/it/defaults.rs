@@ -1,12 +1,12 @@
 //! A partner that doesn't pay is taken out of a window, and the others pay what is left.
 
 use jiff::civil::Date;
-use partner_sdk::banking::{AccountTerms, Paid};
+use partner_sdk::banking::Paid;
 use partner_sdk::change::{Change, Status};
 use partner_sdk::wire::PaymentState;
 use partner_sdk::{Amount, Code};
-use settlement::Due;
 use tests::office::{Office, code_of};
+use tests::paying::{account, default, dues, open, owes, pays, revisions, state, suspend};
 use tests::{Backend, World, burn, earn, execute, on_both};
 
 on_both!(
@@ -28,91 +28,11 @@ pub fn trade(world: &mut World) -> Date {
     world.close().business_date
 }
 
-pub fn dues(world: &World, date: Date) -> Vec<Due> {
-    settlement::dues_of(&mut world.sandbox.database().expect("a connection"), date).expect("payments")
-}
-
-/// What is open for a window: who, and how much; below zero it pays.
-pub fn open(world: &World, date: Date) -> Vec<String> {
-    let open = dues(world, date).into_iter().filter(Due::is_open);
-    let mut shown: Vec<String> = open
-        .map(|due| format!("{} {}", due.partner, due.amount.display(due.currency)))
-        .collect();
-    shown.sort();
-    shown
-}
-
-/// The bank has booked a partner's open payment.
-pub fn pays(world: &World, office: &Office, date: Date, partner: &str) {
-    let all = dues(world, date);
-    let due = all
-        .iter()
-        .find(|due| due.partner.as_str() == partner && due.is_open())
-        .expect("open");
-    let paid = Paid {
-        reference: due.reference.clone(),
-        currency: due.currency,
-        amount: Amount::from_units(due.amount.0.abs(), 6).expect("an amount"),
-        paid_on: date,
-    };
-    let change = Change::Confirm {
-        payments: vec![paid],
-        bank_statement: None,
-    };
-    office.change(&world.sandbox, change).expect("confirmed");
-}
-
-pub fn suspend(world: &World, office: &Office, partner: &str) {
-    let change = Change::Status {
-        partner: partner.parse().expect("an id"),
-        status: Status::Suspended,
-    };
-    office.change(&world.sandbox, change).expect("suspended");
-}
-
-pub fn default(partner: &str, business_date: Date) -> Change {
-    Change::Default {
-        partner: partner.parse().expect("an id"),
-        business_date,
-    }
-}
-
-pub fn get(world: &World, partner: &str, path: &str) -> serde_json::Value {
-    world.runtime.block_on(world.client(partner).get(path)).expect(path)
-}
-
-pub fn revisions(world: &World, partner: &str, date: Date) -> serde_json::Value {
-    get(world, partner, &format!("/v1/statements/{date}/revisions"))["revisions"].clone()
-}
-
-pub fn owes(world: &World, partner: &str) -> String {
-    let positions = get(world, partner, "/v1/positions");
-    positions["net"][0]["owes"].as_str().unwrap_or("nothing").to_owned()
-}
-
-pub fn state(world: &World, date: Date) -> settlement::State {
-    let window = settlement::window(&mut world.sandbox.database().expect("a connection"), date);
-    window.expect("reads").expect("there").state
-}
-
-/// Where the pool and the clearinghouse are paid.
-fn accounts(world: &World, office: &Office) {
-    for (of, number) in [("clearing", "012345678901"), ("pool", "987654321098")] {
-        let terms = AccountTerms {
-            partner: of.parse().expect("a party"),
-            currency: "HKD".parse().expect("a currency"),
-            holder: format!("{of} Ltd"),
-            account: number.into(),
-            bank: "AAAAHKHH".into(),
-        };
-        office.change(&world.sandbox, Change::Account(terms)).expect("set");
-    }
-}
-
 fn the_rest_pays_what_is_left(backend: Backend) {
     let mut world = World::new(backend, POOL);
     let office = Office::found(&world.sandbox);
-    accounts(&world, &office);
+    account(&world, &office, "clearing");
+    account(&world, &office, "pool");
     let date = trade(&mut world);
     let first = world.statement(&date.to_string(), "pool");
     pays(&world, &office, date, "wellcome");

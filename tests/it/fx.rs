@@ -2,14 +2,14 @@
 
 use clearing::documents::{Fault, changes};
 use jiff::civil::Date;
-use partner_sdk::banking::Paid;
 use partner_sdk::change::{Change, Proposal, Status};
 use partner_sdk::fx::{FxRate, FxTerms};
 use partner_sdk::jws::TYP_CHANGE;
 use partner_sdk::jws::general::General;
-use partner_sdk::{Amount, Code, document};
+use partner_sdk::{Code, document};
 use settlement::{Due, PeriodStatement, Statement};
 use tests::office::{Office, code_of};
+use tests::paying::{dues, get, pays};
 use tests::{Backend, World, burn, earn, execute, on_both};
 
 on_both!(
@@ -59,12 +59,8 @@ pub fn trade_again(world: &mut World) -> Date {
     world.close().business_date
 }
 
-fn dues(world: &World, date: Date) -> Vec<Due> {
-    settlement::dues_of(&mut world.sandbox.database().expect("a connection"), date).expect("payments")
-}
-
 /// What is open for a window: who, and how much; below zero it pays.
-fn open(world: &World, date: Date) -> Vec<String> {
+pub fn open(world: &World, date: Date) -> Vec<String> {
     let open = dues(world, date).into_iter().filter(Due::is_open);
     let mut shown: Vec<String> = open
         .map(|due| format!("{} {} {}", due.currency, due.partner, due.amount.display(due.currency)))
@@ -73,30 +69,8 @@ fn open(world: &World, date: Date) -> Vec<String> {
     shown
 }
 
-/// The bank has booked a partner's open payment.
-fn pays(world: &World, office: &Office, date: Date, partner: &str) {
-    let all = dues(world, date);
-    let due = all.iter().find(|due| due.partner.as_str() == partner && due.is_open());
-    let due = due.expect("an open payment");
-    let paid = Paid {
-        reference: due.reference.clone(),
-        currency: due.currency,
-        amount: Amount::from_units(due.amount.0.abs(), 6).expect("an amount"),
-        paid_on: date,
-    };
-    let change = Change::Confirm {
-        payments: vec![paid],
-        bank_statement: None,
-    };
-    office.change(&world.sandbox, change).expect("confirmed");
-}
-
-fn get(world: &World, partner: &str, path: &str) -> serde_json::Value {
-    world.runtime.block_on(world.client(partner).get(path)).expect(path)
-}
-
 /// What a partner owes over all windows: currency and amount.
-fn owes(world: &World, partner: &str) -> Vec<String> {
+pub fn owes(world: &World, partner: &str) -> Vec<String> {
     let positions = get(world, partner, "/v1/positions");
     let text = |value: &serde_json::Value| value.as_str().expect("a text").to_owned();
     let nets = positions["net"].as_array().expect("a list").iter();

@@ -32,6 +32,7 @@ mod holds;
 mod install;
 mod interop;
 mod january;
+mod joint;
 mod keys;
 mod lending;
 mod liar;

@@ -7,6 +7,7 @@ pub mod lines;
 pub mod load;
 pub mod market;
 pub mod office;
+pub mod paying;
 pub mod postgres;
 pub mod raw;
 pub mod tls;

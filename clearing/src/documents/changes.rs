@@ -11,7 +11,7 @@ use partner_sdk::{Amount, Code, MemberNumber, PartnerId, Points, Problem, Progra
 
 use super::rights::Role;
 use super::{
-    Countersigner, Done, Fault, add, by_person, calendars, conversions, decide, defaults, digest, disputes, fact, find, fresh,
+    Countersigner, Done, Fault, add, by_person, calendars, conversions, decide, defaults, digest, disputes, fact, find, fresh, joins,
     not_in_state, open, people, publication, record, refused, settled, step, tell,
 };
 use ledger::AccountKey;
@@ -275,6 +275,7 @@ fn check(conn: &mut Conn, directory: &Directory, change: &Change, now: Timestamp
         Change::Default { partner, business_date } => defaults::check(conn, directory, partner, *business_date),
         Change::Decide { dispute, upheld } => disputes::check(conn, dispute, *upheld, now),
         Change::Fx(terms) => conversions::check(conn, terms),
+        Change::Join { business_dates } => joins::check(conn, business_dates),
         Change::Account(terms) => settled::check_account(directory, terms),
         Change::Found { .. } => refused(Code::FourEyes, "change", "the network is founded, which is done once"),
         Change::Person(terms) => people::check(conn, directory, terms),
@@ -425,6 +426,7 @@ fn take_effect(conn: &mut Conn, directory: &mut Directory, change: &Change, hash
         Change::Default { partner, business_date } => defaults::take_effect(conn, partner, *business_date, hash, now)?,
         Change::Decide { dispute, upheld } => disputes::take_effect(conn, directory, dispute, *upheld, hash, now)?,
         Change::Fx(terms) => conversions::take_effect(conn, terms, hash, now)?,
+        Change::Join { business_dates } => joins::take_effect(conn, business_dates, hash, now)?,
         Change::Account(terms) => settled::set_account(conn, terms, hash, now)?,
         Change::Found { .. } => return Err(Code::Internal.into()),
         Change::Person(terms) => people::come(conn, terms, hash, now)?,

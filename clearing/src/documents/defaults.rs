@@ -29,5 +29,5 @@ pub fn check(conn: &mut Conn, directory: &Directory, partner: &PartnerId, date: 
 pub fn take_effect(conn: &mut Conn, partner: &PartnerId, date: Date, hash: &str, now: Timestamp) -> Done<()> {
     let outcome = settlement::default_locked(conn, partner, date, now, hash).map_err(|error| fault(error, "business_date"))?;
     let facts = [fact("cause", "default"), fact("partner", partner.as_str())];
-    Ok(tell_revised(conn, date, &outcome, &facts, &fact("change", hash), now)?)
+    Ok(tell_revised(conn, &outcome, &facts, &fact("change", hash), now)?)
 }

@@ -105,7 +105,7 @@ fn file(conn: &mut Conn, (hash, terms): (&str, DisputeTerms), claim: &Claim, now
     ];
     tell(conn, now, &parties(&new), "dispute.filed", hash, &facts)?;
     if let Some(outcome) = outcome {
-        tell_revised(conn, date, &outcome, &[fact("cause", "dispute")], &fact("dispute", hash), now)?;
+        tell_revised(conn, &outcome, &[fact("cause", "dispute")], &fact("dispute", hash), now)?;
     }
     Ok(())
 }

@@ -25,6 +25,7 @@ mod conversions;
 mod defaults;
 mod disputed;
 pub mod disputes;
+mod joins;
 pub mod people;
 pub mod publication;
 pub mod rights;

@@ -5,7 +5,7 @@ use jiff::civil::Date;
 use migrations::{Conn, DbError};
 use partner_sdk::banking::{AccountTerms, MOST_PAID, Paid};
 use partner_sdk::{Code, PartnerId, Problem};
-use settlement::{Due, Outcome, SettlementError, Window};
+use settlement::{Due, Moved, Outcome, SettlementError, Window};
 
 use super::{Done, Fault, fact, refused, tell};
 use ledger::directory::Directory;
@@ -18,21 +18,40 @@ pub fn check(conn: &mut Conn, date: Date) -> Done<()> {
 
 /// Takes the window's debts out of what counts against net debit caps.
 pub fn take_effect(conn: &mut Conn, date: Date, hash: &str, now: Timestamp) -> Done<()> {
-    settlement::settle_locked(conn, date, now, hash).map_err(|error| fault(error, "business_date"))?;
-    Ok(tell_settled(conn, date, &fact("change", hash), now)?)
+    let settled = settlement::settle_locked(conn, date, now, hash).map_err(|error| fault(error, "business_date"))?;
+    Ok(tell_settled(conn, &settled, &fact("change", hash), now)?)
 }
 
-/// Tells the parties of a window that it is settled, by a document.
-fn tell_settled(conn: &mut Conn, date: Date, by: &(String, String), now: Timestamp) -> Result<(), DbError> {
-    let parties = settlement::parties(conn, date)?;
-    let whom: Vec<&str> = parties.iter().map(String::as_str).collect();
-    tell(conn, now, &whom, "window.settled", &date.to_string(), std::slice::from_ref(by))
+/// Tells the parties of windows that they are settled, by a document.
+pub fn tell_settled(conn: &mut Conn, dates: &[Date], by: &(String, String), now: Timestamp) -> Result<(), DbError> {
+    for date in dates {
+        let parties = settlement::parties(conn, *date)?;
+        let whom: Vec<&str> = parties.iter().map(String::as_str).collect();
+        tell(conn, now, &whom, "window.settled", &date.to_string(), std::slice::from_ref(by))?;
+    }
+    Ok(())
 }
 
-/// Tells whom a revision of a window concerns what changes for it, and its parties where nothing is left to be paid; `facts` say why, `by` names the document.
+/// Tells everybody which of its payments aren't made any more, and which are made instead.
+pub fn tell_moved(conn: &mut Conn, moved: &[Moved], by: &(String, String), now: Timestamp) -> Result<(), DbError> {
+    for Moved {
+        partner, replaced, due, ..
+    } in moved
+    {
+        let whom = [partner.as_str()];
+        for reference in replaced {
+            tell(conn, now, &whom, "payment.replaced", reference.as_str(), std::slice::from_ref(by))?;
+        }
+        if let Some(due) = due {
+            tell(conn, now, &whom, "payment.due", due.reference.as_str(), &told(due))?;
+        }
+    }
+    Ok(())
+}
+
+/// Tells whom a revision of a window concerns what changes for it, and the parties of windows where nothing is left to be paid; `facts` say why, `by` names the document.
 pub fn tell_revised(
     conn: &mut Conn,
-    date: Date,
     outcome: &Outcome,
     facts: &[(String, String)],
     by: &(String, String),
@@ -44,19 +63,9 @@ pub fn tell_revised(
     let mut whom: Vec<&str> = outcome.moved.iter().map(|line| line.partner.as_str()).collect();
     whom.sort_unstable();
     whom.dedup();
-    tell(conn, now, &whom, "statement.revised", &date.to_string(), &all)?;
-    for line in &outcome.moved {
-        let whom = [line.partner.as_str()];
-        if let Some(reference) = &line.replaced {
-            tell(conn, now, &whom, "payment.replaced", reference.as_str(), std::slice::from_ref(by))?;
-        }
-        if let Some(due) = &line.due {
-            tell(conn, now, &whom, "payment.due", due.reference.as_str(), &told(due))?;
-        }
-    }
-    if outcome.settled {
-        tell_settled(conn, date, by, now)?;
-    }
+    tell(conn, now, &whom, "statement.revised", &outcome.business_date.to_string(), &all)?;
+    tell_moved(conn, &outcome.moved, by, now)?;
+    tell_settled(conn, &outcome.settled, by, now)?;
     Ok(())
 }
 
@@ -95,10 +104,7 @@ pub fn confirm(conn: &mut Conn, payments: &[Paid], hash: &str, now: Timestamp) -
             &facts,
         )?;
     }
-    for date in settled {
-        tell_settled(conn, date, &fact("change", hash), now)?;
-    }
-    Ok(())
+    Ok(tell_settled(conn, &settled, &fact("change", hash), now)?)
 }
 
 /// What an event says of a payment.
@@ -178,6 +184,10 @@ pub fn fault(error: SettlementError, field: &str) -> Fault {
         | SettlementError::InDefault { .. }
         | SettlementError::Netted(_)
         | SettlementError::HasRates(_)
+        | SettlementError::Joined { .. }
+        | SettlementError::Lead(_)
+        | SettlementError::AsAWhole(_)
+        | SettlementError::TooMany { .. }
         | SettlementError::PaidWhen { .. } => Code::BadTerms,
         _ => return Fault::Db(DbError::Corrupt(error.to_string())),
     };

@@ -58,6 +58,13 @@ const UNCONVERTED: &str = "(SELECT * FROM obligation p WHERE PAID_IN = p.currenc
 const CARRIED: &str = "(SELECT business_date, party_a, party_b, currency, carried_out AS micros FROM obligation \
                        UNION ALL SELECT business_date, party_a, party_b, payment_currency, difference FROM conversion)";
 
+/// The windows, each with the one that has its payments.
+const LEADS: &str = "(SELECT w.business_date AS business_date, COALESCE(j.lead, w.business_date) AS lead FROM settlement_window w LEFT JOIN joined j ON j.business_date = w.business_date)";
+
+/// The confirmed payments by the windows that they pay: also those that are another's since a window was joined to it.
+const CONFIRMED: &str = "(SELECT business_date, partner, currency, run FROM payment WHERE confirmed_at IS NOT NULL UNION ALL \
+                    SELECT j.business_date, p.partner, p.currency, p.run FROM joined j JOIN payment p ON p.business_date = j.lead AND p.run >= j.run WHERE p.confirmed_at IS NOT NULL)";
+
 /// A query for how many rows break a rule and which of them comes first, in the words of a database: `WIDE[x]` is a sum as text, however large, so that no amount of rows keeps the books
 /// from being checked. It has no `LIMIT`: PostgreSQL would take it that a broken row comes soon, and compare each row with each other where none does.
 fn broken(conn: &Conn, rule: &str) -> String {
@@ -70,6 +77,8 @@ fn broken(conn: &Conn, rule: &str) -> String {
         ("UNCONVERTED", UNCONVERTED),
         ("CARRIED", CARRIED),
         ("PAID_IN", PAID_IN),
+        ("LEADS", LEADS),
+        ("CONFIRMED", CONFIRMED),
     ];
     let rule = named.iter().fold(rule.to_owned(), |rule, (name, text)| rule.replace(name, text));
     let rule = rule.replace("WIDE[", begin).replace(']', end);
@@ -172,13 +181,13 @@ const RULES: &[(&str, &str)] = &[
          LEFT JOIN exposure e ON e.partner = k.partner AND e.currency = k.currency LEFT JOIN \
          (SELECT partner, currency, WIDE[micros] AS sum FROM ( \
          SELECT p.debtor AS partner, p.currency AS currency, p.micros AS micros FROM position p JOIN settlement_window w ON w.business_date = p.business_date AND w.state <> 'settled' \
-         WHERE NOT EXISTS (SELECT 1 FROM payment y WHERE y.business_date = p.business_date AND y.partner = p.debtor AND y.currency = PAID_IN AND y.confirmed_at IS NOT NULL) \
+         WHERE NOT EXISTS (SELECT 1 FROM CONFIRMED y WHERE y.business_date = p.business_date AND y.partner = p.debtor AND y.currency = PAID_IN) \
          UNION ALL SELECT p.creditor, p.currency, -p.micros FROM position p JOIN settlement_window w ON w.business_date = p.business_date AND w.state <> 'settled' \
-         WHERE NOT EXISTS (SELECT 1 FROM payment y WHERE y.business_date = p.business_date AND y.partner = p.creditor AND y.currency = PAID_IN AND y.confirmed_at IS NOT NULL) \
+         WHERE NOT EXISTS (SELECT 1 FROM CONFIRMED y WHERE y.business_date = p.business_date AND y.partner = p.creditor AND y.currency = PAID_IN) \
          UNION ALL SELECT t.debtor, t.currency, -t.micros FROM taken_out t JOIN settlement_window w ON w.business_date = t.business_date AND w.state <> 'settled' WHERE NOT EXISTS \
-         (SELECT 1 FROM payment y WHERE y.business_date = t.business_date AND y.partner = t.debtor AND y.currency = t.currency AND y.confirmed_at IS NOT NULL AND y.run >= t.run) \
+         (SELECT 1 FROM CONFIRMED y WHERE y.business_date = t.business_date AND y.partner = t.debtor AND y.currency = t.currency AND y.run >= t.run) \
          UNION ALL SELECT t.creditor, t.currency, t.micros FROM taken_out t JOIN settlement_window w ON w.business_date = t.business_date AND w.state <> 'settled' WHERE NOT EXISTS \
-         (SELECT 1 FROM payment y WHERE y.business_date = t.business_date AND y.partner = t.creditor AND y.currency = t.currency AND y.confirmed_at IS NOT NULL AND y.run >= t.run) \
+         (SELECT 1 FROM CONFIRMED y WHERE y.business_date = t.business_date AND y.partner = t.creditor AND y.currency = t.currency AND y.run >= t.run) \
          UNION ALL SELECT t.debtor, t.currency, t.micros FROM taken_out t JOIN dispute d ON d.hash = t.document WHERE d.upheld IS NULL) x \
          GROUP BY partner, currency) s ON s.partner = k.partner AND s.currency = k.currency WHERE k.partner <> 'clearing' \
          AND CAST(COALESCE(e.micros, 0) AS TEXT) <> COALESCE(s.sum, '0')",
@@ -195,15 +204,17 @@ const RULES: &[(&str, &str)] = &[
          AND o.party_a = p.creditor AND o.party_b = p.debtor)",
     ),
     (
-        "the payments of a window, but for those with others in their place, are its nets, converted where they are, less what was taken out",
-        "SELECT x.partner AS subject, COALESCE(y.sum, '0') AS books, x.sum AS postings FROM (SELECT business_date, currency, partner, WIDE[micros] AS sum FROM ( \
+        "the payments of a window, and of those that are paid with it, but for those with others in their place, are its nets, converted where they are, less what was taken out",
+        "SELECT x.partner AS subject, COALESCE(y.sum, '0') AS books, x.sum AS postings FROM (SELECT l.lead AS lead, n.currency AS currency, n.partner AS partner, WIDE[n.micros] AS sum FROM ( \
          SELECT business_date, currency, party_a AS partner, -net AS micros FROM UNCONVERTED o \
          UNION ALL SELECT business_date, currency, party_b, net FROM UNCONVERTED o \
          UNION ALL SELECT business_date, payment_currency, party_a, -amount FROM conversion UNION ALL SELECT business_date, payment_currency, party_b, amount FROM conversion \
          UNION ALL SELECT business_date, currency, debtor, micros FROM taken_out UNION ALL SELECT business_date, currency, creditor, -micros FROM taken_out) n \
-         WHERE partner <> 'clearing' GROUP BY business_date, currency, partner) x JOIN settlement_window w ON w.business_date = x.business_date AND w.value_date IS NOT NULL \
-         LEFT JOIN (SELECT business_date, currency, partner, WIDE[micros] AS sum FROM payment WHERE replaced_by IS NULL GROUP BY business_date, currency, partner) y \
-         ON y.business_date = x.business_date AND y.currency = x.currency AND y.partner = x.partner WHERE x.sum <> COALESCE(y.sum, '0')",
+         JOIN LEADS l ON l.business_date = n.business_date WHERE n.partner <> 'clearing' GROUP BY l.lead, n.currency, n.partner) x \
+         JOIN settlement_window w ON w.business_date = x.lead AND w.value_date IS NOT NULL \
+         LEFT JOIN (SELECT l.lead AS lead, p.currency AS currency, p.partner AS partner, WIDE[p.micros] AS sum FROM payment p JOIN LEADS l ON l.business_date = p.business_date \
+         WHERE p.replaced_by IS NULL GROUP BY l.lead, p.currency, p.partner) y \
+         ON y.lead = x.lead AND y.currency = x.currency AND y.partner = x.partner WHERE x.sum <> COALESCE(y.sum, '0')",
     ),
     (
         "what a pair pays and carries on is what it owes and was carried",
@@ -246,14 +257,14 @@ const RULES: &[(&str, &str)] = &[
         "SELECT e.currency AS subject, e.sum AS books, COALESCE(c.sum, '0') AS postings FROM (SELECT currency, WIDE[micros] AS sum FROM ( \
          SELECT currency, micros FROM exposure UNION ALL SELECT p.currency, p.micros FROM position p \
          JOIN settlement_window w ON w.business_date = p.business_date AND w.state <> 'settled' WHERE p.debtor <> p.creditor AND EXISTS \
-         (SELECT 1 FROM payment y WHERE y.business_date = p.business_date AND y.partner = p.debtor AND y.currency = PAID_IN AND y.confirmed_at IS NOT NULL) \
+         (SELECT 1 FROM CONFIRMED y WHERE y.business_date = p.business_date AND y.partner = p.debtor AND y.currency = PAID_IN) \
          UNION ALL SELECT p.currency, -p.micros FROM position p \
          JOIN settlement_window w ON w.business_date = p.business_date AND w.state <> 'settled' WHERE p.debtor <> p.creditor AND EXISTS \
-         (SELECT 1 FROM payment y WHERE y.business_date = p.business_date AND y.partner = p.creditor AND y.currency = PAID_IN AND y.confirmed_at IS NOT NULL) \
+         (SELECT 1 FROM CONFIRMED y WHERE y.business_date = p.business_date AND y.partner = p.creditor AND y.currency = PAID_IN) \
          UNION ALL SELECT t.currency, -t.micros FROM taken_out t JOIN settlement_window w ON w.business_date = t.business_date AND w.state <> 'settled' WHERE t.debtor <> 'clearing' AND EXISTS \
-         (SELECT 1 FROM payment y WHERE y.business_date = t.business_date AND y.partner = t.debtor AND y.currency = t.currency AND y.confirmed_at IS NOT NULL AND y.run >= t.run) \
+         (SELECT 1 FROM CONFIRMED y WHERE y.business_date = t.business_date AND y.partner = t.debtor AND y.currency = t.currency AND y.run >= t.run) \
          UNION ALL SELECT t.currency, t.micros FROM taken_out t JOIN settlement_window w ON w.business_date = t.business_date AND w.state <> 'settled' WHERE t.creditor <> 'clearing' AND EXISTS \
-         (SELECT 1 FROM payment y WHERE y.business_date = t.business_date AND y.partner = t.creditor AND y.currency = t.currency AND y.confirmed_at IS NOT NULL AND y.run >= t.run) \
+         (SELECT 1 FROM CONFIRMED y WHERE y.business_date = t.business_date AND y.partner = t.creditor AND y.currency = t.currency AND y.run >= t.run) \
          UNION ALL SELECT t.currency, -t.micros FROM taken_out t JOIN dispute d ON d.hash = t.document WHERE d.upheld IS NULL) x GROUP BY currency) e \
          LEFT JOIN (SELECT currency, WIDE[micros] AS sum FROM (SELECT p.currency AS currency, CASE WHEN p.creditor = 'clearing' THEN p.micros ELSE -p.micros END AS micros FROM position p \
          JOIN settlement_window w ON w.business_date = p.business_date AND w.state <> 'settled' WHERE (p.creditor = 'clearing') <> (p.debtor = 'clearing') \
@@ -265,7 +276,7 @@ const RULES: &[(&str, &str)] = &[
         "what a dispute takes out of a window is what is disputed",
         "SELECT d.debtor AS subject, d.micros AS books, COALESCE(t.micros, 0) AS postings FROM dispute d LEFT JOIN taken_out t ON t.document = d.hash \
          WHERE (d.run IS NULL) <> (t.document IS NULL) OR t.run <> d.run OR t.business_date <> d.business_date OR t.debtor <> d.debtor OR t.creditor <> d.creditor \
-         OR CASE WHEN t.currency = d.currency THEN t.micros <> d.micros ELSE NOT EXISTS (SELECT 1 FROM fx_rate f WHERE f.business_date = d.business_date AND f.currency = d.currency \
+         OR t.document IS NOT NULL AND CASE WHEN t.currency = d.currency THEN t.micros <> d.micros ELSE NOT EXISTS (SELECT 1 FROM fx_rate f WHERE f.business_date = d.business_date AND f.currency = d.currency \
          AND f.payment_currency = t.currency) END",
     ),
     (

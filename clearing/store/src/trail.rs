@@ -1,10 +1,12 @@
 //! The trail of documents, recomputed: whatever is in force is what was signed, by those who had to sign it. Part of `clearing check`.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use diesel::prelude::*;
 use jiff::civil::Date;
-use migrations::schema::{agreement, bank_account, calendar, fx_rate, payment, rate, settlement_window, signing_key, taken_out, tls_key};
+use migrations::schema::{
+    agreement, bank_account, calendar, fx_rate, joined, payment, rate, settlement_window, signing_key, taken_out, tls_key,
+};
 use migrations::{Conn, DbError, each_backend};
 use partner_sdk::agreement::Terms;
 use partner_sdk::banking::AccountTerms;
@@ -100,8 +102,10 @@ pub fn check(conn: &mut Conn, kid: &KeyId, clearing: &VerifyingKey) -> Result<Ve
     findings.extend(disputed.findings);
     changed.revisions.extend(disputed.windows);
     if !sandbox {
-        findings.extend(unsigned_payments(conn, &changed)?);
-        findings.extend(unsigned_revisions(conn, &changed.revisions)?);
+        let leads = leads(conn)?;
+        findings.extend(unsigned_joinings(&leads, &changed.joinings));
+        findings.extend(unsigned_payments(conn, &changed, &leads)?);
+        findings.extend(unsigned_revisions(conn, &changed, &leads)?);
     }
     Ok(findings)
 }
@@ -119,6 +123,8 @@ struct Changed {
     revisions: HashMap<String, (String, String)>,
     /// Disputes that were decided, and how much isn't owed.
     decided: HashMap<String, (String, Amount)>,
+    /// The windows that were joined; the last has the payments.
+    joinings: HashMap<String, Vec<String>>,
     /// References of payments.
     confirmed: HashMap<String, HashSet<String>>,
     accounts: HashMap<String, AccountTerms>,
@@ -142,6 +148,10 @@ impl Changed {
             Change::Settle { business_date } => drop(self.settled.insert(hash, business_date.to_string())),
             Change::Default { partner, business_date } => {
                 self.revisions.insert(hash, (business_date.to_string(), partner.to_string()));
+            }
+            Change::Join { business_dates } => {
+                let dates = business_dates.iter().map(Date::to_string);
+                self.joinings.insert(hash, dates.collect());
             }
             Change::Confirm { payments, .. } => {
                 let references = payments.into_iter().map(|paid| paid.reference.into());
@@ -204,8 +214,35 @@ fn revoked(text: &str, key: &str, name: &str, known: &[Known]) -> bool {
     named && by.is_some_and(|one| jws.verify(&one.person.key).is_ok())
 }
 
+/// The windows that are paid with others: with which, and by which document.
+type Leads = BTreeMap<String, (String, String)>;
+
+fn leads(conn: &mut Conn) -> Result<Leads, DbError> {
+    let rows = joined::table.select((joined::business_date, (joined::lead, joined::document)));
+    Ok(each_backend!(conn, |c| rows.load::<(String, (String, String))>(c))?
+        .into_iter()
+        .collect())
+}
+
+/// The window that has the payments of another: itself, where that is paid by itself.
+fn lead_of<'a>(leads: &'a Leads, date: &'a String) -> &'a String {
+    leads.get(date).map_or(date, |(lead, _)| lead)
+}
+
+/// Windows that are paid with others without two people's word.
+fn unsigned_joinings(leads: &Leads, signed: &HashMap<String, Vec<String>>) -> Vec<String> {
+    let is_signed = |(date, (lead, document)): &(&String, &(String, String))| {
+        let named = signed.get(document).and_then(|dates| dates.split_last());
+        named.is_some_and(|(last, others)| last == lead && others.contains(date))
+    };
+    let unsigned = leads.iter().filter(|one| !is_signed(one));
+    unsigned
+        .map(|(date, (lead, _))| format!("window {date} is paid with that of {lead}, and no signed document says so"))
+        .collect()
+}
+
 /// Payments that are confirmed, and windows that are settled, without two people's word.
-fn unsigned_payments(conn: &mut Conn, signed: &Changed) -> Result<Vec<String>, DbError> {
+fn unsigned_payments(conn: &mut Conn, signed: &Changed, leads: &Leads) -> Result<Vec<String>, DbError> {
     let query = payment::table.filter(payment::confirmed_at.is_not_null());
     let query = query.select((payment::reference, payment::business_date, payment::confirmed_by));
     let payments = each_backend!(conn, |c| query.load::<(String, String, Option<String>)>(c))?;
@@ -233,8 +270,12 @@ fn unsigned_payments(conn: &mut Conn, signed: &Changed) -> Result<Vec<String>, D
         let is_signed = match by.as_str() {
             NOTHING_DUE => is_paid_one_by_one && each_backend!(conn, |c| has_payments.first::<String>(c).optional())?.is_none(),
             _ => {
-                let whole = [signed.settled.get(&by), signed.revisions.get(&by).map(|(date, _)| date)];
-                whole.contains(&Some(&date)) || parts.contains(&(date.clone(), by))
+                // Windows that are paid together are settled by what settles the one that has the payments.
+                let lead = lead_of(leads, &date);
+                let joining = signed.joinings.get(&by).and_then(|dates| dates.last());
+                let revised = signed.revisions.get(&by).map(|(date, _)| lead_of(leads, date));
+                let whole = [signed.settled.get(&by), revised, joining];
+                whole.contains(&Some(lead)) || parts.contains(&(lead.clone(), by))
             }
         };
         if !is_signed {
@@ -245,7 +286,7 @@ fn unsigned_payments(conn: &mut Conn, signed: &Changed) -> Result<Vec<String>, D
 }
 
 /// What was taken out of windows, and payments in whose place others are, without two people's word: of whom they said so.
-fn unsigned_revisions(conn: &mut Conn, signed: &HashMap<String, (String, String)>) -> Result<Vec<String>, DbError> {
+fn unsigned_revisions(conn: &mut Conn, signed: &Changed, leads: &Leads) -> Result<Vec<String>, DbError> {
     let taken = taken_out::table.select((
         taken_out::business_date,
         taken_out::document,
@@ -259,16 +300,21 @@ fn unsigned_revisions(conn: &mut Conn, signed: &HashMap<String, (String, String)
         .filter(payment::run.gt(1))
         .select((payment::business_date, payment::reference));
     let taken = each_backend!(conn, |c| taken.load::<(String, String, String, String)>(c))?;
-    let revised: HashSet<&String> = taken.iter().map(|(date, ..)| date).collect();
+    let revised: HashSet<&String> = taken.iter().map(|(date, ..)| lead_of(leads, date)).collect();
+    let revised: HashSet<&String> = revised.into_iter().chain(leads.values().map(|(lead, _)| lead)).collect();
     let mut unsigned = BTreeSet::new();
     for (date, document, debtor, creditor) in &taken {
-        let of = signed.get(document);
-        if !of.is_some_and(|(of, partner)| of == date && (partner == debtor || partner == creditor)) {
+        let of = signed.revisions.get(document);
+        let is_of = |of: &String| of == date || of == lead_of(leads, date);
+        if !of.is_some_and(|(of, partner)| is_of(of) && (partner == debtor || partner == creditor)) {
             unsigned.insert(date.clone());
         }
     }
     for (date, document) in each_backend!(conn, |c| replaced.load::<(String, String)>(c))? {
-        if signed.get(&document).is_none_or(|(of, _)| *of != date) {
+        let by_revision = signed.revisions.get(&document);
+        let by_revision = by_revision.is_some_and(|(of, _)| *of == date || lead_of(leads, of) == lead_of(leads, &date));
+        let by_joining = signed.joinings.get(&document).is_some_and(|dates| dates.contains(&date));
+        if !by_revision && !by_joining {
             unsigned.insert(date);
         }
     }
@@ -277,9 +323,9 @@ fn unsigned_revisions(conn: &mut Conn, signed: &HashMap<String, (String, String)
         .map(|date| format!("window {date} is revised, and no signed document says so"))
         .collect();
     for (date, reference) in each_backend!(conn, |c| made.load::<(String, String)>(c))? {
-        if !revised.contains(&date) {
+        if !revised.contains(lead_of(leads, &date)) {
             findings.push(format!(
-                "payment {reference} is of a revision of window {date}, and nothing was taken out of it"
+                "payment {reference} is of a revision of window {date}, and nothing was taken out of it or joined to it"
             ));
         }
     }

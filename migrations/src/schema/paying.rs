@@ -43,6 +43,15 @@ diesel::table! {
 }
 
 diesel::table! {
+    joined (business_date) {
+        business_date -> Text,
+        lead -> Text,
+        run -> BigInt,
+        document -> Text,
+    }
+}
+
+diesel::table! {
     bank_account (partner, currency) {
         partner -> Text,
         currency -> Text,

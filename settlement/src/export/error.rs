@@ -13,7 +13,9 @@ pub enum ExportError {
     #[error("cannot set it as PDF: {0}")]
     Pdf(String),
     /// The partner pays nothing.
-    #[error("there is nothing to pay by this statement, so there is no payment file")]
+    #[error(
+        "there is nothing to pay by this statement and what has changed since, so there is no payment file: what is paid with another window is in the file of that one"
+    )]
     NothingToPay,
     /// Payments aren't known one by one.
     #[error("this statement is of a window that was netted before payments had references")]

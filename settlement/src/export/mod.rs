@@ -17,7 +17,8 @@ use pdf::Language;
 
 use crate::period::{Period, PeriodError, PeriodStatement, Together};
 use crate::render;
-use crate::statement::{Revision, Statement};
+use crate::revised::Revision;
+use crate::statement::Statement;
 use crate::store::Advised;
 
 /// In which form.

@@ -4,13 +4,19 @@ use partner_sdk::banking::BankAccount;
 
 use super::error::ExportError;
 use super::xml::Xml;
-use crate::statement::{NetResult, PaymentLine, Revision, Statement};
+use crate::revised::Revision;
+use crate::statement::{NetResult, PaymentLine, Statement};
 
 const NAMESPACE: &str = "urn:iso:std:iso:20022:tech:xsd:pain.001.001.09";
 
 /// A payment file of what is paid by a statement, as it stands with its revisions; an error where there is nothing to pay, or an account isn't known.
 pub fn payments(statement: &Statement, revisions: &[Revision]) -> Result<Vec<u8>, ExportError> {
-    let all = due(statement, revisions)?.into_iter();
+    // What is paid with another window is in that one's file.
+    let own = revisions
+        .iter()
+        .filter(|revision| revision.of.business_date == statement.business_date);
+    let revisions: Vec<&Revision> = own.collect();
+    let all = due(statement, &revisions)?.into_iter();
     let all: Vec<&PaymentLine> = all.filter(|payment| payment.result == NetResult::Pays).collect();
     let [first, ..] = &all[..] else {
         return Err(ExportError::NothingToPay);
@@ -38,7 +44,7 @@ pub fn payments(statement: &Statement, revisions: &[Revision]) -> Result<Vec<u8>
 }
 
 /// The payments that are made: in a currency those of the last revision that has changed it, as what was paid before doesn't go to the bank again.
-fn due<'a>(statement: &'a Statement, revisions: &'a [Revision]) -> Result<Vec<&'a PaymentLine>, ExportError> {
+fn due<'a>(statement: &'a Statement, revisions: &[&'a Revision]) -> Result<Vec<&'a PaymentLine>, ExportError> {
     let mut all: Vec<&PaymentLine> = statement.payments.as_ref().ok_or(ExportError::NoPayments)?.iter().collect();
     for revision in revisions {
         all.retain(|payment| revision.net.iter().all(|net| net.currency != payment.currency));

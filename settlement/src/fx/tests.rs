@@ -62,6 +62,16 @@ fn a_pair_pays_one_sum_and_carries_the_difference() {
     assert_eq!(carried, ["airline bank 2501 0", "bank hotel -1123 10000000"]);
 }
 
+/// 0.001 is carried on, and 0.001 that was paid too much comes back: nothing is left of the pair.
+#[test]
+fn a_residue_and_a_difference_cancel_out() {
+    let positions = [owes("bank", "hotel", 1_000), in_currency("JPY", owes("bank", "hotel", 1_000_000))];
+    let first = obligations(&positions, &[]).expect("nets");
+    let made = conversions(&first, &into_hkd(&[("JPY", 49_000)])).expect("fits");
+    assert_eq!((made[0].amount, made[0].difference), (Money(50_000), Money(-1_000)));
+    assert_eq!(obligations(&[], &carried_on(first, &made)), Ok(vec![]));
+}
+
 #[test]
 fn what_does_not_fit_or_is_not_exact_is_an_error() {
     let much = obligations(&[in_currency("USD", owes("a", "b", 4 * 10i64.pow(18)))], &[]).expect("nets");

@@ -10,14 +10,15 @@ use migrations::{Conn, DbError, each_backend};
 use partner_sdk::{Currency, PartnerId};
 
 use super::fx::rates;
+use super::joined::joined_to;
 use super::pairs::positions;
-use super::revisions::taken_with_runs;
+use super::revisions::{FIRST_RUN, taken_with_runs};
 use super::{party, read};
 use crate::error::SettlementError;
 use crate::netting::{NetPositions, NettingError};
 
 /// What a window that isn't settled counts against net debit caps now, by currency and partner; positive where it owes. What is posted counts, in its own currency, until a payment of the partner in the
-/// currency in which that is paid is confirmed, and what a revision takes out counts from then on until a payment of that run, or of a later one, is.
+/// currency in which that is paid is confirmed, and what a revision takes out counts from then on until a payment of that run, or of a later one, is. Of a window that was joined to another, that one's payments are its own from then on.
 pub fn exposed(conn: &mut Conn, date: Date) -> Result<NetPositions, SettlementError> {
     let paid = paid_up_to(conn, date)?;
     let mut sums = NetPositions::new();
@@ -41,10 +42,20 @@ pub fn exposed(conn: &mut Conn, date: Date) -> Result<NetPositions, SettlementEr
     Ok(sums)
 }
 
-/// The last run of which a payment was confirmed.
-fn paid_up_to(conn: &mut Conn, date: Date) -> Result<BTreeMap<(Currency, PartnerId), i64>, DbError> {
+/// The last run of which a payment for the window was confirmed: its own, or since it was joined to another the other's.
+pub fn paid_up_to(conn: &mut Conn, date: Date) -> Result<BTreeMap<(Currency, PartnerId), i64>, DbError> {
+    let mut paid = paid_since(conn, date, FIRST_RUN)?;
+    if let Some((lead, run)) = joined_to(conn, date)? {
+        // No run of its own comes after.
+        paid.extend(paid_since(conn, lead, run)?);
+    }
+    Ok(paid)
+}
+
+fn paid_since(conn: &mut Conn, date: Date, run: i64) -> Result<BTreeMap<(Currency, PartnerId), i64>, DbError> {
     let made = p::table
         .filter(p::business_date.eq(date.to_string()))
+        .filter(p::run.ge(run))
         .filter(p::confirmed_at.is_not_null())
         .group_by((p::partner, p::currency))
         .select((p::partner, p::currency, max(p::run)));

@@ -89,13 +89,21 @@ pub fn count_taken(conn: &mut Conn, date: Date) -> Result<Vec<TakenOut>, DbError
     rows.into_iter().map(taken).collect()
 }
 
-/// Notes that an open payment isn't paid any more.
-pub fn replace(conn: &mut Conn, reference: &PaymentReference, document: &str) -> Result<(), DbError> {
-    let open = p::table.find(reference.as_str());
-    let open = open.filter(p::confirmed_at.is_null()).filter(p::replaced_by.is_null());
-    let by = p::replaced_by.eq(document);
-    match each_backend!(conn, |c| diesel::update(open).set(by).execute(c))? {
-        1 => Ok(()),
-        _ => Err(DbError::Corrupt(format!("{reference} isn't an open payment"))),
+/// Notes that open payments aren't made any more.
+pub fn replace(conn: &mut Conn, references: &[&PaymentReference], document: &str) -> Result<(), DbError> {
+    for chunk in references.chunks(conn.bind_limit() - 1) {
+        let texts: Vec<&str> = chunk.iter().map(|reference| reference.as_str()).collect();
+        let open = p::table.filter(p::reference.eq_any(&texts));
+        let open = open.filter(p::confirmed_at.is_null()).filter(p::replaced_by.is_null());
+        let by = p::replaced_by.eq(document);
+        let replaced = each_backend!(conn, |c| diesel::update(open).set(by).execute(c))?;
+        if replaced != chunk.len() {
+            let first = texts.first().copied().unwrap_or_default();
+            return Err(DbError::Corrupt(format!(
+                "of {} payments from {first} on {replaced} are open",
+                chunk.len()
+            )));
+        }
     }
+    Ok(())
 }

@@ -7,10 +7,11 @@ use partner_sdk::dispute::{DisputeTerms, DisputedMessage};
 use partner_sdk::document::{Action, State};
 use partner_sdk::{Code, MessageId};
 use tests::office::{Office, code_of};
+use tests::paying::{default, open, owes, state, suspend};
 use tests::{Backend, World, amount, earn, execute, id, on_both};
 
 use super::filing::{concedes, decide, file, file_as, says, seen_by, terms};
-use crate::defaults::{POOL, default, open, owes, state, suspend, trade};
+use crate::defaults::{POOL, trade};
 
 on_both!(
     only_what_one_owes_is_disputed,

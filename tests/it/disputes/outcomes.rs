@@ -6,10 +6,12 @@ use partner_sdk::change::Change;
 use partner_sdk::document::{Action, State};
 use partner_sdk::wire::{LineQuery, PostedQuery};
 use tests::office::{Office, code_of};
+use tests::paying::{open, owes, pays, revisions, state};
 use tests::{Backend, World, earn, on_both};
 
 use super::filing::{adjustments, concedes, decide, events, file, file_as, says, seen_by, terms, terms_of};
-use crate::defaults::{POOL, open, owes, pays, revisions, state, trade};
+use crate::defaults::{POOL, trade};
+use crate::fx;
 
 on_both!(
     a_disputed_amount_is_carved_out_and_the_rest_settles,
@@ -17,6 +19,8 @@ on_both!(
     what_was_paid_comes_back_as_far_as_it_was_not_owed,
     who_withdraws_owes_it_after_all,
     a_fee_is_disputed_with_the_clearinghouse,
+    a_debt_is_taken_out_in_the_currency_in_which_it_is_paid,
+    a_window_that_is_paid_with_another_has_disputes_too,
 );
 
 fn a_disputed_amount_is_carved_out_and_the_rest_settles(backend: Backend) {
@@ -210,4 +214,63 @@ fn a_fee_is_disputed_with_the_clearinghouse(backend: Backend) {
         (vec!["< clearing 1.000000 0 0.000000 1".into()], vec!["bank -1.00".into()])
     );
     assert_eq!(owes(&world, "bank"), "565.000000");
+}
+
+/// USD 2.00 at 7.8123 are HKD 15.6246: so much less is paid, and what is decided is owed in USD.
+fn a_debt_is_taken_out_in_the_currency_in_which_it_is_paid(backend: Backend) {
+    let mut world = World::new(backend, fx::CURRENCIES);
+    let office = Office::found(&world.sandbox);
+    office.change(&world.sandbox, fx::in_hkd(&world, "7.8123")).expect("in force");
+    let date = fx::trade(&mut world);
+    assert_eq!(
+        fx::open(&world, date),
+        ["HKD grocer -11.00", "HKD hotel 23.44", "HKD pool 60.96", "HKD travel -73.40"]
+    );
+    let dispute = file_as(&world, "travel", &terms_of(&world, date, "travel", "earn", "2")).expect("filed");
+    assert_eq!(
+        fx::open(&world, date),
+        ["HKD grocer -11.00", "HKD hotel 23.44", "HKD pool 45.34", "HKD travel -57.78"]
+    );
+    assert_eq!(fx::owes(&world, "travel"), ["HKD -4.800000", "USD 10.010000"]);
+    assert_eq!(fx::owes(&world, "pool"), ["HKD 9.420000", "USD -7.010000"]);
+    says(&world, "pool", Action::Decline, &dispute.filed.hash).expect("contested");
+    office.change(&world.sandbox, decide(&dispute, "0.5")).expect("decided");
+    assert_eq!(fx::owes(&world, "travel"), ["HKD -20.420000", "USD 11.510000"]);
+    let next = world.close().business_date;
+    assert_eq!(adjustments(&world, next, "travel"), ["< pool 1.500000 0 0.000000 1"]);
+    assert_eq!(fx::open(&world, next), ["USD pool 1.50", "USD travel -1.50"]);
+}
+
+fn a_window_that_is_paid_with_another_has_disputes_too(backend: Backend) {
+    let mut world = World::new(backend, POOL);
+    let office = Office::found(&world.sandbox);
+    let (first, second) = (trade(&mut world), trade(&mut world));
+    let join = Change::Join {
+        business_dates: vec![first, second],
+    };
+    office.change(&world.sandbox, join).expect("joined");
+    let dispute = file(&world, &terms(&world, first, "5.5")).expect("filed");
+    assert!(dispute.carved_out);
+    assert_eq!(open(&world, first), [""; 0]);
+    assert_eq!(
+        open(&world, second),
+        ["hangseng -38.50", "ikea 38.40", "pool 22.10", "wellcome -22.00"]
+    );
+    let causes = |date| {
+        let all = revisions(&world, "pool", date);
+        let all = all.as_array().expect("a list").iter();
+        all.map(|one| one["cause"].as_str().expect("a cause").to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!([causes(first), causes(second)], [["joined", "dispute"], ["joined", "dispute"]]);
+    for partner in ["hangseng", "ikea", "pool", "wellcome"] {
+        pays(&world, &office, second, partner);
+    }
+    assert_eq!([state(&world, first), state(&world, second)], [settlement::State::Settled; 2]);
+    assert_eq!([owes(&world, "hangseng"), owes(&world, "pool")], ["5.500000", "0.000000"]);
+    concedes(&world, "pool", &dispute).expect("conceded");
+    // Both are paid: what is disputed now comes back, if it does.
+    let later = file(&world, &terms(&world, first, "1")).expect("filed");
+    assert!(!later.carved_out);
+    world.check_books();
 }

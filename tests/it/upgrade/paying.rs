@@ -72,14 +72,20 @@ pub fn disputed(world: &World, office: &Office) {
     office.change(&world.sandbox, decide(&decided, "0.01")).expect("decided");
 }
 
-/// The 22nd is paid in USD.
+/// What is open of the 21st is paid with the 22nd.
+pub fn joined(world: &World, office: &Office) {
+    let business_dates = ["2026-11-21", "2026-11-22"].map(|date| date.parse().expect("a date")).to_vec();
+    office.change(&world.sandbox, Change::Join { business_dates }).expect("joined");
+}
+
+/// The 23rd is paid in USD.
 pub fn converted(world: &World, office: &Office) {
     let rate = FxRate {
         currency: "HKD".parse().expect("a currency"),
         rate: amount("0.1281"),
     };
     let change = Change::Fx(FxTerms {
-        business_date: "2026-11-22".parse().expect("a date"),
+        business_date: "2026-11-23".parse().expect("a date"),
         payment_currency: "USD".parse().expect("a currency"),
         rates: vec![rate],
     });

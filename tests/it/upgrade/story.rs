@@ -58,7 +58,7 @@ fn partner(id: &str) -> PartnerId {
     id.parse().expect("a partner")
 }
 
-/// Plays all of it. The windows from 2026-11-20 on are settled, advised, netted, closed and open at the end.
+/// Plays all of it. The windows from 2026-11-20 on are settled, advised (two that are paid together), netted, closed and open at the end.
 pub fn play(backend: Backend) -> (World, Office) {
     let mut world = World::new(backend, NETWORK);
     let mut office = Office::found(&world.sandbox);
@@ -72,7 +72,7 @@ pub fn play(backend: Backend) -> (World, Office) {
     own_keys(&mut world, &mut office);
     reconciled(&world);
     // Points of the 20th expire with the 21st.
-    for _ in 0..2 {
+    for _ in 0..3 {
         world.close();
         world.post("wellcome", earn("YUU", "m4", "100")).expect("accepted");
     }
@@ -81,14 +81,15 @@ pub fn play(backend: Backend) -> (World, Office) {
     paying::paid(&world, &office);
     paying::disputed(&world, &office);
     paying::taken_out(&world, &office);
+    paying::joined(&world, &office);
     paying::converted(&world, &office);
-    // The files of the 22nd have no room, and nobody looks after the 23rd.
-    std::fs::write(world.statements().join("2026-11-22"), "in the way").expect("written");
-    world.at("2026-11-23T00:00+08");
+    // The files of the 23rd have no room, and nobody looks after the 24th.
+    std::fs::write(world.statements().join("2026-11-23"), "in the way").expect("written");
+    world.at("2026-11-24T00:00+08");
     world.sandbox.close_due().expect_err("no room");
     world.post("wellcome", earn("YUU", "m4", "100")).expect("accepted");
-    world.at("2026-11-24T00:00+08");
-    world.post("wellcome", earn("YUU", "m4", "100")).expect("closes the 23rd");
+    world.at("2026-11-25T00:00+08");
+    world.post("wellcome", earn("YUU", "m4", "100")).expect("closes the 24th");
     (world, office)
 }
 
