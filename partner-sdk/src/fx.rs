@@ -20,7 +20,7 @@ pub struct FxTerms {
     pub business_date: Date,
     /// In which the window is paid, with what is owed in it anyway.
     pub payment_currency: Currency,
-    /// At least one, at most [`MOST_RATES`], sorted by their currencies, each once; what isn't among them is paid in its own currency.
+    /// At most [`MOST_RATES`], none to have the window paid in its own currencies after all; sorted by their currencies, each once; what isn't among them is paid in its own currency.
     pub rates: Vec<FxRate>,
 }
 
@@ -69,8 +69,8 @@ impl FxRate {
 impl FxTerms {
     /// What is wrong with them by themselves, and in which field; nothing where they can be in force.
     pub fn fault(&self) -> Option<(&'static str, String)> {
-        if self.rates.is_empty() || self.rates.len() > MOST_RATES {
-            return Some(("rates", format!("1 to {MOST_RATES} currencies are converted by a document")));
+        if self.rates.len() > MOST_RATES {
+            return Some(("rates", format!("at most {MOST_RATES} currencies are converted by a document")));
         }
         if !self.rates.is_sorted_by(|one, next| one.currency < next.currency) {
             return Some(("rates", "rates are sorted by their currencies, each once".to_owned()));
@@ -131,9 +131,9 @@ mod tests {
     fn each_currency_has_one_rate_and_the_payment_currency_none() {
         let two = terms("HKD", &[("EUR", "8.40"), ("USD", "7.8")]);
         assert_eq!((two.fault(), &*two.listed()), (None, "EUR=8.4,USD=7.8"));
+        assert_eq!(terms("HKD", &[]).fault(), None);
         for rates in [
-            &[][..],
-            &[("USD", "7.8"), ("EUR", "8.4")],
+            &[("USD", "7.8"), ("EUR", "8.4")][..],
             &[("USD", "7.8"), ("USD", "7.8")],
             &[("HKD", "1")],
         ] {

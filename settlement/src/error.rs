@@ -65,9 +65,6 @@ pub enum SettlementError {
     /// It is too late for rates.
     #[error("the window of {0} is netted already: it is paid in the currencies that its statements name")]
     Netted(Date),
-    /// A document has given it rates before.
-    #[error("the window of {0} has its rates already, by another document")]
-    HasRates(Date),
     /// Its payments were confirmed before.
     #[error("the window of {0} is settled already")]
     Settled(Date),

@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use partner_sdk::{Currency, Money, PartnerId};
 
 use crate::netting::{NettingError, Obligation, Payable, fits};
-use crate::revision::TakenOut;
 
 /// At which rate a currency is paid in another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,17 +64,6 @@ fn conversion(o: &Obligation, Rate { payment_currency, rate }: Rate) -> Result<C
         payment_currency,
         amount,
         difference,
-    })
-}
-
-/// A debt of whole minor units in the currency in which it is paid, rounded to its minor unit.
-pub fn debt_at(debt: &TakenOut, Rate { payment_currency, rate }: Rate) -> Result<TakenOut, NettingError> {
-    let product = i128::from(debt.amount.0) * i128::from(rate.0) / 1_000_000;
-    let exact = fits(product, "what is disputed", (&debt.debtor, &debt.creditor), payment_currency)?;
-    Ok(TakenOut {
-        currency: payment_currency,
-        amount: exact.round_to_minor(payment_currency).0,
-        ..debt.clone()
     })
 }
 

@@ -69,5 +69,5 @@ pub use statement::{
 };
 pub use store::{
     Accounts, Advised, EXPIRY, Listed, MEMBER, Pace, STATEMENTS, State, WINDOW, Wanted, Window, accounts, add_calendar, append, calendars,
-    due, dues, dues_of, found_calendar, founding_calendar, listed, next_window, parties, put_account, random, window,
+    due, dues, dues_of, found_calendar, founding_calendar, listed, next_window, parties, put_account, random, rates, window,
 };

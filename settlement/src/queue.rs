@@ -88,14 +88,27 @@ pub fn balances(bytes: &[u8], known: impl Fn(&PartnerId) -> bool) -> Result<Bala
 }
 
 /// Which of a window's payments can be made, and in which order, if each pair pays its net with what both have: currency by currency, as [`gridlock::resolve`] finds it. Fails if the window isn't netted
-/// yet, or is paid together with others. Nothing changes by it.
+/// yet, or is paid together with others. What was taken out of it since isn't paid. Nothing changes by it.
 pub fn queue(conn: &mut Conn, date: Date, balances: &Balances) -> Result<Queue, SettlementError> {
     let (window, payable) = conn.snapshot(|conn| {
         let window = reached(conn, date, State::Netted)?;
         if !Group::of(conn, date)?.joined.is_empty() {
             return Err(SettlementError::Together(date));
         }
-        Ok::<_, SettlementError>((window, store::payable(conn, date)?))
+        let (mut payable, (taken, _)) = (store::payable(conn, date)?, store::taken_of(conn, date)?);
+        for one in &taken {
+            let is_pair = |pair: &&mut Payable| {
+                pair.currency == one.currency
+                    && [&one.debtor, &one.creditor]
+                        .iter()
+                        .all(|party| [&pair.party_a, &pair.party_b].contains(party))
+            };
+            if let Some(pair) = payable.iter_mut().find(is_pair) {
+                let sign = if pair.party_a == one.debtor { -1 } else { 1 };
+                pair.net.0 += sign * one.amount.0;
+            }
+        }
+        Ok::<_, SettlementError>((window, payable))
     })?;
     Ok(Queue {
         format: QUEUE_FORMAT.into(),

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use migrations::Conn;
-use partner_sdk::{Money, PartnerId};
+use partner_sdk::PartnerId;
 
 use crate::book::{payment, payment_line, whole};
+use crate::dues::Due;
 use crate::error::SettlementError;
-use crate::fx;
 use crate::group::{Group, Taken};
 use crate::period::Period;
 use crate::reached::reached;
@@ -71,27 +71,36 @@ pub fn default_locked(conn: &mut Conn, partner: &PartnerId, date: Date, now: Tim
     take_out(conn, date, &taken, Cause::Default(partner), now, by)
 }
 
-/// What is taken out of a window's payments where a debtor disputes a debt: the debt in the currency in which the window pays it, or nothing where debtor or creditor has paid in that currency already, or was paid.
-/// An error where a default has taken out what is between the two.
-pub fn may_dispute(conn: &mut Conn, date: Date, debt: &TakenOut) -> Result<Option<TakenOut>, SettlementError> {
+/// Whether what a debtor disputes can be taken out of a window's payments: until the end of the value date, where neither of the two has paid or was paid in the currency, where it owes the other as much net by that window, and where that
+/// is paid in its own currency. An error where a default has taken out what is between the two.
+pub fn may_dispute(conn: &mut Conn, date: Date, debt: &TakenOut) -> Result<bool, SettlementError> {
     let window = reached(conn, date, State::Advised)?;
-    let debt = match store::rates(conn, date)?.get(&debt.currency) {
-        Some(rate) => fx::debt_at(debt, *rate)?,
-        None => debt.clone(),
-    };
     if store::is_in_default(conn, date, (&debt.debtor, &debt.creditor), debt.currency)? {
         return Err(SettlementError::InDefault {
-            debtor: debt.debtor,
-            creditor: debt.creditor,
+            debtor: debt.debtor.clone(),
+            creditor: debt.creditor.clone(),
             date,
         });
     }
+    if window.state != State::Advised || window.value_date.is_none() || store::rates(conn, date)?.contains_key(&debt.currency) {
+        return Ok(false);
+    }
     let made = store::paid_up_to(conn, date)?;
-    let is_paid = [&debt.debtor, &debt.creditor]
-        .into_iter()
-        .any(|party| made.contains_key(&(debt.currency, party.clone())));
-    let is_open = window.state == State::Advised && window.value_date.is_some() && !is_paid;
-    Ok(Some(debt).filter(|debt| is_open && debt.amount > Money::ZERO))
+    let parties = [&debt.debtor, &debt.creditor];
+    if parties.into_iter().any(|party| made.contains_key(&(debt.currency, party.clone()))) {
+        return Ok(false);
+    }
+    let dues = Group::of(conn, date)?.dues(conn)?;
+    let own = |due: &&Due| due.is_open() && due.currency == debt.currency && parties.contains(&&due.partner);
+    let due_on = dues.iter().filter(own).map(|due| due.value_date).max().or(window.value_date);
+    let today = open_window(conn)?.business_date;
+    if due_on.is_none_or(|due_on| due_on < today) {
+        return Ok(false);
+    }
+    let (before, _) = store::taken_of(conn, date)?;
+    let owed = all_of(&debt.debtor, &[debt.currency].into(), &store::payable(conn, date)?, &before)?;
+    let owed = owed.iter().find(|one| one.debtor == debt.debtor && one.creditor == debt.creditor);
+    Ok(owed.is_some_and(|owed| owed.amount >= debt.amount))
 }
 
 /// Takes what a debtor disputes out of an advised window. It counts against its cap until it is [decided](dispute_over_locked); the creditor isn't owed it meanwhile. For a transaction that has locked the ledger.
@@ -142,7 +151,10 @@ fn take_out(conn: &mut Conn, date: Date, taken: &Taken, cause: Cause, now: Times
     let group = Group::of(conn, date)?;
     let (nets, dues) = (group.nets(conn)?, group.dues(conn)?);
     let all: Vec<TakenOut> = taken.values().flatten().cloned().collect();
-    let moved = moved(&nets, &dues, &all, (group.lead, due_on(conn)?))?;
+    let mut moved = moved(&nets, &dues, &all, (group.lead, due_on(conn)?))?;
+    if let Cause::Dispute = cause {
+        as_due_before(&mut moved, &dues);
+    }
     let of = Revised {
         business_date: group.lead,
         joined: group.others(),
@@ -168,6 +180,16 @@ fn take_out(conn: &mut Conn, date: Date, taken: &Taken, cause: Cause, now: Times
         moved,
         settled,
     })
+}
+
+/// Nobody puts off a payment by disputing a part of it.
+fn as_due_before(moved: &mut [Moved], dues: &[Due]) {
+    for line in moved {
+        let replaced = dues.iter().filter(|due| line.replaced.contains(&due.reference));
+        if let (Some(due), Some(value_date)) = (&mut line.due, replaced.map(|due| due.value_date).max()) {
+            due.value_date = value_date;
+        }
+    }
 }
 
 /// When payments that are made anew now fall due: on the business date after the open window's.

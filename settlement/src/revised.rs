@@ -56,6 +56,7 @@ pub struct Revised {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub defaulted: Option<PartnerId>,
     /// The hash of the document that says so.
+    #[serde(alias = "change")]
     pub document: String,
     /// When it took effect.
     pub revised_at: Timestamp,

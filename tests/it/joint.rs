@@ -6,7 +6,7 @@ use partner_sdk::change::Change;
 use serde_json::json;
 use settlement::{Due, State, Window};
 use tests::office::{Office, code_of};
-use tests::paying::{self, account, default, dues, made, open, pays, suspend};
+use tests::paying::{self, account, default, dues, made, open, pays, suspend, trail};
 use tests::{Backend, World, burn, earn, execute, id, on_both, reverse};
 
 on_both!(
@@ -68,17 +68,6 @@ fn told(world: &World, partner: &str) -> Vec<(String, String)> {
     let client = world.client(partner);
     let events = world.runtime.block_on(client.events(0, std::time::Duration::ZERO)).expect("events");
     events.into_iter().map(|event| (event.kind, event.subject)).collect()
-}
-
-/// What the trail says of windows and payments, outside of a sandbox.
-fn trail(world: &World) -> Vec<String> {
-    let mut conn = world.sandbox.database().expect("a connection");
-    execute(&mut conn, "UPDATE head SET sandbox = FALSE");
-    let findings = world.check_trail().into_iter();
-    let findings = findings.filter(|finding| finding.contains("window") || finding.contains("payment"));
-    let findings = findings.collect();
-    execute(&mut conn, "UPDATE head SET sandbox = TRUE");
-    findings
 }
 
 fn each_pays_the_sum_once(backend: Backend) {

@@ -6,8 +6,8 @@ use partner_sdk::banking::{AccountTerms, Paid};
 use partner_sdk::change::{Change, Status};
 use settlement::Due;
 
-use crate::World;
 use crate::office::Office;
+use crate::{World, execute};
 
 /// Two people say where a party is paid.
 pub fn account(world: &World, office: &Office, of: &str) {
@@ -94,4 +94,15 @@ pub fn owes(world: &World, partner: &str) -> String {
 pub fn state(world: &World, date: Date) -> settlement::State {
     let window = settlement::window(&mut world.sandbox.database().expect("a connection"), date);
     window.expect("reads").expect("there").state
+}
+
+/// What the trail says of windows and payments, outside of a sandbox.
+pub fn trail(world: &World) -> Vec<String> {
+    let mut conn = world.sandbox.database().expect("a connection");
+    execute(&mut conn, "UPDATE head SET sandbox = FALSE");
+    let findings = world.check_trail().into_iter();
+    let findings = findings.filter(|finding| finding.contains("window") || finding.contains("payment"));
+    let findings = findings.collect();
+    execute(&mut conn, "UPDATE head SET sandbox = TRUE");
+    findings
 }

@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use migrations::{Conn, DbError};
 use partner_sdk::amount::format_units;
+use partner_sdk::change::Status;
 use partner_sdk::dispute::{DisputeTerms, DisputedMessage, FILE_WITHIN_DAYS};
 use partner_sdk::text::counted;
 use partner_sdk::wire::{Direction, PostedQuery};
@@ -16,12 +17,18 @@ use ledger::directory::Directory;
 use store::disputes;
 use store::posted::{self, Party, Wanted};
 
+/// How often a partner may dispute what it owes by one window: each time the window's payments may be made anew.
+const MAX_OF_WINDOW: i64 = 50;
+
+/// The line of what disputes came to.
+const ADJUSTMENT: &str = "adjustment";
+
 /// What may be disputed.
 pub struct Claim {
     /// The debt that is said not to be one.
     pub debt: TakenOut,
-    /// What is taken out of the window's payments; nothing where it is paid already.
-    pub taken: Option<TakenOut>,
+    /// Whether it is taken out of the window's payments; else it is paid first.
+    pub is_taken_out: bool,
 }
 
 /// Looks whether a partner owes what it disputes: by a line of its statement that came out not long ago, and not disputed before.
@@ -37,7 +44,25 @@ pub fn claim(conn: &mut Conn, directory: &Directory, caller: &PartnerId, terms: 
     if amount == Money::ZERO {
         return refused(Code::BadAmount, "amount", "must be above zero");
     }
+    if terms.line.kind == ADJUSTMENT {
+        return refused(Code::BadTerms, "line", "what a dispute has come to isn't disputed once more");
+    }
+    if directory
+        .partners
+        .get(&terms.counterparty)
+        .is_some_and(|partner| partner.status == Status::Gone)
+    {
+        return refused(
+            Code::BadTerms,
+            "counterparty",
+            "this partner is gone: settle the matter outside the clearinghouse",
+        );
+    }
     in_time(conn, terms, now)?;
+    if disputes::all_of(conn, terms.business_date, caller)? >= MAX_OF_WINDOW {
+        let detail = format!("you have disputed {MAX_OF_WINDOW} times what you owe by this window");
+        return Err(Problem::new(Code::TooManyProposals, detail).into());
+    }
     let line = line(conn, caller, terms)?;
     let most = ceiling(read(&line.amount)?, terms.currency);
     let named = terms.message.as_ref().map(|message| (message.sender.as_str(), message.id.as_str()));
@@ -71,8 +96,8 @@ pub fn claim(conn: &mut Conn, directory: &Directory, caller: &PartnerId, terms: 
         currency: terms.currency,
         amount,
     };
-    let taken = settlement::may_dispute(conn, terms.business_date, &debt).map_err(|error| fault(error, "business_date"))?;
-    Ok(Claim { debt, taken })
+    let is_taken_out = settlement::may_dispute(conn, terms.business_date, &debt).map_err(|error| fault(error, "business_date"))?;
+    Ok(Claim { debt, is_taken_out })
 }
 
 /// An amount of a document as money: not below zero, a whole number of minor units.

@@ -75,8 +75,8 @@ fn may_dispute(directory: &Directory, partner: &PartnerId) -> Done<()> {
 fn file(conn: &mut Conn, (hash, terms): (&str, DisputeTerms), claim: &Claim, now: Timestamp) -> Done<()> {
     let date = terms.business_date;
     let answer_by = now + SignedDuration::from_hours(24 * ANSWER_WITHIN_DAYS);
-    let Claim { debt, taken } = claim;
-    let outcome = taken.as_ref().map(|taken| settlement::dispute_locked(conn, date, taken, now, hash));
+    let Claim { debt, is_taken_out } = claim;
+    let outcome = is_taken_out.then(|| settlement::dispute_locked(conn, date, debt, now, hash));
     let outcome = outcome.transpose().map_err(|error| fault(error, "business_date"))?;
     let new = Disputed {
         hash: hash.to_owned(),
@@ -100,7 +100,7 @@ fn file(conn: &mut Conn, (hash, terms): (&str, DisputeTerms), claim: &Claim, now
         fact("window", date.to_string()),
         fact("currency", debt.currency.as_str()),
         fact("amount", debt.amount.display(debt.currency)),
-        fact("carved_out", if taken.is_some() { "yes" } else { "no" }),
+        fact("carved_out", if *is_taken_out { "yes" } else { "no" }),
         fact("answer_by", answer_by.to_string()),
     ];
     tell(conn, now, &parties(&new), "dispute.filed", hash, &facts)?;

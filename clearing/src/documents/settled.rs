@@ -183,7 +183,6 @@ pub fn fault(error: SettlementError, field: &str) -> Fault {
         | SettlementError::NothingOpen { .. }
         | SettlementError::InDefault { .. }
         | SettlementError::Netted(_)
-        | SettlementError::HasRates(_)
         | SettlementError::Joined { .. }
         | SettlementError::Lead(_)
         | SettlementError::AsAWhole(_)

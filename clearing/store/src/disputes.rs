@@ -129,13 +129,19 @@ pub fn find(conn: &mut Conn, hash: &str) -> Result<Option<Disputed>, DbError> {
     Ok(of(conn, &[hash])?.pop())
 }
 
-/// What a debtor has disputed of a window, but for what it withdrew.
+/// What a debtor has disputed of a window, but for what it withdrew that was never taken out: what was, is out of the window for good.
 pub fn standing(conn: &mut Conn, date: Date, debtor: &PartnerId) -> Result<Vec<Disputed>, DbError> {
     let query = d::table
         .filter(d::business_date.eq(date.to_string()))
         .filter(d::debtor.eq(debtor.as_str()))
         // Who withdraws says itself that all of it is owed.
-        .filter(d::upheld.is_null().or(d::upheld.ne(0)).or(d::ended_by.ne(d::hash.nullable())));
+        .filter(
+            d::upheld
+                .is_null()
+                .or(d::upheld.ne(0))
+                .or(d::ended_by.ne(d::hash.nullable()))
+                .or(d::run.is_not_null()),
+        );
     let rows: Vec<Row> = each_backend!(conn, |c| query.select(Row::as_select()).load(c))?;
     rows.into_iter().map(Row::disputed).collect()
 }
@@ -144,6 +150,14 @@ pub fn standing(conn: &mut Conn, date: Date, debtor: &PartnerId) -> Result<Vec<D
 pub fn open_of(conn: &mut Conn, debtor: &PartnerId) -> Result<i64, DbError> {
     let open = d::table.filter(d::debtor.eq(debtor.as_str())).filter(d::upheld.is_null());
     Ok(each_backend!(conn, |c| open.count().get_result(c))?)
+}
+
+/// How often a partner has disputed something of a window, whatever became of it.
+pub fn all_of(conn: &mut Conn, date: Date, debtor: &PartnerId) -> Result<i64, DbError> {
+    let all = d::table
+        .filter(d::business_date.eq(date.to_string()))
+        .filter(d::debtor.eq(debtor.as_str()));
+    Ok(each_backend!(conn, |c| all.count().get_result(c))?)
 }
 
 /// Every open dispute, those whose answer is due first first.

@@ -4,7 +4,7 @@ use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::{Bool, Integer};
 use migrations::schema::{
-    exposure, holders, lot, net_debit_cap, partner, pending_exchange, person, position, prepaid, programme, settlement_window,
+    dispute, exposure, holders, lot, net_debit_cap, partner, pending_exchange, person, position, prepaid, programme, settlement_window,
 };
 use migrations::{Conn, DbError, each_backend};
 use partner_sdk::PartnerId;
@@ -85,6 +85,12 @@ pub fn unfinished(conn: &mut Conn, id: &PartnerId) -> Result<Option<&'static str
     let (sent, told) = (pending_exchange::sender.eq(id), pending_exchange::to_issuer.eq(id));
     if any!(conn, waiting().filter(sent)) || any!(conn, waiting().filter(told)) {
         return Ok(Some("exchanges wait for an issuer's answer"));
+    }
+    let disputed = dispute::table
+        .filter(dispute::upheld.is_null())
+        .filter(dispute::debtor.eq(id).or(dispute::creditor.eq(id)));
+    if any!(conn, disputed) {
+        return Ok(Some("disputes of what it owes, or is owed, aren't decided"));
     }
     let owing = exposure::table.filter(exposure::partner.eq(id)).filter(exposure::micros.ne(0));
     if any!(conn, owing) {

@@ -154,7 +154,7 @@ fn party(xml: &mut Xml, amount: &str, counterparty: &PartnerId) {
 fn exchanged(xml: &mut Xml, line: &ConversionLine) {
     xml.amount("Amt", line.currency, line.net.trim_start_matches('-'));
     let rate = line.rate.trim_end_matches('0').trim_end_matches('.');
-    // A rate has no more digits there; none that is published has.
+    // A rate has no more digits there.
     if rate.bytes().filter(u8::is_ascii_digit).count() > 11 {
         return;
     }

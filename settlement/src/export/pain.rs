@@ -16,7 +16,7 @@ pub fn payments(statement: &Statement, revisions: &[Revision]) -> Result<Vec<u8>
         .iter()
         .filter(|revision| revision.of.business_date == statement.business_date);
     let revisions: Vec<&Revision> = own.collect();
-    let all = due(statement, &revisions)?.into_iter();
+    let all = due(statement, &revisions)?.iter();
     let all: Vec<&PaymentLine> = all.filter(|payment| payment.result == NetResult::Pays).collect();
     let [first, ..] = &all[..] else {
         return Err(ExportError::NothingToPay);
@@ -43,14 +43,12 @@ pub fn payments(statement: &Statement, revisions: &[Revision]) -> Result<Vec<u8>
     }))
 }
 
-/// The payments that are made: in a currency those of the last revision that has changed it, as what was paid before doesn't go to the bank again.
-fn due<'a>(statement: &'a Statement, revisions: &[&'a Revision]) -> Result<Vec<&'a PaymentLine>, ExportError> {
-    let mut all: Vec<&PaymentLine> = statement.payments.as_ref().ok_or(ExportError::NoPayments)?.iter().collect();
-    for revision in revisions {
-        all.retain(|payment| revision.net.iter().all(|net| net.currency != payment.currency));
-        all.extend(&revision.payments);
+/// What is paid: by the statement, or what the last revision has made anew. What it leaves as it was went to the bank with the file before.
+fn due<'a>(statement: &'a Statement, revisions: &[&'a Revision]) -> Result<&'a [PaymentLine], ExportError> {
+    match revisions.last() {
+        Some(last) => Ok(&last.payments),
+        None => Ok(statement.payments.as_ref().ok_or(ExportError::NoPayments)?),
     }
-    Ok(all)
 }
 
 fn transfer(xml: &mut Xml, payment: &PaymentLine, from: &BankAccount, to: &BankAccount) {

@@ -37,7 +37,7 @@ pub struct PeriodStatement {
     pub breakage: Vec<BreakageLine>,
     /// Pair by pair: with what its first window began, and with what its last ended.
     pub obligations: Vec<PairLine>,
-    /// What was paid in another currency, a line for each rate; only in [`PERIOD_FORMAT_3`].
+    /// What was paid in another currency, a line for each rate; only in `points-statement-period/3`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conversions: Option<Vec<ConversionLine>>,
     /// What the windows' nets add up to.

@@ -237,11 +237,15 @@ impl Together {
 
     /// The pairs of a statement, each added to its own.
     fn add_pairs(&mut self, statement: &Statement) -> Result<(), PeriodError> {
-        for line in &statement.obligations {
-            let key = (line.currency, line.counterparty.clone());
-            if let (Some(pair), Some(left)) = (self.pairs.get_mut(&key), self.differences.get(&key)) {
+        for (key, pair) in &mut self.pairs {
+            if let Some(left) = self.differences.get(key) {
                 pair.differences.get_or_insert_default().add(&left.text())?;
             }
+            // What a window has no line of carries nothing on.
+            pair.carried_out = Sum::default().text();
+        }
+        for line in &statement.obligations {
+            let key = (line.currency, line.counterparty.clone());
             let pair = self.pairs.entry(key).or_insert_with(|| Pair {
                 carried_in: line.carried_in.clone(),
                 differences: None,

@@ -30,8 +30,10 @@ pub fn rates(conn: &mut Conn, date: Date) -> Result<Rates, DbError> {
     rows.into_iter().map(rate).collect()
 }
 
-/// Puts a window's rates in force, by a document; they are without fault.
+/// Puts a window's rates in force, by a document, in place of those that it has; they are without fault.
 pub fn put_rates(conn: &mut Conn, terms: &FxTerms, document: &str) -> Result<(), DbError> {
+    let old = fx_rate::table.filter(fx_rate::business_date.eq(terms.business_date.to_string()));
+    each_backend!(conn, |c| diesel::delete(old).execute(c))?;
     for one in &terms.rates {
         let micros = one
             .micros()

@@ -7,7 +7,7 @@ use partner_sdk::dispute::{DisputeTerms, DisputedMessage};
 use partner_sdk::document::{Action, State};
 use partner_sdk::{Code, MessageId};
 use tests::office::{Office, code_of};
-use tests::paying::{default, open, owes, state, suspend};
+use tests::paying::{default, open, owes, state, suspend, trail};
 use tests::{Backend, World, amount, earn, execute, id, on_both};
 
 use super::filing::{concedes, decide, file, file_as, says, seen_by, terms};
@@ -146,6 +146,8 @@ fn one_message_is_disputed_up_to_what_it_says(backend: Backend) {
     file(&world, &terms(&world, date, "5.5")).expect("filed");
     assert_eq!((open(&world, date), state(&world, date)), (vec![], settlement::State::Settled));
     assert_eq!([owes(&world, "hangseng"), owes(&world, "pool")], ["6.060000", "0.000000"]);
+    // By the last of them nothing was left to be paid, so it has settled the window.
+    assert_eq!(trail(&world), [""; 0]);
 }
 
 fn deadlines_run(backend: Backend) {

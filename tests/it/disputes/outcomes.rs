@@ -6,8 +6,8 @@ use partner_sdk::change::Change;
 use partner_sdk::document::{Action, State};
 use partner_sdk::wire::{LineQuery, PostedQuery};
 use tests::office::{Office, code_of};
-use tests::paying::{open, owes, pays, revisions, state};
-use tests::{Backend, World, earn, on_both};
+use tests::paying::{dues, open, owes, pays, revisions, state, trail};
+use tests::{Backend, World, earn, id, on_both, reverse};
 
 use super::filing::{adjustments, concedes, decide, events, file, file_as, says, seen_by, terms, terms_of};
 use crate::defaults::{POOL, trade};
@@ -19,7 +19,8 @@ on_both!(
     what_was_paid_comes_back_as_far_as_it_was_not_owed,
     who_withdraws_owes_it_after_all,
     a_fee_is_disputed_with_the_clearinghouse,
-    a_debt_is_taken_out_in_the_currency_in_which_it_is_paid,
+    what_is_converted_is_paid_first,
+    what_is_not_owed_net_is_not_taken_out,
     a_window_that_is_paid_with_another_has_disputes_too,
 );
 
@@ -110,6 +111,7 @@ fn a_disputed_amount_is_carved_out_and_the_rest_settles(backend: Backend) {
         (shown, position.revised.as_deref()),
         (["-22.00", "16.50", "-3.50", "-3.50"], Some("5.50"))
     );
+    assert_eq!(trail(&world), [""; 0]);
     assert_eq!(world.runtime.block_on(world.client("pool").disputes()).expect("a list").len(), 1);
     assert!(world.lines_add_up() > 0);
 }
@@ -183,18 +185,18 @@ fn who_withdraws_owes_it_after_all(backend: Backend) {
         (State::Withdrawn, Some("0.00"))
     );
     assert_eq!([owes(&world, "hangseng"), owes(&world, "pool")], ["22.000000", "-13.800000"]);
-    // All of the line may be disputed again.
-    let again = file(&world, &terms(&world, date, "22")).expect("filed");
-    assert_eq!(
-        open(&world, date),
-        ["hangseng 5.50", "ikea 19.20", "pool -13.70", "wellcome -11.00"]
-    );
-    assert_eq!([owes(&world, "hangseng"), owes(&world, "pool")], ["22.000000", "8.200000"]);
+    // What was taken out stays out of the window, so only the rest may be disputed again.
+    assert_eq!(file(&world, &terms(&world, date, "16.51")), Err(Code::BadAmount));
+    let again = file(&world, &terms(&world, date, "16.5")).expect("filed");
+    assert_eq!(open(&world, date), ["ikea 19.20", "pool -8.20", "wellcome -11.00"]);
+    assert_eq!([owes(&world, "hangseng"), owes(&world, "pool")], ["22.000000", "2.700000"]);
     concedes(&world, "pool", &again).expect("conceded");
-    // What was withdrawn is owed in the next window, and has been left out of the first twice: in all Hang Seng owes nothing.
+    // What was withdrawn is owed in the next window, and stands there for good.
     let next = world.close().business_date;
     assert_eq!(open(&world, next), ["hangseng -5.50", "pool 5.50"]);
-    assert_eq!(owes(&world, "hangseng"), "0.000000");
+    assert_eq!(owes(&world, "hangseng"), "5.500000");
+    let adjusted = terms_of(&world, next, "hangseng", "adjustment", "5.5");
+    assert_eq!(file(&world, &adjusted), Err(Code::BadTerms));
 }
 
 /// Fees are the clearinghouse's own: nobody answers for it but its people, who decide.
@@ -216,29 +218,56 @@ fn a_fee_is_disputed_with_the_clearinghouse(backend: Backend) {
     assert_eq!(owes(&world, "bank"), "565.000000");
 }
 
-/// USD 2.00 at 7.8123 are HKD 15.6246: so much less is paid, and what is decided is owed in USD.
-fn a_debt_is_taken_out_in_the_currency_in_which_it_is_paid(backend: Backend) {
+/// What a window converts is paid as it was advised, and what wasn't owed of it comes back in its own currency.
+fn what_is_converted_is_paid_first(backend: Backend) {
     let mut world = World::new(backend, fx::CURRENCIES);
     let office = Office::found(&world.sandbox);
     office.change(&world.sandbox, fx::in_hkd(&world, "7.8123")).expect("in force");
     let date = fx::trade(&mut world);
-    assert_eq!(
-        fx::open(&world, date),
-        ["HKD grocer -11.00", "HKD hotel 23.44", "HKD pool 60.96", "HKD travel -73.40"]
-    );
+    let before = fx::open(&world, date);
     let dispute = file_as(&world, "travel", &terms_of(&world, date, "travel", "earn", "2")).expect("filed");
-    assert_eq!(
-        fx::open(&world, date),
-        ["HKD grocer -11.00", "HKD hotel 23.44", "HKD pool 45.34", "HKD travel -57.78"]
-    );
+    assert_eq!((dispute.carved_out, fx::open(&world, date)), (false, before));
+    // Nobody's cap is touched by it, in either currency.
     assert_eq!(fx::owes(&world, "travel"), ["HKD -4.800000", "USD 10.010000"]);
-    assert_eq!(fx::owes(&world, "pool"), ["HKD 9.420000", "USD -7.010000"]);
     says(&world, "pool", Action::Decline, &dispute.filed.hash).expect("contested");
     office.change(&world.sandbox, decide(&dispute, "0.5")).expect("decided");
-    assert_eq!(fx::owes(&world, "travel"), ["HKD -20.420000", "USD 11.510000"]);
+    assert_eq!(fx::owes(&world, "travel"), ["HKD -4.800000", "USD 9.510000"]);
     let next = world.close().business_date;
-    assert_eq!(adjustments(&world, next, "travel"), ["< pool 1.500000 0 0.000000 1"]);
-    assert_eq!(fx::open(&world, next), ["USD pool 1.50", "USD travel -1.50"]);
+    assert_eq!(adjustments(&world, next, "travel"), ["> pool 0.500000 0 0.000000 1"]);
+    assert_eq!(fx::open(&world, next), ["USD pool -0.50", "USD travel 0.50"]);
+}
+
+/// A line that was reversed stands beside its reversal: nothing of it is owed, so nothing is taken out, and no payment is put off.
+fn what_is_not_owed_net_is_not_taken_out(backend: Backend) {
+    let mut world = World::new(backend, POOL);
+    let _office = Office::found(&world.sandbox);
+    let earned = id(world.post("hangseng", earn("YUU", "m2", "2000")));
+    world.post("hangseng", reverse(&earned, "2000")).expect("taken back");
+    let date = trade(&mut world);
+    let before = open(&world, date);
+    assert_eq!(before[0], "hangseng -22.00");
+    // The line says 33.00, of which 11.00 were taken back.
+    let more = file(&world, &terms(&world, date, "22.01")).expect("filed");
+    assert_eq!((more.carved_out, open(&world, date)), (false, before));
+    let dispute = file(&world, &terms(&world, date, "10.99")).expect("filed");
+    assert!(dispute.carved_out);
+    let due = |partner: &str| {
+        dues(&world, date)
+            .into_iter()
+            .filter(|due| due.partner.as_str() == partner)
+            .map(|due| due.value_date)
+            .collect::<Vec<_>>()
+    };
+    for partner in ["hangseng", "pool"] {
+        let dates = due(partner);
+        assert!(dates.len() == 2 && dates[0] == dates[1], "{partner}: {dates:?}");
+    }
+    // Once the value date is over, all is paid as it was advised.
+    world.close();
+    let late = file(&world, &terms_of(&world, date, "wellcome", "earn", "1")).map(|one| one.carved_out);
+    assert_eq!(late, Err(Code::NotParty));
+    let late = file_as(&world, "wellcome", &terms_of(&world, date, "wellcome", "earn", "1")).map(|one| one.carved_out);
+    assert_eq!(late, Ok(false));
 }
 
 fn a_window_that_is_paid_with_another_has_disputes_too(backend: Backend) {
@@ -272,5 +301,6 @@ fn a_window_that_is_paid_with_another_has_disputes_too(backend: Backend) {
     // Both are paid: what is disputed now comes back, if it does.
     let later = file(&world, &terms(&world, first, "1")).expect("filed");
     assert!(!later.carved_out);
+    assert_eq!(trail(&world), [""; 0]);
     world.check_books();
 }

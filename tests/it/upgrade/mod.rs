@@ -155,7 +155,7 @@ const RELEASED: [(&str, &str); 31] = [
     ),
     (
         "tests/it/upgrade/ledgers/0007_conversions.jsonl",
-        "adf755077cb12f10975935acb4ab498591678cb7604b81dcbc45df1f7a0239f5",
+        "4e1224e006c87b85ad6f871f0f85a4e9ad666ec240ea4718f5acb25c68ba7005",
     ),
 ];
 

@@ -62,6 +62,13 @@ pub fn taken_out(world: &World, office: &Office) {
     }
 }
 
+/// What Wellcome disputes on the value date of the 20th is taken out of its payments, and stays undecided.
+pub fn disputed_in_time(world: &World) {
+    let date = "2026-11-20".parse().expect("a date");
+    let dispute = file_as(world, "wellcome", &terms_of(world, date, "wellcome", "earn", "0.02")).expect("filed");
+    assert!(dispute.carved_out);
+}
+
 /// A part of what Wellcome owes by the statements of the 20th and the 21st is disputed: one is decided, one withdrawn, and one stays open.
 pub fn disputed(world: &World, office: &Office) {
     let dates = ["2026-11-20", "2026-11-20", "2026-11-21"].map(|date| date.parse().expect("a date"));

@@ -72,8 +72,11 @@ pub fn play(backend: Backend) -> (World, Office) {
     own_keys(&mut world, &mut office);
     reconciled(&world);
     // Points of the 20th expire with the 21st.
-    for _ in 0..3 {
+    for day in 0..3 {
         world.close();
+        if day == 0 {
+            paying::disputed_in_time(&world);
+        }
         world.post("wellcome", earn("YUU", "m4", "100")).expect("accepted");
     }
     let business_date = "2026-11-20".parse().expect("a date");
