@@ -75,7 +75,7 @@ pub struct Dispute {
     pub filed: Filed,
     /// Until when the other party may answer.
     pub answer_by: Timestamp,
-    /// Whether the amount is taken out of the window's payments, to be paid as it is decided; else it was paid, and what isn't owed comes back.
+    /// Whether the amount is taken out of the window's payments, to be paid as it is decided; else it is paid first, and what isn't owed comes back.
     pub carved_out: bool,
     /// How much isn't owed, once that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -9,7 +9,7 @@ use partner_sdk::jws::general::Signature;
 use partner_sdk::text::counted;
 use partner_sdk::{Code, PartnerId, Problem};
 
-use super::between::{acted, enter, own_missing, own_signature, theirs};
+use super::between::{Proposal, acted, enter, own_missing, own_signature, take_in, theirs};
 use super::publication::no_gain;
 use super::rights::Role;
 use super::{Countersigner, Done, add, by_partner, by_person, decide, digest, fact, find, may_sign, open, record, step, tell, verified};
@@ -48,27 +48,15 @@ pub fn propose(conn: &mut Conn, now: Timestamp, caller: &PartnerId, text: &str) 
             return Err(Problem::new(code, format!("this document is there already, and {}", known.state)).into());
         }
         check_succession(conn, &directory, &terms, caller)?;
-        record(
-            conn,
-            now,
-            (Kind::Agreement, &about),
-            "propose",
-            caller.as_str(),
-            &digest([signature]),
-        )?;
-        let mut new = Document {
-            hash: about.clone(),
+        let proposal = Proposal {
             kind: Kind::Agreement,
+            hash: &about,
             // Who agrees with itself has signed for both.
             state: if other == *caller { State::Signed } else { State::Proposed },
-            proposer: caller.to_string(),
-            counterparty: other.to_string(),
+            counterparty: &other,
             payload: document::write(&terms),
-            proposed_at: now.as_microsecond(),
-            signatures: vec![],
         };
-        documents::insert(conn, &new)?;
-        add(conn, &mut new, "proposer", caller.as_str(), signature.clone(), now)?;
+        let new = take_in(conn, now, caller, proposal, signature)?;
         let facts = [fact("by", caller.as_str())];
         tell(conn, now, &[caller.as_str(), other.as_str()], "agreement.proposed", &about, &facts)?;
         Ok(new)

@@ -8,9 +8,41 @@ use partner_sdk::jws::sha256_hex;
 use partner_sdk::{Code, PartnerId, Problem};
 
 use super::rights::Role;
-use super::{Done, another_document, by_partner, decide, find, fresh, key_of, no_document, open, record, role};
+use super::{Done, add, another_document, by_partner, decide, digest, find, fresh, key_of, no_document, open, record, role};
 use ledger::directory::Directory;
 use store::documents::{self, Document};
+
+/// A new document between two parties.
+pub struct Proposal<'a> {
+    /// What it is about.
+    pub kind: Kind,
+    /// Its name.
+    pub hash: &'a str,
+    /// Where it stands at first.
+    pub state: State,
+    /// The other party.
+    pub counterparty: &'a PartnerId,
+    /// What was signed.
+    pub payload: String,
+}
+
+/// Takes a party's proposal in, with its signature.
+pub fn take_in(conn: &mut Conn, now: Timestamp, caller: &PartnerId, of: Proposal, signature: &Signature) -> Done<Document> {
+    record(conn, now, (of.kind, of.hash), "propose", caller.as_str(), &digest([signature]))?;
+    let mut new = Document {
+        hash: of.hash.to_owned(),
+        kind: of.kind,
+        state: of.state,
+        proposer: caller.to_string(),
+        counterparty: of.counterparty.to_string(),
+        payload: of.payload,
+        proposed_at: now.as_microsecond(),
+        signatures: vec![],
+    };
+    documents::insert(conn, &new)?;
+    add(conn, &mut new, "proposer", caller.as_str(), signature.clone(), now)?;
+    Ok(new)
+}
 
 /// A document of the caller's, and what the caller is to it. One of others answers to the byte as one that isn't there.
 pub fn theirs(conn: &mut Conn, kind: Kind, caller: &PartnerId, hash: &str) -> Done<(Document, Role)> {

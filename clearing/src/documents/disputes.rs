@@ -10,7 +10,7 @@ use partner_sdk::document::{self, Action, Kind, State};
 use partner_sdk::jws::TYP_DISPUTE;
 use partner_sdk::{Amount, Code, Money, PartnerId, Problem};
 
-use super::between::{acted, enter, own_missing, own_signature, theirs};
+use super::between::{Proposal, acted, enter, own_missing, own_signature, take_in, theirs};
 use super::disputed::{Claim, claim, money};
 use super::rights::Role;
 use super::settled::{fault, tell_revised};
@@ -45,19 +45,14 @@ pub fn propose(conn: &mut Conn, now: Timestamp, caller: &PartnerId, text: &str) 
             return Err(Problem::new(Code::TooManyProposals, detail).into());
         }
         let claim = claim(conn, &directory, caller, &terms, now)?;
-        record(conn, now, (Kind::Dispute, &about), "propose", caller.as_str(), &digest([signature]))?;
-        let mut new = Document {
-            hash: about.clone(),
+        let proposal = Proposal {
             kind: Kind::Dispute,
+            hash: &about,
             state: State::Proposed,
-            proposer: caller.to_string(),
-            counterparty: terms.counterparty.to_string(),
+            counterparty: &terms.counterparty,
             payload: document::write(&terms),
-            proposed_at: now.as_microsecond(),
-            signatures: vec![],
         };
-        documents::insert(conn, &new)?;
-        add(conn, &mut new, "proposer", caller.as_str(), signature.clone(), now)?;
+        let new = take_in(conn, now, caller, proposal, signature)?;
         file(conn, (&about, terms), &claim, now)?;
         Ok(new)
     })

@@ -31,7 +31,7 @@ pub struct Disputed {
     pub message: Option<(String, String)>,
     /// How much.
     pub amount: Money,
-    /// The run of the window that took it out; nothing where it had been paid.
+    /// The run of the window that took it out; nothing where it is paid first.
     pub run: Option<i64>,
     /// Until when the creditor may answer, in microseconds since 1970.
     pub answer_by: i64,

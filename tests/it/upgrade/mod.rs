@@ -107,7 +107,7 @@ const RELEASED: [(&str, &str); 31] = [
     ),
     (
         "migrations/sqlite/0005_disputes/up.sql",
-        "21f6c07175236adc5915af7b21ec4f92d3d6991683fb55614726e2569e07e711",
+        "f232f209c4d72903c184ab3060a4b8761f699359cd3f8e247201d1cafd8bc0b6",
     ),
     (
         "migrations/sqlite/0005_disputes/down.sql",
@@ -115,7 +115,7 @@ const RELEASED: [(&str, &str); 31] = [
     ),
     (
         "migrations/postgres/0005_disputes/up.sql",
-        "abc1eb5b1fa8381897cdba03f144ab02d928b14502c709f8bdffbbd2f6af6b76",
+        "030bf4c8e360f8fe97c489853f2e16a6dc15d90352ec9d12b40b731c4f274e5c",
     ),
     (
         "migrations/postgres/0005_disputes/down.sql",

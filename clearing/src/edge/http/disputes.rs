@@ -5,7 +5,7 @@ use migrations::{Conn, DbError};
 use partner_sdk::dispute::{Adjustment, Dispute};
 use partner_sdk::document::Kind;
 
-use super::documents::{filed, named, step};
+use super::documents::{filed, named, step, step_about};
 use super::failure::Failure;
 use super::params::Params;
 use super::request::{State, caller, on_database};
@@ -52,11 +52,7 @@ pub async fn sign(
     hash: web::Path<String>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Failure> {
-    let hash = named(hash)?;
-    step(&request, payload, &state, shown, move |conn, now, caller, text| {
-        disputes::sign(conn, now, caller, &hash, text)
-    })
-    .await
+    step_about(&request, payload, &state, hash, shown, disputes::sign).await
 }
 
 /// `POST /v1/disputes/{hash}/acts`: whoever disputes withdraws, or the other party contests.
@@ -66,11 +62,7 @@ pub async fn act(
     hash: web::Path<String>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Failure> {
-    let hash = named(hash)?;
-    step(&request, payload, &state, shown, move |conn, now, caller, text| {
-        disputes::act(conn, now, caller, &hash, text)
-    })
-    .await
+    step_about(&request, payload, &state, hash, shown, disputes::act).await
 }
 
 /// `GET /v1/disputes/{hash}`: the parties.

@@ -90,6 +90,22 @@ pub(super) async fn step<T: Serialize + Send + 'static>(
     Ok(HttpResponse::Ok().json(shown))
 }
 
+/// The same about the document that a path names.
+pub(super) async fn step_about<T: Serialize + Send + 'static>(
+    request: &HttpRequest,
+    payload: web::Payload,
+    state: &State,
+    hash: web::Path<String>,
+    show: fn(&mut Conn, &Document, &Directory) -> Result<T, DbError>,
+    about: fn(&mut Conn, Timestamp, &PartnerId, &str, &str) -> Done<Document>,
+) -> Result<HttpResponse, Failure> {
+    let hash = named(hash)?;
+    step(request, payload, state, show, move |conn, now, caller, text| {
+        about(conn, now, caller, &hash, text)
+    })
+    .await
+}
+
 fn agreed(_: &mut Conn, document: &Document, directory: &Directory) -> Result<Filed, DbError> {
     Ok(filed(document, directory))
 }
@@ -116,11 +132,7 @@ pub async fn sign(
     hash: web::Path<String>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Failure> {
-    let hash = named(hash)?;
-    step(&request, payload, &state, agreed, move |conn, now, caller, text| {
-        agreements::sign(conn, now, caller, &hash, text)
-    })
-    .await
+    step_about(&request, payload, &state, hash, agreed, agreements::sign).await
 }
 
 /// `POST /v1/agreements/{hash}/acts`: a party withdraws, declines or terminates.
@@ -130,11 +142,7 @@ pub async fn act(
     hash: web::Path<String>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Failure> {
-    let hash = named(hash)?;
-    step(&request, payload, &state, agreed, move |conn, now, caller, text| {
-        agreements::act(conn, now, caller, &hash, text)
-    })
-    .await
+    step_about(&request, payload, &state, hash, agreed, agreements::act).await
 }
 
 /// `GET /v1/agreements/{hash}`: the parties.
